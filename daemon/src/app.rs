@@ -75,7 +75,7 @@ states! {
     diagnostics: Diagnostics,
 }
 
-/// What is opened before anything is made of it.
+/// The parts that are opened before anything is made of them.
 struct Foundation {
     paths: Paths,
     config: Arc<Config>,
@@ -235,7 +235,7 @@ impl App {
     pub(crate) fn start(paths: Paths, config: Config) -> Result<(Self, SwarmInputs), ApiError> {
         let base = Foundation::open(paths, config)?;
         let storage = |e: hither_content::storage::StorageError| failure::storage(&e);
-        // What others know of, without a handle on anything.
+        // The parts that others know of, without a handle on anything.
         let records = Records::new(Arc::clone(&base.storage));
         let group_states = Arc::new(Groups::load(&base.storage).map_err(storage)?);
         let uploads = Arc::new(StoreUploads::load(&records).map_err(storage)?);
@@ -414,7 +414,7 @@ impl App {
     }
 }
 
-/// What this device calls itself: as configured, else the host's name.
+/// Returns the name this device calls itself by: as configured, else the host's name.
 fn device_name(config: &Config) -> DeviceName {
     let host = || {
         rustix::system::uname()

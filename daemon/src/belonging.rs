@@ -1,4 +1,4 @@
-//! Whose metadata store this is: it names the devices whose key it was used with.
+//! The owner of this metadata store: it names the devices whose key it was used with.
 //!
 //! Invariant: a store that another device made is refused before anything in it is read. The
 //! shares, messages and groups in it are signed and sealed with a key that is not here, so nothing

@@ -1,4 +1,4 @@
-//! What data costs, between the units of people and those of the engine.
+//! The cost of data, between the units of people and those of the engine.
 
 use crate::transfer::Transfer;
 use crate::transfer::TransferService;
@@ -27,7 +27,7 @@ const fn mode(mode: CostMode) -> Mode {
     }
 }
 
-/// What a transfer may cost, given what its earlier runs have cost.
+/// Returns the budget of a transfer, given the cost of its earlier runs.
 pub(crate) fn budget(service: &TransferService, transfer: &Transfer) -> Budget {
     let record = transfer.record();
     Budget {

@@ -1,4 +1,4 @@
-//! What the daemon says of itself: `hither status`, and what `hither doctor` looks at.
+//! The daemon's report of itself: `hither status`, and the facts that `hither doctor` looks at.
 
 use crate::library::Library;
 use crate::losses::Losses;
@@ -19,9 +19,9 @@ pub(crate) struct Diagnostics {
     pub name: DeviceName,
     pub config: Arc<Config>,
     pub paths: Paths,
-    /// What of Hither's own data was lost.
+    /// The losses of Hither's own data.
     pub losses: Arc<Losses>,
-    /// What the user should know of this run.
+    /// The warnings of this run for the user.
     pub warnings: Warnings,
     pub swarm: Arc<Swarm>,
     pub relays: Arc<RelayClient>,
@@ -80,7 +80,7 @@ impl Diagnostics {
         }
     }
 
-    /// What the user should know, and what is wrong with shares.
+    /// Returns the warnings for the user, and the problems of shares.
     fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.losses.told();
         warnings.extend(self.warnings.all());

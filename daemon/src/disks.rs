@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(disks.patiently(share(3), &paths, || 7), Some(7));
         disks.ask_all([(share(3), paths.to_vec())]);
         assert!(!disks.is_silent(share(3)));
-        // Whoever was waited for in vain makes it answer again.
+        // A task that was waited for in vain makes the disk answer again.
         let waits = disks.begin(share(2), move || {
             let _ = std::fs::File::open(opens);
             ended.send(()).unwrap();

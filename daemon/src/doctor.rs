@@ -1,4 +1,4 @@
-//! What is reachable and what blocks it, in words.
+//! The reachability of this device and others, and the obstacles to it, in words.
 
 use crate::diagnostics::Diagnostics;
 use crate::failure::size;
@@ -16,7 +16,7 @@ const LITTLE_SPACE: u64 = 500_000_000;
 /// Fewer open files than this are a warning.
 const FEW_FILES: u64 = 1024;
 
-/// What a finding is called that says that no relay was joined; `hither doctor` knows it.
+/// The name of the finding that no relay was joined; `hither doctor` knows it.
 const NO_RELAY: &str = "no relay";
 
 fn finding(
@@ -270,7 +270,7 @@ fn open_files(limit: u64) -> Option<Finding> {
     })
 }
 
-/// What follows from a link that costs by volume.
+/// Returns the finding for a link that costs by volume.
 fn link(diagnostics: &Diagnostics) -> Option<Finding> {
     let metered = diagnostics.swarm.host_state().facts().metered?;
     let whose = match diagnostics.config.world.metered {
@@ -299,7 +299,7 @@ fn link(diagnostics: &Diagnostics) -> Option<Finding> {
     Some(finding("link", Level::Ok, message, hint))
 }
 
-/// What follows from a low battery.
+/// Returns the finding for a low battery.
 fn battery(diagnostics: &Diagnostics) -> Option<Finding> {
     let facts = diagnostics.swarm.host_state().facts();
     let Battery {
@@ -325,7 +325,7 @@ fn battery(diagnostics: &Diagnostics) -> Option<Finding> {
     Some(finding("battery", Level::Ok, message, hint))
 }
 
-/// What slows everything down because the user wants it so.
+/// Returns the finding for limits of the user that slow everything down.
 fn limits(diagnostics: &Diagnostics) -> Option<Finding> {
     let limits = diagnostics.swarm.throttles().info();
     let way =

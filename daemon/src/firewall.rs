@@ -1,5 +1,5 @@
-//! What can be told of a firewall on this device: others are reached from here and do not get
-//! through to here.
+//! The signs of a firewall on this device: others are reached from here and do not get through to
+//! here.
 
 use hither_api::{Finding, Level};
 use hither_swarm::Swarm;

@@ -32,15 +32,15 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Words for a path whose disk does not answer.
 pub(crate) const SILENT: &str = "the disk does not answer. It goes on by itself when it does.";
 
-/// What is known of one share's files.
+/// The known condition of one share's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Condition {
     pub state: ShareState,
-    /// What is wrong, a sentence or two; `None` when nothing is.
+    /// The problem, in a sentence or two; `None` when there is none.
     pub words: Option<String>,
 }
 
-/// What is known of all shares' files.
+/// The known condition of all shares' files.
 #[derive(Default)]
 pub(crate) struct Health {
     known: Mutex<HashMap<ShareId, Condition>>,
@@ -99,8 +99,8 @@ impl Library {
             return held;
         }
         let chunks = version.head.head().chunks;
-        // What is being fetched is not taken back: nobody gets it meanwhile, and it goes on when
-        // the disk does.
+        // A share that is being fetched is not taken back: nobody gets it meanwhile, and the fetch
+        // goes on when the disk does.
         if !self.swarm.core().routes.is_fetched(share.id) {
             self.swarm.core().with(|engine, now| {
                 if share
@@ -126,7 +126,7 @@ impl Library {
         }
         let chunks = version.head.head().chunks;
         let lost = lost(&findings);
-        // What is being fetched grows by itself.
+        // A share that is being fetched grows by itself.
         let whole = !holding.stamps().as_slice().is_empty()
             && !self.swarm.core().routes.is_fetched(share.id);
         let held = self.swarm.core().with(|engine, now| {
@@ -170,7 +170,7 @@ impl Library {
         let Some(stamps) = &findings.stamps else {
             return;
         };
-        // Whoever publishes has newer ones.
+        // A publication in progress has newer ones.
         let Some(_turn) = self.publishing.try_lock() else {
             return;
         };

@@ -40,7 +40,7 @@ pub(crate) trait LibraryListener: Send + Sync {
     fn ended(&self, share: ShareId);
 }
 
-/// What a library is made of.
+/// The parts that a library is made of.
 pub(crate) struct LibraryDeps {
     pub device: DeviceId,
     pub identity: Arc<Identity>,
@@ -48,7 +48,7 @@ pub(crate) struct LibraryDeps {
     pub records: Records,
     pub chunk_map: ChunkMap,
     pub handles: Arc<Handles>,
-    /// What belongs to Hither itself and is never shared.
+    /// The data that belongs to Hither itself and is never shared.
     pub own: Arc<OwnData>,
     pub warnings: Warnings,
     pub losses: Arc<Losses>,

@@ -19,14 +19,14 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Cells that are kept of a transfer that does not run any more: there may be hundreds of them.
 const KEPT_CELLS: u32 = 1024;
 
-/// What is left of the view when a run has ended.
+/// The part of the view that is left when a run has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Kept {
     sources: Vec<ViewSource>,
     map: Option<SpanMap>,
 }
 
-/// What the engine says of a fetch that runs.
+/// The engine's view of a fetch that runs.
 struct Running {
     view: FetchView,
     summaries: BTreeMap<DeviceId, SourceSummary>,
@@ -83,7 +83,7 @@ pub(crate) fn view(service: &TransferService, transfer: &Transfer, cells: u32) -
     }
 }
 
-/// What is to be kept of a run that is about to end.
+/// Returns the view to keep of a run that is about to end.
 pub(crate) fn keep(service: &TransferService, transfer: &Transfer) -> Kept {
     let TransferView {
         mut sources,

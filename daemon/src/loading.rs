@@ -1,4 +1,4 @@
-//! What earlier runs left: shares that are taken up again, and files that nothing refers to.
+//! The leftovers of earlier runs: shares that are taken up again, and files that nothing refers to.
 
 use crate::failure;
 use crate::library::Library;

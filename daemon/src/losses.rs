@@ -1,5 +1,4 @@
-//! What of Hither's own data was lost: told with every command until somebody says that it was
-//! read.
+//! The losses of Hither's own data: every command reports them until a user acknowledges them.
 //!
 //! Invariants: a loss is durable before the daemon goes on without what was lost; while one is
 //! told, or a damaged store lies beside the new one, nothing is deleted that the old data may need.
@@ -16,7 +15,7 @@ const MAX: usize = 20;
 /// The beginning of the name of a store that was moved away, see `hither_content::storage::open`.
 const BROKEN: &str = "store.broken-";
 
-/// What was there before this start.
+/// The data that was there before this start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Before {
     key: bool,
@@ -49,7 +48,7 @@ fn made(paths: &Paths) -> PathBuf {
     paths.data.join("store.made")
 }
 
-/// What was lost and not acknowledged.
+/// The losses that are not acknowledged.
 pub(crate) struct Losses {
     file: PathBuf,
     told: Mutex<Vec<String>>,

@@ -1,4 +1,4 @@
-//! Whose Hither's folders and key are: nobody else may change them, and nobody else may read the
+//! The owner of Hither's folders and key: nobody else may change them, and nobody else may read the
 //! key.
 //!
 //! Looked at before anything is opened or made. What belongs to somebody else or can be written by

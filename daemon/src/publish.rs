@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
-/// What publishes shares.
+/// The service that publishes shares.
 pub(crate) struct Publisher {
     pub device: DeviceId,
     pub identity: Arc<Identity>,
@@ -325,8 +325,8 @@ fn resolve_all(paths: &[PathBuf]) -> Result<Parts, ApiError> {
         .ok_or_else(|| ApiError::new(ErrorCode::BadRequest, "There is no path to share."))
 }
 
-/// What a share of several paths is called unless its user says otherwise: as the folder that all
-/// of them are in, else by their number. One path has a name of its own.
+/// Returns the name of a share of several paths unless its user says otherwise: that of the folder
+/// that all of them are in, else their number. One path has a name of its own.
 fn name_of_several(paths: &[PathBuf]) -> Option<EntryName> {
     let [first, _, ..] = paths else { return None };
     let folder = first
@@ -640,7 +640,7 @@ fn part(place: &Place) -> PartRecord {
     }
 }
 
-/// Where a record's share is on this device.
+/// Returns the parts of a record's share on this device.
 pub(crate) fn parts(record: &ShareRecord) -> Parts {
     let first = Place {
         parent: record.parent.clone(),

@@ -1,4 +1,5 @@
-//! What the daemon remembers across restarts: shares and transfers, as JSON in the metadata store.
+//! The records that the daemon keeps across restarts: shares and transfers, as JSON in the metadata
+//! store.
 //!
 //! Invariant: a record is committed (durable) before anything that depends on it is announced or
 //! acknowledged.
@@ -55,13 +56,13 @@ pub(crate) struct ShareRecord {
     /// The group that it was shared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupShareRecord>,
-    /// What lies in it and was left out of this version.
+    /// The entries that lie in it and were left out of this version.
     #[serde(default, skip_serializing_if = "LeftOutRecord::is_nothing")]
     pub left_out: LeftOutRecord,
-    /// What of this version is called so that not every system can write it.
+    /// The entries of this version with names that not every system can write.
     #[serde(default, skip_serializing_if = "LeftOutRecord::is_nothing")]
     pub unportable: LeftOutRecord,
-    /// What its paths were of when it was published; none in records of before.
+    /// The roots of its paths when it was published; none in records of before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roots: Vec<RootRecord>,
     /// Folders in it on which something was mounted.
@@ -114,7 +115,7 @@ impl From<RootRecord> for RootId {
     }
 }
 
-/// What of a version something is to be said of, the first few in words.
+/// The entries of a version that need a remark, the first few in words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LeftOutRecord {
     /// Path below the top, and why, in words that complete "… because …".
@@ -128,7 +129,7 @@ impl LeftOutRecord {
     }
 }
 
-/// Where one of several paths of a share is.
+/// The place of one of several paths of a share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartRecord {
     pub parent: PathBuf,
@@ -170,11 +171,11 @@ pub(crate) struct GroupShareRecord {
 /// How a share is published anew when something in it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WatchRecord {
-    /// What cannot be shared is left out.
+    /// Leaves out entries that cannot be shared.
     pub skip_unsharable: bool,
 }
 
-/// Where a transfer stands, as far as it matters after a restart.
+/// The state of a transfer, as far as it matters after a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TransferState {
@@ -184,7 +185,7 @@ pub(crate) enum TransferState {
     Failed,
 }
 
-/// What the user agreed to when the first version of a followed share was written.
+/// The choices the user agreed to when the first version of a followed share was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Chosen {
     /// The share's own name then.
@@ -218,14 +219,14 @@ pub(crate) struct TransferRecord {
     /// The one offer that was agreed to, when not every one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreed: Option<String>,
-    /// What the first version was written as: later ones are too.
+    /// The choices the first version was written with: they hold for later ones too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
-    /// What becomes of names that cannot be written.
+    /// The treatment of names that cannot be written.
     #[serde(default)]
     pub naming: Naming,
-    /// What names the place of the partial files takes, as found out when they were begun. None in
-    /// records of before, when all names were written as they are.
+    /// The names that the place of the partial files takes, as found out when they were begun. None
+    /// in records of before, when all names were written as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Hex>,
     /// Names of the last version written that could not be written as they are.
@@ -251,13 +252,13 @@ pub(crate) struct TransferRecord {
     pub max_cost: Option<f64>,
     #[serde(default)]
     pub name: String,
-    /// Where it is or will be.
+    /// The path where it is or will be.
     #[serde(default)]
     pub path: String,
     /// The signed head of the version being fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Hex>,
-    /// Where its partial files are.
+    /// The place of its partial files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<Hex>,
     pub started: u64,

@@ -74,7 +74,8 @@ fn go_past(library: &Arc<Library>, share: &Arc<Share>) -> Result<(), ApiError> {
     let number = share.next_number();
     let findings = current.holding().examine(u64::MAX, &library.ending);
     if !health::lost(&findings).is_empty() {
-        // What was published is not there any more, and what is there nobody has asked to publish.
+        // The published files are not there any more, and nobody has asked to publish those that
+        // are.
         let words = format!(
             "\"{name}\": others have version {met}, which this device does not know, as after a restore from a backup, \
              and the files here are not those of version {}. They are published as version {number} when you share \

@@ -63,7 +63,7 @@ fn say(text: &str, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// Whoever started the daemon reads why it ended; nobody may be listening any more.
+/// Prints why the daemon ended, for the user who started it; nobody may be listening any more.
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

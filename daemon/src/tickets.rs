@@ -1,4 +1,5 @@
-//! What others are given of this device's shares: tickets, and the entries of catalogues and groups.
+//! The data that others get of this device's shares: tickets, and the entries of catalogues and
+//! groups.
 
 use crate::catalogue::Entry;
 use crate::library::Library;
@@ -16,14 +17,14 @@ pub(crate) struct Tickets {
     pub library: Arc<Library>,
     pub relays: Arc<RelayClient>,
     pub store_uploads: Arc<StoreUploads>,
-    /// Whether shares are uploaded to stores.
+    /// True if shares are uploaded to stores.
     pub uploads: bool,
-    /// Whether indexes are told of shares.
+    /// True if shares are announced to indexes.
     pub announces: bool,
 }
 
 impl Tickets {
-    /// What others fetch a share with.
+    /// Returns the ticket that others fetch a share with.
     pub(crate) fn ticket(&self, share: &Share) -> Ticket {
         let hints = if share.owner == self.device {
             self.swarm.addresses()
@@ -65,7 +66,7 @@ impl Tickets {
             .addresses_for_ticket(self.store_uploads.relay_of(share.id))
     }
 
-    /// What is told to the members of a group.
+    /// Returns the entries sent to the members of a group.
     pub(crate) fn shared_with(&self, group: GroupId) -> Vec<Entry> {
         let group = group.to_string();
         let of = |(_, record): &(Arc<Share>, ShareRecord)| {
@@ -81,7 +82,7 @@ impl Tickets {
             .collect()
     }
 
-    /// What is told of a share; nothing of those of others.
+    /// Returns the entry sent for a share; nothing for those of others.
     pub(crate) fn entry(&self, share: &Share, record: ShareRecord) -> Option<(ShareId, Entry)> {
         let version = share.current().filter(|_| share.owner == self.device)?;
         let head = version.head.head();

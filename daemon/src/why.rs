@@ -1,4 +1,4 @@
-//! Where a transfer's bytes came from, in words and numbers.
+//! The origin of a transfer's bytes, in words and numbers.
 //!
 //! `why/typical.rs` has the medians, `why/words.rs` the sentences.
 
@@ -132,7 +132,7 @@ fn fresh(source: &SourceBytes) -> WhySource {
     }
 }
 
-/// Who was asked and gave nothing that could be used.
+/// Describes a source that was asked and gave nothing that could be used.
 fn useless(service: &TransferService, device: DeviceId, summary: &SourceSummary) -> SourceBytes {
     SourceBytes {
         device: device.to_string(),
@@ -174,7 +174,7 @@ fn add(
     told.rtt_ms = service.swarm.links().rtt(device).map(ms).or(told.rtt_ms);
 }
 
-/// What was typical of the run that is told last stands for all.
+/// Adds the typical values: those of the run that is described last stand for all.
 fn add_typical(service: &TransferService, told: &mut WhySource, typical: &Typical) {
     (told.expected_ms, told.actual_ms) = (Some(typical.expected), Some(typical.actual));
     told.runner_up = typical.runner_up.as_ref().map(
@@ -215,7 +215,7 @@ fn reasons(rules: &BTreeMap<String, u64>) -> Vec<WhyRule> {
     reasons
 }
 
-/// What everybody who is spoken of is called.
+/// Returns the names of all devices and stores that are mentioned.
 fn names(service: &TransferService, why: &Why) -> BTreeMap<String, String> {
     let spans = why.spans.iter().flat_map(|span| {
         let others = span.runners_up.iter().map(|other| other.device.as_str());
@@ -259,7 +259,7 @@ fn names(service: &TransferService, why: &Why) -> BTreeMap<String, String> {
     parsed.map(called).collect()
 }
 
-/// What a device or store without a name is called.
+/// Returns the name shown for a device or store without a name.
 fn nameless(service: &TransferService, device: DeviceId) -> String {
     match service.swarm.links().way(device) {
         SourceKind::Store => "the store".into(),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// Most addresses taken from a card.
 const MAX_ADDRESSES: usize = 8;
 
-/// What one connection was told: the card, and for whom.
+/// The card published on one connection, and the devices it is for.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     card: Option<CardRecord>,

@@ -41,8 +41,7 @@ pub(crate) struct Offer {
     pub knock: Knock,
 }
 
-/// Where relays were reached to which there is no long connection, so that the next circuit finds
-/// the way at once.
+/// The ways to relays without a long connection, so that the next circuit finds the way at once.
 #[derive(Debug, Default)]
 pub(crate) struct Reached(Mutex<HashMap<DeviceId, (CarrierKind, SocketAddr)>>);
 
@@ -155,7 +154,7 @@ impl RelayCircuits {
         open(link).await
     }
 
-    /// Whether the other carrier was found to carry more.
+    /// Returns whether the other carrier was found to carry more.
     fn is_worse(&self, relay: DeviceId, carrier: CarrierKind) -> bool {
         let first = self.endpoint.paths().first(relay);
         first.is_some_and(|first| first != carrier)

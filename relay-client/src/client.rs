@@ -27,11 +27,11 @@ const UNKNOWN: Duration = Duration::from_secs(1);
 /// The same while there are devices that have not told their names yet.
 const NAMELESS: Duration = Duration::from_secs(3);
 
-/// What a client of relays is made of.
+/// The parts that a client of relays is made of.
 pub struct RelayClientDeps {
     /// This device.
     pub device: DeviceId,
-    /// What it calls itself.
+    /// The name it calls itself by.
     pub name: DeviceName,
     /// Its key.
     pub identity: Arc<Identity>,
@@ -41,7 +41,7 @@ pub struct RelayClientDeps {
     pub storage: Arc<dyn Storage>,
     /// Stamps cards.
     pub stamps: Arc<StampClock>,
-    /// Where its tasks run.
+    /// The tasks it runs in.
     pub tasks: Tasks,
 }
 

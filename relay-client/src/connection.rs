@@ -43,7 +43,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// How long a connection that is left waits for its last answers.
 const LEAVE: Duration = Duration::from_secs(3);
 
-/// What a relay tells on its own account.
+/// The messages a relay sends on its own account.
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// The user's devices changed.
@@ -103,7 +103,7 @@ pub struct RelayConnection {
     closed: CancellationToken,
 }
 
-/// Where what the relay tells goes to.
+/// The destinations of a relay's messages.
 #[derive(Debug)]
 struct Out {
     notices: mpsc::Sender<Notice>,
@@ -118,7 +118,7 @@ pub(crate) struct Ends {
     out: Out,
 }
 
-/// What comes out of a connection.
+/// The messages that come out of a connection.
 #[derive(Debug)]
 pub(crate) struct News {
     pub notices: mpsc::Receiver<Notice>,
@@ -465,7 +465,7 @@ impl RelayConnection {
         }
     }
 
-    /// What the relay said when the connection began (the devices are those of then).
+    /// Returns the relay's welcome when the connection began (the devices are those of then).
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
@@ -475,12 +475,12 @@ impl RelayConnection {
         self.keep_alive().rtt().unwrap_or_else(|| self.link.rtt())
     }
 
-    /// What carries it.
+    /// Returns the carrier of the connection.
     pub(crate) fn carrier(&self) -> CarrierKind {
         self.link.carrier()
     }
 
-    /// Where the relay is.
+    /// Returns the relay's address.
     pub fn remote(&self) -> SocketAddr {
         self.remote
     }
@@ -491,12 +491,12 @@ impl RelayConnection {
         &self.link
     }
 
-    /// Whether what this device sends is not answered, whatever the relay sends.
+    /// Returns whether this device's messages stay unanswered, whatever the relay sends.
     pub(crate) fn is_unanswered(&self) -> bool {
         self.keep_alive().is_unanswered(Instant::now())
     }
 
-    /// Whether it has ended.
+    /// Returns whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }

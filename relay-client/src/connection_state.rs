@@ -23,7 +23,7 @@ pub enum ConnectionState {
     Connected(Arc<RelayConnection>),
     /// Nothing is done until then.
     Waiting {
-        /// What went wrong last.
+        /// The last failure.
         trouble: Trouble,
         /// When it is tried again.
         until: Instant,
@@ -251,7 +251,7 @@ impl Relay {
         result
     }
 
-    /// Whether a device is online, as far as this relay knows it.
+    /// Returns whether a device is online, as far as this relay knows it.
     pub fn presence(&self, device: DeviceId) -> Option<bool> {
         self.with_devices(|list| list.get(device).map(|known| known.online))
     }

@@ -56,7 +56,7 @@ impl Relay {
     }
 }
 
-/// What a carrier is called in the local API.
+/// Returns the name of a carrier in the local API.
 pub const fn carrier_name(carrier: CarrierKind) -> &'static str {
     match carrier {
         CarrierKind::Quic => "quic",
@@ -74,7 +74,7 @@ impl RelayClient {
         }
         let nearby = self.swarm.links().nearby();
         for (device, info) in &mut all {
-            // What is seen on this network is there, whatever relays say.
+            // A device seen on this network is there, whatever relays report.
             if nearby.contains(device) {
                 info.same_network = true;
                 info.online = true;
@@ -148,8 +148,8 @@ impl RelayClient {
         }
     }
 
-    /// What a device calls itself: as its latest card says, else as it did after a proof; empty
-    /// when it is not known.
+    /// Returns the name a device calls itself by: as in its latest card, else as it sent after a
+    /// proof; empty when it is not known.
     pub fn name_of(&self, device: DeviceId) -> String {
         if device == self.device {
             return self.name.to_string();

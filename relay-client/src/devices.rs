@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 /// One device of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Whether it is connected to the relay.
+    /// True if it is connected to the relay.
     pub online: bool,
     /// By the relay's clock, Unix milliseconds; 0: never.
     pub last_seen_ms: u64,
-    /// Whether the relay sees it behind the same address as this device.
+    /// True if the relay sees it behind the same address as this device.
     pub same_network: bool,
-    /// What it says of itself, when that could be opened.
+    /// The card it publishes of itself, when that could be opened.
     pub card: Option<CardRecord>,
 }
 
@@ -26,7 +26,7 @@ pub struct Device {
 pub struct DeviceList(BTreeMap<DeviceId, Device>);
 
 impl DeviceList {
-    /// What was remembered. Nobody is online until a relay says so.
+    /// Restores the remembered devices. Nobody is online until a relay says so.
     pub(crate) fn remembered(records: &[DeviceRecord]) -> Self {
         let known = |record: &DeviceRecord| {
             let device = record.device.parse().ok()?;
@@ -73,7 +73,7 @@ impl DeviceList {
         self.change(entries, &[], open);
     }
 
-    /// What changed of it. Says whether more than presence did.
+    /// Applies changes of it. Returns whether more than presence has changed.
     pub(crate) fn change(
         &mut self,
         changed: &[DeviceEntry],

@@ -67,7 +67,7 @@ impl From<std::io::Error> for RelayError {
 /// A stream to a relay on which its purpose was said.
 #[derive(Debug)]
 pub struct RelayStream {
-    /// What the stream is on. Close it when nothing else is done on it.
+    /// The link that the stream is on. Close it when nothing else is done on it.
     pub link: Link,
     /// The stream.
     pub stream: Stream,
@@ -96,7 +96,7 @@ pub async fn dial(endpoint: &Endpoint, relay: &RelayAddress) -> Result<Link, Rel
         );
     }
     let https = https(&tcp);
-    // Whoever else has that port says nothing about the relay.
+    // Another service on that port proves nothing about the relay.
     let by_https = async {
         endpoint
             .dial(hither_carrier::Dial::tcp(relay.key, &https).relay())
@@ -139,7 +139,8 @@ async fn race<T>(
         done = &mut second => match done {
             Ok(done) => Ok(done),
             Err(why) => {
-                // Where TCP is turned away at once somebody is awake, and QUIC would have been answered by now.
+                // A host that turns TCP away at once is awake, and QUIC would have been answered by
+                // now.
                 let patience = if matches!(why, LinkError::Unreachable(_)) { GRACE } else { ANSWER };
                 let first = timeout(patience, first).await.unwrap_or(Err(LinkError::TimedOut));
                 first.map_err(|other| telling(other, why))

@@ -4,7 +4,7 @@ use crate::dial::RelayError;
 use hither_content::storage::StorageError;
 use hither_proto::HostPort;
 
-/// What relays leave behind could not be made durable.
+/// An error while making the records of relays durable.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayStorageError {
     /// The metadata store failed.
@@ -29,7 +29,7 @@ pub enum JoinError {
     Relay {
         /// The host and port of the URL.
         at: HostPort,
-        /// What went wrong.
+        /// The failure.
         error: RelayError,
     },
     /// It could not be made durable.
@@ -43,15 +43,15 @@ pub enum FindDeviceError {
     /// No device is called so.
     #[error("there is no device {wanted:?}")]
     Unknown {
-        /// What was asked for.
+        /// The name that was looked up.
         wanted: String,
-        /// Whether any other device of the user is known.
+        /// True if any other device of the user is known.
         others: bool,
     },
     /// Several may be meant.
     #[error("{wanted:?} could be several devices")]
     Ambiguous {
-        /// What was asked for.
+        /// The name that was looked up.
         wanted: String,
         /// Each as `NAME (SHORT ID)`.
         candidates: Vec<String>,

@@ -18,7 +18,7 @@ const ROUND_TRIPS: u32 = 4;
 /// before its ping.
 const THINNEST: u64 = 16 * 1024;
 
-/// What to do now.
+/// The action to take now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeepAliveAction {
     /// Send a ping with this nonce.
@@ -74,7 +74,7 @@ impl KeepAlive {
         }
     }
 
-    /// What to do.
+    /// Returns the action to take.
     pub(crate) fn poll(&mut self, now: Instant) -> KeepAliveAction {
         if self.waiting.is_some_and(|(_, _, deadline)| now >= deadline) {
             return KeepAliveAction::Dead;
@@ -149,7 +149,7 @@ impl KeepAlive {
         }
     }
 
-    /// Whether a ping is not answered that could have been.
+    /// Returns whether a ping is unanswered that could have been answered.
     pub(crate) fn is_unanswered(&self, now: Instant) -> bool {
         self.unanswered
             .is_some_and(|since| now.saturating_duration_since(since) >= PROBE_PATIENCE)
@@ -353,7 +353,7 @@ mod tests {
             assert_eq!(keep_alive.busy(now), Some(u64::from(period) + 1));
             assert_eq!(keep_alive.busy(now), None);
         }
-        // What was waiting to be read is read now.
+        // The data that was waiting to be read is read now.
         let now = keep_alive.next();
         keep_alive.heard(now);
         assert!(!matches!(keep_alive.poll(now), KeepAliveAction::Dead));

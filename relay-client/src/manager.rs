@@ -88,7 +88,7 @@ impl Spare {
         Self { link, used: false }
     }
 
-    /// Whether it is a living link to this relay.
+    /// Returns whether it is a living link to this relay.
     fn leads_to(&self, relay: DeviceId) -> bool {
         self.link.device() == relay && self.link.close_reason().is_none()
     }
@@ -115,7 +115,7 @@ struct RelayManager {
     held: Option<HeldConnection>,
     /// The link on which an assignment was asked for: the same relay is connected on it.
     link: Option<Spare>,
-    /// What went wrong last.
+    /// The last failure.
     trouble: Trouble,
 }
 
@@ -267,7 +267,7 @@ impl RelayManager {
     async fn assign(&mut self, entry: RelayAddress) {
         let client = Arc::clone(&self.client);
         let asked = self.beside(async move {
-            let link = Spare::new(dial::dial(&client.swarm.endpoint(), &entry).await?);
+            let link = Spare::new(dial::dial(client.swarm.endpoint(), &entry).await?);
             let assigned = dial::assign(link.link.clone()).await;
             Ok::<_, RelayError>((link, assigned))
         });
@@ -305,7 +305,7 @@ impl RelayManager {
         let tried = self.beside(async move {
             let link = match kept {
                 Some(link) => link,
-                None => Spare::new(dial::dial(&client.swarm.endpoint(), &at).await?),
+                None => Spare::new(dial::dial(client.swarm.endpoint(), &at).await?),
             };
             let greeted =
                 dial::hello(link.link.clone(), None, client.swarm.twins().instance()).await?;
@@ -409,7 +409,7 @@ impl RelayManager {
         };
         // Opening cards and writing block; that the runtime ends meanwhile is no failure.
         let _ = tokio::task::spawn_blocking(work).await;
-        // Whoever is at the relay may be reached through it.
+        // A device at the relay may be reached through it.
         self.client
             .swarm
             .core()

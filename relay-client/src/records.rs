@@ -1,5 +1,5 @@
-//! What the daemon remembers of relays across restarts: where they are, and whom they said to be
-//! there.
+//! The records that the daemon keeps of relays across restarts: where they are, and the devices
+//! they reported.
 //!
 //! An invitation is never part of it: it is spent when the relay has answered.
 
@@ -46,12 +46,12 @@ pub(crate) struct DeviceRecord {
     pub card: Option<CardRecord>,
 }
 
-/// What a device says of itself, opened and cleaned.
+/// The facts a device publishes of itself, opened and cleaned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardRecord {
-    /// What it calls itself, cleaned.
+    /// The name it calls itself by, cleaned.
     pub name: String,
-    /// Where it may be reached, best first.
+    /// The addresses it may be reached at, best first.
     pub addresses: Vec<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     /// Port of its TCP carrier, when it has one.

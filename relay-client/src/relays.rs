@@ -23,7 +23,7 @@ pub struct Relays {
     pub(crate) changes: watch::Sender<u64>,
     /// Held while a relay is joined or left.
     pub(crate) joining: tokio::sync::Mutex<()>,
-    /// Where other relays are, for circuits.
+    /// The addresses of other relays, for circuits.
     pub(crate) reached: Reached,
 }
 
@@ -113,8 +113,8 @@ impl Relays {
         stuck
     }
 
-    /// What a ticket tells of relays: a front of every fleet, as many as a ticket takes. `first`:
-    /// the one that keeps the share.
+    /// Returns the relays that a ticket names: a front of every fleet, as many as a ticket takes.
+    /// `first`: the one that keeps the share.
     pub fn addresses_for_ticket(&self, first: Option<DeviceId>) -> Vec<RelayAddress> {
         let mut all = self.all();
         // Then those that are connected: they are known to work.
@@ -130,7 +130,8 @@ impl Relays {
         self.changes.subscribe()
     }
 
-    /// Whether some relay may be reached any moment: none has failed yet since it was tried last.
+    /// Returns whether some relay may be reached any moment: none has failed yet since it was tried
+    /// last.
     pub fn connecting(&self) -> bool {
         self.all()
             .iter()

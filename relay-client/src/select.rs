@@ -22,7 +22,7 @@ const STABLE: Duration = Duration::from_secs(10);
 /// protocol).
 const REFUSED_PAUSE: Duration = Duration::from_secs(600);
 
-/// What to do next.
+/// The next step to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Ask this relay which ones to use.
@@ -51,14 +51,14 @@ pub(crate) struct Select {
     entry: RelayAddress,
     /// The latest list, best first; at most [`MAX_RELAYS`].
     list: Vec<RelayAddress>,
-    /// What is left of it in this round.
+    /// The addresses left of it in this round.
     left: VecDeque<RelayAddress>,
     phase: Phase,
     /// The relay that holds, and since when.
     held: Option<(DeviceId, Instant)>,
     /// Rounds that failed, and connections that broke soon, in a row.
     failures: u32,
-    /// What a busy relay asked for.
+    /// The pause that a busy relay requested.
     least_pause: Duration,
     /// State of the jitter.
     random: u64,
@@ -81,7 +81,7 @@ impl Select {
         }
     }
 
-    /// What to do now.
+    /// Returns the step to take now.
     pub(crate) fn step(&self) -> Step {
         match self.phase {
             Phase::Assign => Step::Assign(self.entry.clone()),
@@ -115,7 +115,7 @@ impl Select {
         if answered && self.list.is_empty() {
             self.list.push(self.entry.clone());
         }
-        // Whoever did not answer just now is not asked again at once.
+        // A relay that did not answer just now is not tried again at once.
         let skip = (!answered).then_some(self.entry.key);
         self.try_list(skip, now);
     }

@@ -1,4 +1,4 @@
-//! Who takes what relays bring, as traits that those above implement.
+//! The receivers of relays' messages, as traits that the layers above implement.
 
 use crate::connection::{Delivery, RelayConnection};
 use crate::connection_state::Relay;

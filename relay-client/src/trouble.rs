@@ -6,7 +6,7 @@ use super::dial::RelayError;
 use hither_carrier::LinkError;
 use hither_proto::{RelayRefusal, RelayRefusalCode, display_name};
 
-/// What to do about a relay that does not answer.
+/// The advice about a relay that does not answer.
 const SILENT: &str = "Is this device online, and the relay running? Firewalls must let through its port, UDP or TCP.";
 
 /// Why a relay cannot be used.
@@ -14,7 +14,7 @@ const SILENT: &str = "Is this device online, and the relay running? Firewalls mu
 pub struct Trouble {
     /// In words, without a full stop; empty while nothing went wrong.
     pub why: String,
-    /// What could be done about it; empty when it goes over by itself.
+    /// The possible remedy; empty when it goes over by itself.
     pub hint: &'static str,
     /// Nothing changes before somebody does something.
     pub lasting: bool,

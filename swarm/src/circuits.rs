@@ -200,7 +200,7 @@ async fn ask(swarm: &Swarm, dialer: &CircuitDialer) -> Result<(Stream, String), 
     }
 }
 
-/// What a relay's answer means for the link.
+/// Returns the link error that corresponds to a relay's answer.
 fn failed(swarm: &Swarm, dialer: &CircuitDialer, relay: &str, error: CircuitError) -> LinkError {
     match error {
         CircuitError::Refused(refusal) => match refusal.code {

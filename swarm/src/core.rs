@@ -22,7 +22,7 @@ pub struct Core {
     state: Mutex<CoreState>,
     /// The time that the engine is given.
     pub clock: Clock,
-    /// Where the engine's commands go.
+    /// The routes of the engine's commands.
     pub routes: Routes,
     rearm: Notify,
 }

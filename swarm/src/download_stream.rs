@@ -38,8 +38,8 @@ const TCP_STREAMS: usize = 2;
 /// work long before.
 const PAYLOAD: Duration = Duration::from_secs(30);
 
-/// What the positions of the requests on their way count. An entry goes with the answer that ends
-/// its request, or when the request is taken back.
+/// The spaces that the positions of the requests on their way count. An entry goes with the answer
+/// that ends its request, or when the request is taken back.
 #[derive(Debug, Default)]
 struct Spaces {
     on_their_way: Mutex<HashMap<RequestId, Space>>,
@@ -65,8 +65,8 @@ impl Spaces {
         self.any() && self.held.load(Ordering::Relaxed) == 0
     }
 
-    /// What to say for an input, and whether every stream is to hear it; nothing for a request that
-    /// was not made here or has ended.
+    /// Returns the message for an input, and whether every stream is to send it; nothing for a
+    /// request that was not made here or has ended.
     fn outgoing(&self, input: DownloadInput) -> Option<(Message, bool)> {
         match input {
             DownloadInput::Want {
@@ -86,7 +86,8 @@ impl Spaces {
                     false,
                 ))
             }
-            // What is on its way all the same, the engine takes for late: it needs no space.
+            // The engine takes answers that are on their way all the same for late: they need no
+            // space.
             DownloadInput::Cancel { request } => self
                 .ended(request)
                 .then_some((Message::Cancel { request: request.0 }, true)),
@@ -411,7 +412,7 @@ impl DownloadStream {
     }
 }
 
-/// Where verified chunks of one transfer go.
+/// The destination of the verified chunks of one transfer.
 pub trait ChunkSink: Send + Sync {
     /// Verifies, decrypts and writes one chunk; returns the positions at which it is now. Of data,
     /// `written` is told of them too, before anybody can be told that no more is written.

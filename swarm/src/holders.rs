@@ -1,5 +1,5 @@
-//! Who else holds a share: what tickets, relays and other devices said, and which stores turned out
-//! to be true.
+//! The other holders of a share: those that tickets, relays and other devices reported, and the
+//! stores that turned out to be true.
 //!
 //! All of it is hearsay until a session has proven it: it costs time when it was wrong, never
 //! correctness. Only what was proven here is told on, so that nonsense does not travel. Bounds:
@@ -64,7 +64,7 @@ impl Holders {
         known.is_some_and(|store| !std::mem::replace(&mut store.proven, true))
     }
 
-    /// Whether any store of a share is known.
+    /// Returns whether any store of a share is known.
     pub fn any(&self, share: ShareId) -> bool {
         self.lock()
             .get(&share)
@@ -112,7 +112,8 @@ impl Holders {
 }
 
 impl Swarm {
-    /// What is said of a share's stores right after what is held of it; `None` when none is known.
+    /// Returns the message about a share's stores that follows the one about its holdings; `None`
+    /// when none is known.
     pub(crate) fn elsewhere(&self, share: ShareId) -> Option<Message> {
         let holders = self.holders.proven_stores(share);
         (!holders.is_empty()).then_some(Message::Elsewhere {

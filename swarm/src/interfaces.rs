@@ -99,7 +99,7 @@ mod tests {
             shown(&all, &InterfaceFilter::default()),
             ["192.168.1.7", "2001:db8::7", "10.8.0.2"]
         );
-        // What is chosen by a pattern counts for discovery and tickets alike.
+        // Interfaces chosen by a pattern count for discovery and tickets alike.
         let chosen = InterfaceFilter {
             include: vec!["wl*".into()],
             ..Default::default()

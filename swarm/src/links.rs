@@ -27,7 +27,7 @@ const MAX_ADDRESSES: usize = 16;
 /// Longest wait for the addresses of a store's name.
 const RESOLVE: Duration = Duration::from_secs(5);
 
-/// What is known of where a device is.
+/// The known facts about where a device is.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     /// By discovery, freshest first.
@@ -43,11 +43,11 @@ pub(crate) struct Known {
     /// Somebody else than discovery spoke of it, or it proved something: it was not made up by
     /// anybody on the network.
     named: bool,
-    /// What it calls itself, told after a proof.
+    /// The name it calls itself by, sent after a proof.
     pub(crate) name: Option<DeviceName>,
-    /// Where it listens, when it is a store.
+    /// The address it listens at, when it is a store.
     store: Option<RelayAddress>,
-    /// Where the last session with it led, when that was not through a relay.
+    /// The way of the last session with it, when that was not through a relay.
     way: Option<SourceKind>,
     /// The last session with it leads through a relay.
     relayed: bool,
@@ -71,7 +71,7 @@ impl Known {
 /// One slot per device and carrier; its lock makes concurrent dials one. Through a relay one is let
 /// in about a share, so that there is one per share too.
 type Slot = Arc<AsyncMutex<Option<Link>>>;
-/// What a slot is for.
+/// The purpose of a slot.
 type Lane = (DeviceId, CarrierKind, Option<ShareId>);
 
 /// The address book and the open links.
@@ -203,7 +203,7 @@ impl Links {
         self.moved.send_replace(());
     }
 
-    /// Where a store listens. What is known as a device stays one.
+    /// Records the address of a store. A peer known as a device stays one.
     pub(crate) fn store_at(&self, store: DeviceId, address: RelayAddress) {
         self.name_and(store, |known| {
             if known.all().is_empty() {
@@ -255,7 +255,7 @@ impl Links {
             .and_then(|known| known.through.clone())
     }
 
-    /// What a device told after a proof.
+    /// Records the facts a device sent after a proof.
     pub fn introduced(&self, device: DeviceId, name: DeviceName, tcp_port: Option<u16>) {
         self.name_and(device, |known| {
             known.name = Some(name);
@@ -272,7 +272,7 @@ impl Links {
             .collect()
     }
 
-    /// What a device calls itself.
+    /// Returns the name a device calls itself by.
     pub fn name(&self, device: DeviceId) -> Option<DeviceName> {
         self.book()
             .get(&device)
@@ -292,7 +292,7 @@ impl Links {
         Arc::clone(slots.entry(lane).or_default())
     }
 
-    /// Where the device may be for a carrier.
+    /// Returns the possible addresses of the device for a carrier.
     fn addresses(&self, device: DeviceId, carrier: CarrierKind) -> Vec<SocketAddr> {
         let book = self.book();
         let Some(known) = book.get(&device) else {
@@ -322,19 +322,19 @@ impl Links {
         }
     }
 
-    /// Where a device may be, as far as is known.
+    /// Returns the possible addresses of a device, as far as they are known.
     pub(crate) fn whereabouts(&self, device: DeviceId) -> Vec<SocketAddr> {
         self.book().get(&device).map(Known::all).unwrap_or_default()
     }
 
-    /// Whether nothing is known of where it is.
+    /// Returns whether no address of it is known.
     fn is_lost(&self, device: DeviceId) -> bool {
         self.book()
             .get(&device)
             .is_none_or(|known| known.store.is_none() && known.all().is_empty())
     }
 
-    /// Whether an index or discovery says where it is.
+    /// Returns whether an index or discovery reports its address.
     fn is_told_of(&self, device: DeviceId) -> bool {
         let told = |known: &Known| !(known.addresses.is_empty() && known.indexed.is_empty());
         self.book()
@@ -348,8 +348,8 @@ impl Links {
             .is_some_and(|known| known.store.is_some())
     }
 
-    /// Where the device may be as well, as it becomes known from now on. What was known before may
-    /// come again.
+    /// Returns further possible addresses of the device, as they become known from now on.
+    /// Addresses known before may come again.
     fn sightings(&self, device: DeviceId, carrier: CarrierKind) -> impl Stream<Item = SocketAddr> {
         let begin = (self.moved.subscribe(), VecDeque::new());
         stream::unfold(begin, move |(mut moved, mut found)| async move {
@@ -531,7 +531,7 @@ pub fn place(carrier: CarrierKind, remote: SocketAddr) -> Option<IpAddr> {
     (carrier != CarrierKind::Relayed).then_some(remote.ip())
 }
 
-/// Whether an address is on a network that this device is on itself.
+/// Returns whether an address is on a network that this device is on itself.
 pub fn is_near(remote: IpAddr) -> bool {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     interfaces

@@ -34,7 +34,7 @@ pub fn addresses() -> BTreeSet<IpAddr> {
         .collect()
 }
 
-/// What is compared from one look to the next.
+/// The facts that are compared from one look to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Look {
     addresses: BTreeSet<IpAddr>,
@@ -51,7 +51,7 @@ impl Look {
         }
     }
 
-    /// Whether what worked at the time of `before` may not work any more.
+    /// Returns whether connections that worked at the time of `before` may not work any more.
     fn differs(&self, before: &Self) -> bool {
         let wall = self.wall.duration_since(before.wall).unwrap_or_default();
         let monotonic = self.monotonic.saturating_duration_since(before.monotonic);
@@ -74,8 +74,8 @@ pub(crate) async fn watch(changes: watch::Sender<u64>) {
     }
 }
 
-/// What the system rings. Tokio reads any socket of datagrams by this type; it never is one of
-/// Unix' own family here.
+/// The socket that the system rings. Tokio reads any socket of datagrams by this type; it never is
+/// one of Unix' own family here.
 #[cfg(target_os = "linux")]
 struct Bell(Option<tokio::net::UnixDatagram>);
 

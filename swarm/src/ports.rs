@@ -1,4 +1,4 @@
-//! What the swarm asks of those above it, as traits that they implement.
+//! The services the swarm needs of the layers above it, as traits that they implement.
 
 use crate::shares::Share;
 use futures::future::BoxFuture;
@@ -24,10 +24,10 @@ pub trait Membership: Send + Sync {
 pub struct JoinedRelay {
     /// Its key and where it listens.
     pub address: RelayAddress,
-    /// What people call it: its host and port.
+    /// The name people call it by: its host and port.
     pub name: String,
-    /// Whether the device that was asked for is online as far as the relay knows; `None` when the
-    /// relay does not list it.
+    /// Whether the requested device is online as far as the relay knows; `None` when the relay does
+    /// not list it.
     pub presence: Option<bool>,
 }
 

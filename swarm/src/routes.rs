@@ -1,4 +1,5 @@
-//! Where the engine's commands go: the channels of transfers, sessions, streams and uploads.
+//! The destinations of the engine's commands: the channels of transfers, sessions, streams and
+//! uploads.
 //!
 //! The channels are unbounded, but what stands in them is bounded: by the engine (requests in
 //! flight, upload slots, one announcement per change), and for uploads, where a stranger's requests
@@ -15,7 +16,7 @@ use std::sync::{Arc, MutexGuard};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-/// What a transfer is told.
+/// The input of a transfer.
 #[derive(Debug)]
 pub enum TransferInput {
     /// A holder showed a version that was not known before.
@@ -30,7 +31,7 @@ pub enum TransferInput {
     Written(Vec<u32>),
 }
 
-/// What a stream (the fetching side of bulk streams) is told.
+/// The input of a stream (the fetching side of bulk streams).
 #[derive(Debug)]
 pub(crate) enum DownloadInput {
     Want {
@@ -44,7 +45,7 @@ pub(crate) enum DownloadInput {
     },
 }
 
-/// What an upload (the serving side of a bulk stream) is told.
+/// The input of an upload (the serving side of a bulk stream).
 #[derive(Debug)]
 pub(crate) enum ServeInput {
     Serve { share: ShareId, want: Want },
@@ -52,7 +53,7 @@ pub(crate) enum ServeInput {
     Tell(Message),
 }
 
-/// What the supervisor is told: work that needs a new task.
+/// The input of the supervisor: work that needs a new task.
 #[derive(Debug)]
 pub(crate) enum SupervisorInput {
     OpenSession(PeerKey),
@@ -79,7 +80,7 @@ struct Peer {
     streams: HashMap<Carrier, UnboundedSender<DownloadInput>>,
 }
 
-/// Where what concerns one fetch goes.
+/// The destination of everything that concerns one fetch.
 pub struct TransferRoute {
     /// Takes what the transfer is to know.
     pub inputs: UnboundedSender<TransferInput>,
@@ -124,7 +125,7 @@ impl Routes {
         self.lock().transfers.insert(share, route);
     }
 
-    /// Where the chunks of a share go now; `None` while it is not fetched.
+    /// Returns the sink for the chunks of a share; `None` while it is not fetched.
     pub(crate) fn sink(&self, share: ShareId) -> Option<Arc<dyn ChunkSink>> {
         let inner = self.lock();
         inner
@@ -209,7 +210,7 @@ impl Routes {
         latest
     }
 
-    /// Whether no other session with that device was wished for since.
+    /// Returns whether no other session with that device was requested since.
     pub(crate) fn is_latest(&self, key: &PeerKey) -> bool {
         self.lock()
             .peers
@@ -217,7 +218,7 @@ impl Routes {
             .is_some_and(|peer| peer.number == key.number)
     }
 
-    /// Whether any fetch has to do with a device or store.
+    /// Returns whether any fetch has to do with a device or store.
     pub(crate) fn has_peer(&self, device: DeviceId) -> bool {
         self.lock().peers.keys().any(|(_, peer)| *peer == device)
     }

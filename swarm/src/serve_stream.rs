@@ -56,7 +56,7 @@ impl Backlog {
     }
 }
 
-/// What the reading side hands to the writing side.
+/// The work that the reading side hands to the writing side.
 enum Out {
     Chunk {
         request: u64,
@@ -87,8 +87,8 @@ pub(crate) async fn run(
         remote,
         ..
     } = stream;
-    // What the other device dialled it watches itself; of a circuit this device has dialled its own
-    // part.
+    // The other device watches the connections it dialled itself; of a circuit this device has
+    // dialled its own part.
     let writing = Writing::default();
     let mut loses = std::pin::pin!(async {
         let paths = swarm.links.paths();
@@ -128,7 +128,7 @@ pub(crate) async fn run(
                 tracing::debug!(%device, "a circuit carries too little of what is sent: the next one is another way");
                 break;
             }
-            // What is on its way is reset: nothing more is given.
+            // The bytes on their way are reset: nothing more is given.
             () = share.ended.cancelled() => break,
             () = &mut barred => break,
             () = swarm.tasks.token.cancelled() => break,
@@ -341,7 +341,7 @@ pub struct PooledBuf {
 }
 
 impl PooledBuf {
-    /// What is in the buffer, as carriers take it.
+    /// Returns the contents of the buffer, as carriers take them.
     pub fn bytes(buffer: Vec<u8>, buffers: &Arc<crate::workers::Buffers>) -> Bytes {
         Bytes::from_owner(Self {
             buffer,

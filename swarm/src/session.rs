@@ -210,7 +210,7 @@ impl Session {
         };
         close.cancel();
         swarm.core.routes.remove_session(id);
-        // What the stream says of a link that ended is only that it did.
+        // The stream's report of a link that ended is only that it did.
         match self.link.close_reason() {
             Some(reason) => (reason.to_string(), reason == LinkError::Closed),
             None => (error, false),
@@ -254,8 +254,8 @@ impl Session {
     fn distance(&self, swarm: &Swarm) -> Distance {
         let way = swarm.links.way(self.device);
         let (same_network, relayed) = (way == SourceKind::Lan, way == SourceKind::Relayed);
-        // Whoever is on the same network is behind no link of another one, however late it answers.
-        // Of what is behind a relay nothing is known but that it is somewhere else.
+        // A device on the same network is behind no link of another one, however late it answers. A
+        // device behind a relay is only known to be somewhere else.
         let site = match (relayed, same_network) {
             (true, _) => Some(crate::sites::behind_relay(self.device)),
             (false, true) => None,
@@ -328,7 +328,7 @@ async fn try_tcp(
     }
 }
 
-/// Who speaks on a control stream, and of what.
+/// The peer on a control stream, and its subject.
 struct ControlStream<'a> {
     swarm: &'a Arc<Swarm>,
     share: &'a Arc<Share>,
@@ -433,7 +433,7 @@ impl ControlStream<'_> {
     /// showed last.
     fn handle(&self, shown: &mut Option<SignedHead>, message: Message) -> Option<Message> {
         let (swarm, share, device) = (self.swarm, self.share, self.device);
-        // What it has of a version of that number is another version.
+        // Its version of that number is another version.
         let other = |version| {
             shown
                 .as_ref()

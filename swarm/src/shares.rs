@@ -53,7 +53,7 @@ impl Version {
         }
     }
 
-    /// Where its files are.
+    /// Returns the place of its files.
     pub fn holding(&self) -> Arc<Holding> {
         Arc::clone(&self.holding.read())
     }
@@ -63,7 +63,7 @@ impl Version {
         *self.holding.write() = Arc::new(holding);
     }
 
-    /// What it consists of.
+    /// Returns the manifest of its contents.
     pub fn manifest(&self) -> Arc<Manifest> {
         Arc::clone(self.holding().manifest())
     }
@@ -103,7 +103,7 @@ pub struct Share {
     pub secret: ShareSecret,
     /// The device that publishes it.
     pub owner: DeviceId,
-    /// What asks about the share, and answers, without naming it.
+    /// The key that queries about the share, and answers to them, use without naming it.
     pub blind: BlindKey,
     /// Cancelled when the share ends here: whatever is being told or given of it stops.
     pub ended: CancellationToken,
@@ -381,7 +381,7 @@ pub struct Shares {
     by_id: RwLock<HashMap<ShareId, Arc<Share>>>,
     /// Told when a share comes or goes.
     changes: watch::Sender<()>,
-    /// What may be spent on the questions of strangers.
+    /// The budget for the queries of strangers.
     budget: Budget,
 }
 

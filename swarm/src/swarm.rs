@@ -27,25 +27,25 @@ use tokio::sync::{mpsc, watch};
 /// Addresses that others are given: enough for a wired and a wireless network in both families.
 const MAX_ADDRESSES: usize = 4;
 
-/// What a swarm is made of.
+/// The parts that a swarm is made of.
 pub struct SwarmDeps<'a> {
     /// This device.
     pub device: DeviceId,
-    /// What it calls itself.
+    /// The name it calls itself by.
     pub name: DeviceName,
-    /// Where others connect, and from where this device does.
+    /// The endpoint others connect to, and this device connects from.
     pub endpoint: Arc<Endpoint>,
-    /// Whether TCP may be used beside QUIC.
+    /// True if TCP may be used beside QUIC.
     pub tcp: bool,
     /// Limits of what is sent and received.
     pub limits: &'a RateLimits,
-    /// What the user says of the link and the battery.
+    /// The user's rules for the link and the battery.
     pub host_rules: &'a WorldRules,
-    /// What sources cost.
+    /// The costs of sources.
     pub costs: Costs,
     /// The interfaces that lead to others.
     pub interfaces: InterfaceFilter,
-    /// Where its tasks run.
+    /// The tasks it runs in.
     pub tasks: Tasks,
     /// Says who is barred from what.
     pub membership: Arc<dyn Membership>,
@@ -53,7 +53,7 @@ pub struct SwarmDeps<'a> {
     pub twins: Twins,
 }
 
-/// What the engine wants done that needs tasks; [`Swarm::run`] takes it.
+/// The engine's requests for work that needs tasks; [`Swarm::run`] takes them.
 pub struct SwarmInputs(pub(crate) mpsc::UnboundedReceiver<SupervisorInput>);
 
 /// Everything that moves chunks.
@@ -156,7 +156,7 @@ impl Swarm {
         &self.core
     }
 
-    /// Where others connect, and from where this device does.
+    /// Returns the endpoint others connect to, and this device connects from.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
     }
@@ -191,12 +191,12 @@ impl Swarm {
         &self.throttles
     }
 
-    /// What is known of the link and the battery.
+    /// Returns the known state of the link and the battery.
     pub fn host_state(&self) -> &HostState {
         &self.host_state
     }
 
-    /// What is known of other machines with this device's key.
+    /// Returns the known other machines with this device's key.
     pub fn twins(&self) -> &Twins {
         &self.twins
     }

@@ -87,7 +87,7 @@ fn terms(metered: Price, facts: &Facts, near: bool) -> Terms {
 }
 
 impl Swarm {
-    /// What sources cost this device now.
+    /// Returns the prices of sources for this device now.
     pub(crate) fn prices(&self) -> Prices {
         let link = if self.host_state.facts().is_metered() {
             self.costs.metered

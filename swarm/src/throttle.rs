@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Tells the day and the time of day.
 type Clock = Box<dyn Fn() -> WeekTime + Send + Sync>;
 
-/// What was moved and is not paid for yet, at the rate of the moment.
+/// The bytes that were moved and are not paid for yet, at the rate of the moment.
 #[derive(Debug)]
 struct Debt {
     /// Below zero: so much may be moved at once.
@@ -180,13 +180,13 @@ impl Throttles {
         }))
     }
 
-    /// What limits sending to a device or store that is called so, if that is known, at an address
-    /// (or behind a relay).
+    /// Returns the limit for sending to a device or store of that name, if it is known, at an
+    /// address (or behind a relay).
     pub fn up(&self, to: DeviceId, name: Option<&DeviceName>, at: Option<IpAddr>) -> Limit {
         self.limit(Direction::Up, to, name, at)
     }
 
-    /// What limits receiving from it.
+    /// Returns the limit for receiving from it.
     pub(crate) fn down(
         &self,
         from: DeviceId,
@@ -203,7 +203,7 @@ impl Throttles {
         name: Option<&DeviceName>,
         at: Option<IpAddr>,
     ) -> Limit {
-        // Whether it is near is looked up only when it matters.
+        // Nearness is looked up only when it matters.
         if self.0.is_free() || (!self.0.limits.lan && at.is_some_and(links::is_near)) {
             return Limit(None);
         }
@@ -225,7 +225,7 @@ impl Throttles {
         }))
     }
 
-    /// What is in force now.
+    /// Returns the limits in force now.
     pub fn info(&self) -> LimitsInfo {
         let rate = |direction| self.0.rate(direction).map(NonZeroU64::get);
         LimitsInfo {
@@ -254,7 +254,7 @@ fn wall() -> WeekTime {
     }
 }
 
-/// What limits one stream, if anything does.
+/// The limit of one stream, if there is any.
 #[derive(Clone)]
 pub struct Limit(Option<Limited>);
 
@@ -417,7 +417,7 @@ mod tests {
             Some(100_000),
             "the first that is in force"
         );
-        // Whoever waits for a long time already goes on soon after the end.
+        // A task that waits for a long time already goes on soon after the end.
         limit.take(100_000_000).await;
         let waiting = tokio::spawn(async move { limit.take(1).await });
         sleep(Duration::from_secs(60)).await;

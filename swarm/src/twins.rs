@@ -18,7 +18,7 @@ pub struct Twins {
     device: DeviceId,
     endpoint: Arc<Endpoint>,
     warnings: Warnings,
-    /// What to do about one.
+    /// The advice about one.
     advice: String,
     /// Names this run of the daemon to relays; random, never 0.
     instance: u64,

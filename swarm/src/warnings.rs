@@ -1,4 +1,4 @@
-//! What the user should know of this run of the daemon; shown by `hither status` and `doctor`.
+//! The warnings for the user about this run of the daemon; shown by `hither status` and `doctor`.
 
 use hither_util::sync::Mutex;
 use std::sync::{Arc, MutexGuard};

@@ -81,7 +81,7 @@ impl StorageError {
 
 fn mebibytes(bytes: &u64, up: bool) -> String {
     let whole = bytes >> 20;
-    let more = up && bytes % (1 << 20) > 0;
+    let more = up && !bytes.is_multiple_of(1 << 20);
     format!("{} MiB", whole + u64::from(more))
 }
 

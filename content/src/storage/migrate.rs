@@ -58,7 +58,7 @@ trait Source: Storage {
     fn each(&self, visit: &mut Each<'_>) -> Result<(), StorageError>;
 }
 
-type Each<'a> = dyn FnMut(&str, &[u8], &[u8]) -> Result<(), StorageError> + 'a;
+pub(super) type Each<'a> = dyn FnMut(&str, &[u8], &[u8]) -> Result<(), StorageError> + 'a;
 
 impl Source for RedbStorage {
     fn each(&self, visit: &mut Each<'_>) -> Result<(), StorageError> {

@@ -6,6 +6,7 @@
 //! of them, or [`MAX_LAZY_BYTES`], wait for one.
 
 use super::error::guarded;
+use super::migrate::Each;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
 use hither_util::sync::RwLock;
 use redb::{
@@ -76,10 +77,7 @@ impl RedbStorage {
     }
 
     /// Calls `visit(table, key, value)` for every entry of a snapshot of now, by table and key.
-    pub(super) fn each_entry(
-        &self,
-        visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+    pub(super) fn each_entry(&self, visit: &mut Each<'_>) -> Result<(), StorageError> {
         guarded(NAME, || {
             let snapshot = self.with_db(|db| db.begin_read().map_err(Into::into))?;
             let tables = snapshot.list_tables().map_err(engine_error)?;

@@ -6,6 +6,7 @@
 //! therefore fsyncs sled's file itself after each flush.
 
 use super::error::guarded;
+use super::migrate::Each;
 use super::{Batch, CACHE_BYTES, Storage, StorageError, Table, Visit, check_entry};
 use std::fs::File;
 use std::path::Path;
@@ -65,10 +66,7 @@ impl SledStorage {
     }
 
     /// Calls `visit(table, key, value)` for every entry, by table and key.
-    pub(super) fn each_entry(
-        &self,
-        visit: &mut dyn FnMut(&str, &[u8], &[u8]) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+    pub(super) fn each_entry(&self, visit: &mut Each<'_>) -> Result<(), StorageError> {
         guarded(NAME, || {
             for row in self.db.iter() {
                 let (row, value) = row.map_err(engine_error)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 type Ctx = State<Arc<CatalogueService>>;
 
-/// What the user's other devices share, as far as they told; without tickets.
+/// Lists the shares of the user's other devices, as far as they are known; without tickets.
 #[utoipa::path(get, path = "/v1/catalogue", responses((status = 200, body = [ListedShare])))]
 pub(super) async fn list(State(service): Ctx) -> Answer<Vec<ListedShare>> {
     Ok(Json(catalogue::list(&service).await?))

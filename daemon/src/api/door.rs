@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 /// How often it is looked whether the socket is still there: a session that ends takes
 /// `XDG_RUNTIME_DIR` with it.
 const LOOK: Duration = Duration::from_secs(2);
-/// Where a socket goes when neither its usual place nor the data folder can have one.
+/// The folder of a socket when neither its usual place nor the data folder can have one.
 const TEMPORARY: &str = "/tmp";
 
 /// A listener that takes connections of this user only.
@@ -126,8 +126,7 @@ fn listen(place: &Path) -> io::Result<Open> {
     }
     let place = folder.canonicalize()?.join(name);
     let address = SocketAddress::of(&place)?;
-    // Where the socket's folder is shared by several homes, the one that is there may be of a
-    // daemon that lives.
+    // If several homes share the socket's folder, an existing socket may be of a daemon that lives.
     if std::os::unix::net::UnixStream::connect(address.path()).is_ok() {
         return Err(io::Error::new(
             io::ErrorKind::AddrInUse,

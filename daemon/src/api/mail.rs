@@ -41,7 +41,7 @@ pub(super) async fn send(
     Ok(Json(mail::send(&service, request).await?))
 }
 
-/// What no relay has taken yet, oldest first.
+/// Lists the messages that no relay has taken yet, oldest first.
 #[utoipa::path(get, path = "/v1/outbox", responses((status = 200, body = [OutgoingInfo])))]
 pub(super) async fn outbox(State(service): Ctx) -> Json<Vec<OutgoingInfo>> {
     Json(mail::outgoing(&service))
@@ -101,7 +101,7 @@ pub(super) async fn delete(State(service): Ctx, Path(id): Path<u64>) -> Answer<M
     ))
 }
 
-/// Where to begin.
+/// The position to begin at.
 #[derive(Debug, Deserialize)]
 pub(super) struct After {
     /// Only messages with a higher number.

@@ -97,7 +97,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a call answers.
+/// The answer of a call.
 type Answer<T> = Result<axum::Json<T>, Failure>;
 
 /// Serves the API until `stop`; answers that were begun by then are finished.

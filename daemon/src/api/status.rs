@@ -34,7 +34,7 @@ pub(super) async fn acknowledge(State(diagnostics): Ctx) -> Answer<Value> {
     Ok(Json(json!({})))
 }
 
-/// What works, what does not, and what could be done about it.
+/// Reports the things that work, those that do not, and possible remedies.
 #[utoipa::path(get, path = "/v1/doctor", responses((status = 200, body = [Finding])))]
 pub(super) async fn doctor(State(diagnostics): Ctx) -> Answer<Vec<Finding>> {
     Ok(Json(crate::doctor::examine(&diagnostics).await))

@@ -142,8 +142,8 @@ struct Follow {
 
 /// Progress at intervals and events as they come, until the last one.
 fn follow(transfer: Arc<Transfer>) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    // What happened before is told again: the last event decides nothing twice, an offer may still
-    // need its answer.
+    // Earlier events are sent again: the last event decides nothing twice, an offer may still need
+    // its answer.
     let (events, told) = transfer.listen();
     let follow = Follow {
         transfer,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What other devices were told, by device.
+/// The notices sent to other devices, by device.
 const TOLD: Table = Table::new("catalogue_told");
 /// Longest message, bytes before it is sealed; shorter where the relay takes less.
 const ROOM: usize = 128 * 1024;
@@ -142,12 +142,12 @@ fn load(catalogue: &CatalogueService) -> Result<BTreeMap<DeviceId, SyncState>, S
 
 struct Advertiser {
     catalogue: Arc<CatalogueService>,
-    /// What each device was told; absent: nothing that counts.
+    /// The state sent to each device; absent: nothing that counts.
     told: BTreeMap<DeviceId, SyncState>,
     recipients: BTreeMap<DeviceId, Recipient>,
     /// Everything else that is kept is about one of these.
     devices: BTreeSet<DeviceId>,
-    /// What stands in this device's card.
+    /// The digest that stands in this device's card.
     published: Digest,
     /// When there is something to do although nothing is heard.
     next: Option<Instant>,
@@ -236,7 +236,7 @@ impl Advertiser {
             else {
                 return;
             };
-            // What does not fit into one message follows at once, up to a bound.
+            // The part that does not fit into one message follows at once, up to a bound.
             let due = recipient
                 .last
                 .filter(|last| *last < begun)

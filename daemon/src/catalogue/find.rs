@@ -1,5 +1,5 @@
-//! What other devices share, as the local API shows it, and a share by the names of its owner and
-//! its own.
+//! The shares of other devices, as the local API shows them, and the lookup of a share by the names
+//! of its owner and its own.
 
 use super::notice::Entry;
 use crate::catalogue::CatalogueService;
@@ -31,7 +31,7 @@ fn listed(device: &DeviceInfo, share: ShareId, entry: &Entry) -> ListedShare {
     }
 }
 
-/// What a device shares and has not ended by itself, the newest first. Blocks.
+/// Returns the shares of a device that it has not ended by itself, the newest first. Blocks.
 fn shares_of(
     catalogue: &CatalogueService,
     device: DeviceId,
@@ -67,7 +67,7 @@ pub(crate) async fn list(catalogue: &Arc<CatalogueService>) -> Result<Vec<Listed
                     .map(|(share, entry)| listed(device, *share, entry)),
             );
         }
-        // What a device of the user shares with a group was told twice.
+        // A share of a device of the user with a group was reported twice.
         let of_groups = groups::shares(&of.groups).into_iter();
         let of_groups: Vec<_> = of_groups
             .filter(|one| all.iter().all(|other| other.share != one.share))

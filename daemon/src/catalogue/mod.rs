@@ -39,7 +39,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
-/// What this device shares and what others told.
+/// The shares of this device and the notices of others.
 pub(crate) struct Catalogue {
     storage: Arc<dyn Storage>,
     remote: RemoteCatalogue,
@@ -68,7 +68,7 @@ impl Catalogue {
         Arc::clone(&self.own.read())
     }
 
-    /// What stands in this device's card.
+    /// Returns the digest that stands in this device's card.
     pub(crate) fn digest(&self) -> Digest {
         self.own().digest.clone()
     }
@@ -89,7 +89,7 @@ impl LibraryListener for Catalogue {
     }
 }
 
-/// What the catalogue is made of.
+/// The parts that the catalogue is made of.
 pub(crate) struct CatalogueService {
     pub device: DeviceId,
     pub state: Arc<Catalogue>,
@@ -144,7 +144,7 @@ impl NoticeHandler for CatalogueService {
     }
 }
 
-/// Whether a relay lists a device as one of the user's.
+/// Returns whether a relay lists a device as one of the user's.
 fn is_listed(catalogue: &CatalogueService, device: DeviceId) -> bool {
     catalogue
         .relays

@@ -1,4 +1,4 @@
-//! What devices of one user tell each other of their shares, inside sealed messages.
+//! The notices that devices of one user send each other of their shares, inside sealed messages.
 //!
 //! Invariant: an entry that came out of [`Entry::checked`] has a ticket of the device that told of
 //! it, for all versions of one share, and a name that passed [`EntryName::parse`].
@@ -49,7 +49,7 @@ impl Entry {
         (ticket.owner == from && ticket.pin.is_none()).then(|| ticket.share())
     }
 
-    /// What tells it from any other entry of the same share.
+    /// Returns the hash that tells it from any other entry of the same share.
     pub(super) fn hash(&self) -> EntryHash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"hither catalogue v1\0");
@@ -96,10 +96,10 @@ pub(super) fn digest<'a>(hashes: impl Iterator<Item = (&'a ShareId, &'a EntryHas
     }
 }
 
-/// What one message tells.
+/// The contents of one message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notice {
-    /// What was told before is to be forgotten first.
+    /// Set when the earlier notices are to be forgotten first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
     /// Shares that are new, or not what they were.
@@ -113,7 +113,7 @@ pub(crate) struct Notice {
     pub ask: bool,
 }
 
-/// What this device shares.
+/// The shares of this device.
 #[derive(Debug, Default)]
 pub(super) struct Own {
     pub entries: BTreeMap<ShareId, (EntryHash, Entry)>,

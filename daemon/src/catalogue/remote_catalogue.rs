@@ -1,4 +1,4 @@
-//! What other devices of the user said that they share, on disk.
+//! The shares that other devices of the user announced, on disk.
 //!
 //! Invariant: at most [`MAX_SHARES`] of each device, each with a ticket of that very device.
 
@@ -79,7 +79,7 @@ impl RemoteCatalogue {
         Ok(())
     }
 
-    /// What a device shares, as far as it is known. Blocks.
+    /// Returns the shares of a device, as far as they are known. Blocks.
     pub(super) fn of(&self, device: DeviceId) -> Result<BTreeMap<ShareId, Entry>, StorageError> {
         let mut all = BTreeMap::new();
         self.storage
@@ -266,7 +266,7 @@ mod tests {
             .collect();
         remote.apply(a, &tell(many)).unwrap();
         assert_eq!(remote.of(a).unwrap().len(), MAX_SHARES);
-        // What is known may change all the same.
+        // A known entry may change all the same.
         remote
             .apply(
                 a,

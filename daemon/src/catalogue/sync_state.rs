@@ -1,4 +1,5 @@
-//! What another device was told of this one's shares, so that it is told only what is new to it.
+//! The notices another device has of this one's shares, so that it gets only those that are new to
+//! it.
 //!
 //! Nothing waits in a queue: what is to be told is the difference between what is shared and what
 //! was told, made when a message can leave. However long a device is away, it costs one short
@@ -20,7 +21,7 @@ const ENDED: usize = 36;
 /// Length of one share in a record, bytes.
 const SHARE: usize = 16 + 16;
 
-/// What one reader was told.
+/// The state sent to one reader.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SyncState {
     /// Messages that a relay keeps for it since it was last seen.
@@ -39,7 +40,7 @@ impl SyncState {
         bytes
     }
 
-    /// What was kept; `None` when it makes no sense: then everything is told again.
+    /// Decodes a stored state; `None` when it makes no sense: then everything is sent again.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (away, rest) = bytes.split_at_checked(4)?;
         let shares = rest.chunks(SHARE).map(|one| {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 async fn start(home: &Path, name: &str) -> Device {
-    // What is shared lies beside it: what is in it is never shared.
+    // The shared files lie beside it: files in it are never shared.
     let device = Device::start(&home.join("own"), name).await;
     super::start(&device.app.catalogue);
     device
@@ -88,7 +88,7 @@ async fn a_copy_that_went_wrong_is_put_right_and_a_stranger_is_not_believed() {
         "two told, one asked, one answered"
     );
     assert!(phone.inbox().await.is_empty() && desk.inbox().await.is_empty());
-    // Who is not in the list may say what it wants.
+    // A device that is not in the list may claim anything.
     let entries = phone
         .app
         .catalogue

@@ -64,7 +64,7 @@ impl From<RequestError> for AppendError {
     }
 }
 
-/// What is to be written.
+/// The change to write.
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     Add(DeviceId),
@@ -86,7 +86,7 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], AppendError> {
     Ok(bytes)
 }
 
-/// What members know, as it is known here.
+/// Returns the data that members know, as it is known here.
 pub(super) fn inner(known: &Known) -> Result<Inner, AppendError> {
     let secret = known.secret().ok_or(AppendError::NoSecret)?;
     let name = known

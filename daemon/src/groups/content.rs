@@ -1,4 +1,4 @@
-//! What is inside the seals of a group: JSON, as in messages.
+//! The contents of the seals of a group: JSON, as in messages.
 //!
 //! Invariants: a secret that came out of [`open_key`] is the one that the log names, and a name
 //! with it likewise; what came out of [`open_note`] was signed by its member, speaks of that
@@ -43,7 +43,7 @@ struct RefusalNote {
     reason: String,
 }
 
-/// What a member says of itself.
+/// The data a member publishes of itself.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Note {
     made_ms: u64,
@@ -51,7 +51,7 @@ pub(super) struct Note {
     shares: Vec<Entry>,
 }
 
-/// What members know beside the log.
+/// The data members know beside the log.
 #[derive(Clone)]
 pub(super) struct Inner {
     pub secret: GroupSecret,
@@ -145,7 +145,7 @@ pub(super) fn seal_ask(
     to.iter().map(one).collect()
 }
 
-/// What somebody who asks calls itself, when it told this device.
+/// Opens the name that an applicant calls itself by, when it is sealed for this device.
 pub(super) fn open_ask(identity: &Identity, group: GroupId, asked: &GroupAsked) -> Option<String> {
     if asked.sealed.is_empty() {
         return None;
@@ -248,12 +248,12 @@ pub(super) enum NoteError {
     /// The seal.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// What is in it.
+    /// The contents are malformed.
     #[error("what a member told is malformed")]
     Malformed,
 }
 
-/// What a member said. Entries that are not its own, or have impossible names, are left out.
+/// Opens a member's note. Entries that are not its own, or have impossible names, are left out.
 pub(super) fn open_note(
     place: Place<'_>,
     author: DeviceId,

@@ -95,7 +95,7 @@ pub(crate) async fn list(service: &Arc<GroupService>) -> Vec<GroupInfo> {
     all
 }
 
-/// What this device shares with a group.
+/// Returns the shares of this device with a group.
 fn own_shares(service: &GroupService, group: GroupId) -> Vec<GroupShare> {
     let shown = |entry: &crate::catalogue::Entry| share(service.device, entry);
     service
@@ -116,7 +116,7 @@ fn share(owner: DeviceId, entry: &crate::catalogue::Entry) -> Option<GroupShare>
     })
 }
 
-/// What a member is called: as it told the group, or as an own device.
+/// Returns the name of a member: as it gave it to the group, or as an own device.
 pub(super) fn name_of(service: &GroupService, known: &Known, device: DeviceId) -> String {
     let told = known.name_of(&device);
     if told.is_empty() {

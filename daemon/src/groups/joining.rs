@@ -145,7 +145,7 @@ pub(crate) async fn join(
         .await
         .map_err(failure::internal)?;
     kept.map_err(|error| failure::storage(&error))?;
-    // What was answered before it was known here that it was asked.
+    // The log may hold an answer from before the request was known here.
     sync::log(service, &at.connection, at.relay.url.key, group)
         .await
         .map_err(|error| failed(&AppendError::from(error)))?;

@@ -87,7 +87,7 @@ impl LibraryListener for Groups {
     }
 }
 
-/// What works with groups.
+/// The service that works with groups.
 pub(crate) struct GroupService {
     pub device: DeviceId,
     pub name: DeviceName,
@@ -103,23 +103,23 @@ pub(crate) struct GroupService {
 /// A way in which a group can be meant.
 type Way<'a> = dyn Fn(&GroupId, &Known) -> bool + 'a;
 
-/// Who wants to join.
+/// A device that wants to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asker {
     pub device: DeviceId,
     pub asked_ms: u64,
-    /// What it calls itself; empty when that was not sealed for this device.
+    /// The name it calls itself by; empty when that was not sealed for this device.
     pub name: String,
 }
 
-/// What is known of one group.
+/// The known state of one group.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
     pub record: GroupRecord,
     /// Absent while it is not a member's to know.
     pub membership: Option<Membership>,
     pub told: BTreeMap<DeviceId, Told>,
-    /// Who is there, as the relay last said; empty while it is not connected.
+    /// The members present, as the relay last reported; empty while it is not connected.
     pub seen: BTreeMap<DeviceId, GroupMember>,
     pub askers: Vec<Asker>,
     /// Notes that could not be read, so that they are not asked for again.
@@ -138,7 +138,7 @@ impl Known {
         }
     }
 
-    /// What the log says, while this device is a member.
+    /// Returns the membership in the log, while this device is a member.
     pub(crate) fn membership_of(&self, device: &DeviceId) -> Option<&Membership> {
         self.membership
             .as_ref()
@@ -163,12 +163,12 @@ impl Known {
             .retain(|asker| after.role(&asker.device).is_none());
     }
 
-    /// What it is called, safe to show; empty while not known.
+    /// Returns its name, safe to show; empty while not known.
     pub(crate) fn name(&self) -> String {
         display_name(self.record.name.as_deref().unwrap_or_default())
     }
 
-    /// What a member calls itself; empty while not known.
+    /// Returns the name a member calls itself by; empty while not known.
     pub(crate) fn name_of(&self, device: &DeviceId) -> String {
         let told = self
             .told
@@ -180,7 +180,7 @@ impl Known {
     }
 }
 
-/// What the relay said that changed, until it is looked at; bounded by the number of groups and
+/// The changes the relay reported, until they are processed; bounded by the number of groups and
 /// members.
 #[derive(Debug, Default)]
 struct Heard {
@@ -226,7 +226,7 @@ impl Groups {
         self.known.lock()
     }
 
-    /// What is known of a group.
+    /// Returns the known state of a group.
     pub(crate) fn get(&self, group: &GroupId) -> Option<Known> {
         self.lock().get(group).cloned()
     }
@@ -414,8 +414,8 @@ impl Groups {
         *self.shared.lock() = shared;
     }
 
-    /// Whether a share belongs to a group that this device was removed from. `own`: the group with
-    /// which this device shares it.
+    /// Returns whether a share belongs to a group that this device was removed from. `own`: the
+    /// group with which this device shares it.
     pub(crate) fn bars(&self, share: ShareId, own: Option<GroupId>, device: &DeviceId) -> bool {
         let mut groups = {
             let shared = self.shared.lock();
@@ -434,7 +434,7 @@ impl Groups {
                 .any(|group| of(group).is_some_and(|m| m.role(device).is_some()))
     }
 
-    /// What a group is called, or its id (hexadecimal) when that is not known.
+    /// Returns the name of a group, or its id (hexadecimal) when that is not known.
     pub(crate) fn name(&self, group: &str) -> String {
         let name = GroupId::from_hex(group)
             .ok()
@@ -533,7 +533,7 @@ impl Groups {
     }
 }
 
-/// What somebody who asks says of itself, when it is sealed for this device.
+/// Returns the applicant's own description, when it is sealed for this device.
 fn asker(identity: &Identity, group: GroupId, asked: &GroupAsked) -> Asker {
     let name = content::open_ask(identity, group, asked).unwrap_or_default();
     Asker {

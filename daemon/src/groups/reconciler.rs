@@ -1,6 +1,6 @@
-//! What a device does for its groups by itself, at one relay: follows their logs, lets in who may
-//! join, sees that every member has the secret, begins the next generation when somebody has left,
-//! and tells what it shares.
+//! The work that a device does for its groups by itself, at one relay: it follows their logs, lets
+//! in devices that may join, sees that every member has the secret, begins the next generation when
+//! a member has left, and publishes its shares.
 //!
 //! Any member may do most of that, and one is enough. Who comes first is the same for all: it
 //! follows from what is to be done and who is there. The others take it over one after the other
@@ -243,20 +243,20 @@ impl GroupReconciler {
             self.attend(connection, group, duty).await?;
         }
         if !self.logs.is_empty() || !self.rolls.is_empty() {
-            // What was done has changed something.
+            // The work that was done has changed something.
             self.wake_at(Instant::now());
         }
         Ok(())
     }
 
-    /// What is known of a group, while this device is a member.
+    /// Returns the known state of a group, while this device is a member.
     fn known(&self, group: GroupId) -> Option<(Known, Membership)> {
         let known = self.service.groups.get(&group)?;
         let membership = known.membership_of(&self.service.device)?.clone();
         Some((known, membership))
     }
 
-    /// What there is to do for a group.
+    /// Returns the duties of a group.
     fn duties_of(&self, group: GroupId) -> Vec<Duty> {
         let Some((known, membership)) = self.known(group) else {
             return Vec::new();

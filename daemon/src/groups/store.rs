@@ -1,5 +1,5 @@
-//! What is kept of groups: records, logs, what members told. In the metadata store, which only this
-//! user may read.
+//! The stored state of groups: records, logs, notes of members. In the metadata store, which only
+//! this user may read.
 
 use super::Known;
 use crate::catalogue::Entry;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 const GROUPS: Table = Table::new("groups");
 /// Entries by group and number.
 const LOG: Table = Table::new("group_log");
-/// What a log says, by group.
+/// The membership according to the log, by group.
 const MEMBERSHIP: Table = Table::new("group_membership");
 /// [`Told`] by group and device.
 const TOLD: Table = Table::new("group_told");
@@ -31,7 +31,7 @@ pub(crate) enum Stands {
     Removed,
 }
 
-/// What was last told to a group.
+/// The note that was last published to a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Published {
     pub generation: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Published {
     pub digest: Hex,
 }
 
-/// What is kept of a group besides its log.
+/// The stored state of a group besides its log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GroupRecord {
     /// Key of the relay that keeps it, as it was joined.
@@ -81,7 +81,7 @@ impl GroupRecord {
     }
 }
 
-/// What a member told of itself.
+/// The note that a member published of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     /// Of how it was sealed.
@@ -216,7 +216,7 @@ impl Store {
         Ok(all)
     }
 
-    /// What a member told. Blocks.
+    /// Stores the note of a member. Blocks.
     pub(super) fn put_told(
         &self,
         group: GroupId,

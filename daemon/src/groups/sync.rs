@@ -25,7 +25,7 @@ const MAX_FRESH_PAGES: usize = 64;
 const NOTES: usize = 64;
 /// Entries that are brought back before the relay is asked again how far it is.
 const BROUGHT_BACK: usize = 64;
-/// What is told when a relay has forgotten a request.
+/// The message shown when a relay has forgotten a request.
 const FORGOTTEN: &str = "The request was not answered in time.";
 
 /// Why something is not known as it should be.
@@ -37,7 +37,7 @@ pub(super) enum SyncError {
     /// The store here.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// What the relay shows is no entry.
+    /// The relay's answer is no entry.
     #[error("the relay shows a log that cannot be: {0}")]
     Entry(#[from] EntryError),
     /// The entries do not follow from what is known.
@@ -222,7 +222,7 @@ async fn outsider(
             })
             .await
         }
-        // Whoever made the group brings it back.
+        // The creator of the group brings it back.
         None => Err(SyncError::Lost),
     }
 }
@@ -309,7 +309,7 @@ fn outside(
             (_, other) => other,
         };
         if !known.record.is_member() {
-            // What members told is not for this device any more, and opens nothing new.
+            // The notes of members are not for this device any more, and open nothing new.
             known.told.clear();
             known.unreadable.clear();
             known.seen.clear();
@@ -319,8 +319,8 @@ fn outside(
     Ok(())
 }
 
-/// Whether this device is in a group that it knows nothing of by its own doing, or by that of
-/// another device of its user: its store was rebuilt, or the other device let it in.
+/// Returns whether this device is in a group that it knows nothing of by its own doing, or by that
+/// of another device of its user: its store was rebuilt, or the other device let it in.
 fn agreed(service: &GroupService, relay: DeviceId, entries: &[SignedEntry]) -> bool {
     let this = service.device;
     let by = entries
@@ -577,7 +577,7 @@ fn read(
                 unreadable.insert(note.device, digest.clone());
             }
         }
-        // What the relay said in the roll may be of another moment: what is read counts.
+        // The roll of the relay may be of another moment: the note as read counts.
         if let Some(seen) = known.seen.get(&note.device)
             && let Some(rolled) = seen.digest
             && digest != rolled

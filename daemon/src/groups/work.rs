@@ -1,4 +1,4 @@
-//! What users do with groups that they are in.
+//! The actions of users on groups that they are in.
 
 use super::append::{self, AppendError, Change, fresh_secret, random};
 use super::content::{self, Inner};
@@ -28,7 +28,7 @@ pub(super) struct At {
     pub connection: Arc<RelayConnection>,
 }
 
-/// Whether this device still belongs to the relay that keeps a group.
+/// Returns whether this device still belongs to the relay that keeps a group.
 fn is_joined(service: &GroupService, known: &Known) -> bool {
     service
         .relays

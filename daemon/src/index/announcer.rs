@@ -1,4 +1,4 @@
-//! What an index node was told of a share, and what it is to be told next.
+//! The announcements that an index node has of a share, and the next one it needs.
 
 use super::local_holdings::LocalHoldings;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use hither_proto::limits::MAX_INDEX_RANGES;
 use hither_proto::{Announcement, Delta, IndexMessage, IndexTopic, Ranges};
 use roaring::RoaringBitmap;
 
-/// What the node knows, if it took everything.
+/// The state the node knows, if it took everything.
 #[derive(Debug)]
 pub(super) struct AnnouncedState {
     version: u64,
@@ -17,8 +17,9 @@ pub(super) struct AnnouncedState {
     sealed: Bytes,
 }
 
-/// What is to be said, given what was: nothing, an announcement, a delta, or that nothing is held
-/// any more. `holding` is in the units of the index. `told` becomes what the node then knows.
+/// Returns the next message, given the earlier ones: nothing, an announcement, a delta, or that
+/// nothing is held any more. `holding` is in the units of the index. `told` becomes the state that
+/// the node then knows.
 pub(super) fn next(
     told: &mut Option<AnnouncedState>,
     topic: IndexTopic,
@@ -62,7 +63,7 @@ pub(super) fn next(
     let LocalHoldings {
         version, complete, ..
     } = *holding;
-    // What did not fit is added when there is room: the next difference has it.
+    // Changes that did not fit are added when there is room: the next difference has them.
     let known = held.to_bitmap();
     *told = Some(AnnouncedState {
         version,

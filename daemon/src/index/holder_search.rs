@@ -1,4 +1,4 @@
-//! What an index tells of the holders of a share, and which of them are worth a dial.
+//! The holders of a share as an index reports them, and which of them are worth a dial.
 //!
 //! All of it is hearsay. Bounds: [`MAX_HOLDERS`] holders, of whom [`MAX_NAMED`] are named to the
 //! engine at a time.
@@ -25,7 +25,7 @@ struct Known {
     named: bool,
 }
 
-/// What this device has of the share, in the units of the index.
+/// The holdings of this device of the share, in the units of the index.
 #[derive(Debug, Default)]
 pub(super) struct Have {
     /// Which version; 0: none yet.
@@ -34,14 +34,14 @@ pub(super) struct Have {
     pub(super) held: RoaringBitmap,
 }
 
-/// What is known of the holders of one share.
+/// The known holders of one share.
 #[derive(Debug, Default)]
 pub(super) struct HolderSearch {
     holders: BTreeMap<DeviceId, Known>,
 }
 
 impl HolderSearch {
-    /// What was told before is void. The engine still knows whom it was told of.
+    /// Discards the earlier reports. The engine still knows the holders it was given.
     pub(super) fn begin(&mut self) {
         self.holders.clear();
     }
@@ -71,7 +71,7 @@ impl HolderSearch {
         self.holders.insert(holder.device, known);
     }
 
-    /// What a holder has changed.
+    /// Applies a change of a holder.
     pub(super) fn change(&mut self, device: DeviceId, change: &Delta) {
         if let Some(known) = self
             .holders

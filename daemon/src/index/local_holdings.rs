@@ -1,5 +1,5 @@
-//! What this device holds of a share, as its own inventory announces it, and how that is said to an
-//! index.
+//! The chunks this device holds of a share, as its own inventory announces them, and their
+//! announcement to an index.
 
 use crate::index::IndexService;
 use hither_engine::SessionId;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// What is held of one version.
+/// The chunks held of one version.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct LocalHoldings {
     pub(super) version: u64,
@@ -43,7 +43,7 @@ impl LocalHoldings {
         }
     }
 
-    /// Whether there is anything to be said of it.
+    /// Returns whether there is nothing to announce.
     pub(super) fn is_nothing(&self) -> bool {
         !self.complete && self.held.is_empty()
     }

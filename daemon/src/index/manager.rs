@@ -27,10 +27,10 @@ struct Node {
     stop: CancellationToken,
 }
 
-/// What runs.
+/// The tasks that run.
 #[derive(Default)]
 struct IndexManager {
-    /// Who listens to the inventory, by share.
+    /// The tasks that listen to the inventory, by share.
     listening: HashMap<ShareId, CancellationToken>,
     nodes: HashMap<DeviceId, Node>,
     /// Relays that this device joined, with whether they are connected.
@@ -198,7 +198,7 @@ impl IndexManager {
     }
 }
 
-/// What there is to be said or asked of shares, those that are being fetched first.
+/// Returns the announcements and queries to make for shares, those that are being fetched first.
 fn spoken_of(
     service: &IndexService,
     shares: Vec<(Arc<Share>, Vec<RelayAddress>)>,
@@ -227,7 +227,7 @@ fn spoken_of(
     spoken
 }
 
-/// What is spoken of with which node: each relay's nodes share the shares among them.
+/// Returns the topics for each node: each relay's nodes divide the shares among them.
 fn wants(
     spoken: &[(Want, Vec<RelayAddress>)],
     nodes: impl Fn(DeviceId) -> Vec<RelayAddress>,
@@ -283,7 +283,7 @@ async fn where_is(
     let own = connection.is_none();
     let link = match connection {
         Some(connection) => connection.link().clone(),
-        None => dial(&service.swarm.endpoint(), relay).await?,
+        None => dial(service.swarm.endpoint(), relay).await?,
     };
     let asked = async {
         let mut stream = open(link.clone(), RelayPurpose::Index).await?;

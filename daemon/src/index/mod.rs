@@ -32,11 +32,11 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
-/// What is said to indexes, and wanted of them.
+/// The announcements to indexes, and the queries to them.
 #[derive(Default)]
 pub(crate) struct Index {
     inner: Mutex<Inner>,
-    /// Where and about what is spoken may have to change.
+    /// Wakes the task when the nodes or the topics may have to change.
     wake: Notify,
     /// Something is to be said.
     news: watch::Sender<()>,
@@ -44,7 +44,7 @@ pub(crate) struct Index {
 
 #[derive(Default)]
 struct Inner {
-    /// What this device holds of the shares that its inventory has told of.
+    /// The holdings of this device of the shares that its inventory has reported.
     holdings: HashMap<ShareId, LocalHoldings>,
     followed: HashMap<ShareId, Followed>,
     places: IndexNodes,
@@ -63,7 +63,7 @@ impl Index {
         self.inner.lock()
     }
 
-    /// What is held of a share has changed.
+    /// Records a change of the holdings of a share.
     fn holds(&self, share: ShareId, change: impl FnOnce(&mut LocalHoldings)) {
         let other = {
             let mut inner = self.lock();
@@ -95,7 +95,7 @@ impl Index {
         self.with_places(|places, _| places.moved(node, nodes));
     }
 
-    /// Who holds a share is to be asked anew.
+    /// Asks anew for the holders of a share.
     fn ask_again(&self, share: ShareId) {
         if let Some(followed) = self.lock().followed.get_mut(&share) {
             followed.asked += 1;
@@ -153,13 +153,13 @@ pub(crate) fn start(service: &Arc<IndexService>) {
         .spawn_forever(manager::run(Arc::clone(service)));
 }
 
-/// What works with indexes.
+/// The service that works with indexes.
 pub(crate) struct IndexService {
     pub device: DeviceId,
     pub index: Index,
     pub swarm: Arc<Swarm>,
     pub relays: Arc<RelayClient>,
     pub tasks: Tasks,
-    /// Whether indexes are told of this device's shares.
+    /// True if this device's shares are announced to indexes.
     pub announces: bool,
 }

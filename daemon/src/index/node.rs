@@ -33,11 +33,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest wait for the end of the stream to be taken.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// What a node has to do with one share.
+/// The work that a node has to do for one share.
 #[derive(Clone)]
 pub(super) struct Want {
     pub(super) share: Arc<Share>,
-    /// What the share is called there.
+    /// The topic of the share there.
     pub(super) topic: Option<IndexTopic>,
     /// Its holders are wanted; another number asks for them anew.
     pub(super) follow: Option<u64>,
@@ -139,7 +139,7 @@ async fn attend(
     let dialled = async {
         let link = match connection {
             Some(connection) => connection.link().clone(),
-            None => dial(&service.swarm.endpoint(), node).await?,
+            None => dial(service.swarm.endpoint(), node).await?,
         };
         let mut stream = open(link, RelayPurpose::Index).await?;
         stream.reader.set_max(MAX_INDEX_FRAME);
@@ -180,7 +180,7 @@ async fn attend(
     end
 }
 
-/// What was said and heard about one share.
+/// The messages exchanged about one share.
 #[derive(Default)]
 struct Topic {
     share: Option<Arc<Share>>,
@@ -188,7 +188,7 @@ struct Topic {
     /// The number with which its holders were asked for.
     asked: Option<u64>,
     hearing: HolderSearch,
-    /// What this device holds is not said before: the node has refused it.
+    /// The time before which this device's holdings are not announced: the node has refused them.
     not_before: Option<Instant>,
     /// The sealed addresses, with what is in them.
     sealed: Option<(Vec<SocketAddr>, Bytes)>,
@@ -381,7 +381,7 @@ impl<'a> IndexStream<'a> {
                     .iter()
                     .filter(|holder| holder.device != self.service.device)
                 {
-                    // Who cannot seal for this share does not know it.
+                    // A device that cannot seal for this share does not know it.
                     if let Some(at) =
                         seal::open(&share.secret, holder.device, topic, &holder.sealed)
                     {
@@ -431,7 +431,7 @@ impl Topic {
         self.not_before = Some(Instant::now() + wait);
     }
 
-    /// Where this device listens, sealed; the same as before while that has not changed.
+    /// Returns this device's addresses, sealed; the same as before while they have not changed.
     fn sealed(
         &mut self,
         service: &IndexService,
@@ -450,7 +450,7 @@ impl Topic {
     }
 }
 
-/// What is to be said of a share, in the units of the index; `None`: it cannot be said yet.
+/// Returns the holdings to announce, in the units of the index; `None` while that is not possible.
 fn held(service: &IndexService, share: &Share) -> Option<LocalHoldings> {
     let holding = service
         .index
@@ -479,7 +479,7 @@ fn name(service: &IndexService, share: &Share, known: &mut Topic) {
     }
 }
 
-/// What is here of a share, in the units of the index.
+/// Returns the holdings of a share on this device, in the units of the index.
 fn have(service: &IndexService, share: &Share) -> Have {
     let Some(version) = share.current() else {
         return Have::default();

@@ -1,4 +1,4 @@
-//! Where the index is: what every relay that may know has answered, and when it is asked again.
+//! The nodes of the index: the answers of every relay that may know, and when each is asked again.
 
 use hither_proto::{DeviceId, RelayAddress, RelayRefusalCode};
 use std::collections::HashMap;
@@ -85,7 +85,7 @@ impl IndexNodes {
         waiting.map(|place| place.ask_at).min()
     }
 
-    /// What a relay has answered.
+    /// Records the answer of a relay.
     pub(super) fn answered(
         &mut self,
         relay: DeviceId,
@@ -114,7 +114,7 @@ impl IndexNodes {
                 place.nodes.clear();
                 RETRY.1
             }
-            // What it said before may still be true.
+            // Its earlier answer may still be true.
             Err(Unanswered::Lost) => {
                 place.failures += 1;
                 RETRY

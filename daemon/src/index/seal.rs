@@ -1,5 +1,5 @@
-//! Where a device listens, sealed for those who know the share's secret: the index passes it on and
-//! cannot read it.
+//! The addresses of a device, sealed for those who know the share's secret: the index passes them
+//! on and cannot read them.
 //!
 //! Invariant: a key seals for one share and one device only, so that random nonces of 96 bits never
 //! meet.

@@ -1,4 +1,4 @@
-//! What a daemon says to the index of a real relay in this process.
+//! Tests of the messages a daemon sends to the index of a real relay in this process.
 
 use crate::store_upload::tests::{Device, HostState, relay, soon};
 use hither_api::Config;
@@ -27,7 +27,7 @@ async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_eithe
     let two = world.file("two", b"something else");
     let (two, _) = owner.share(&two, |request| request.no_upload = true).await;
     announced(&first, 2).await;
-    // What a relay knew is gone with it, and said again when it is back.
+    // A relay's knowledge is gone with it, and is announced again when the relay is back.
     let port = first.url.at.port();
     first.kill().await;
     let again = relay(&folder, |config| {
@@ -44,7 +44,7 @@ async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_eithe
     let owner = Device::start(&home).await;
     announced(&again, 1).await;
     let home = owner.stop().await;
-    // Who does not want to be named says nothing, and is there all the same.
+    // A device that does not want to be named announces nothing, and is there all the same.
     let shy = Device::start_with(
         &home,
         Config {
@@ -53,7 +53,7 @@ async fn what_is_held_is_announced_until_it_is_not_also_after_a_restart_of_eithe
         },
     )
     .await;
-    // What it asks for comes behind whatever it would have said.
+    // The request comes behind any announcement that it would have made.
     let following = crate::index::follow(&shy.app.index, two.id);
     let subscribed = async {
         while again.node.index_held().unwrap().subscriptions == 0 {

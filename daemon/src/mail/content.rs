@@ -1,4 +1,4 @@
-//! What is inside a message, before it is sealed: a format version, a JSON header with its length,
+//! The contents of a message, before it is sealed: a format version, a JSON header with its length,
 //! the files' bytes.
 //!
 //! ```text
@@ -35,7 +35,7 @@ pub(crate) struct SmallFile {
     pub bytes: Vec<u8>,
 }
 
-/// What a message carries.
+/// The contents that a message carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(String),
@@ -66,7 +66,7 @@ impl Content {
         }
     }
 
-    /// What a list shows of it, on one line, at most 60 characters.
+    /// Returns the text that a list shows of it, on one line, at most 60 characters.
     pub(crate) fn summary(&self) -> String {
         let text = match self {
             Self::Text(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -90,7 +90,7 @@ pub(crate) struct Letter {
     pub content: Content,
 }
 
-/// What was inside a message.
+/// The contents found inside a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Inside {
     /// For the user.
@@ -180,7 +180,7 @@ pub(crate) fn encode_notice(notice: &Notice) -> Vec<u8> {
 }
 
 impl Inside {
-    /// What was sealed, parsed.
+    /// Parses the contents that were sealed.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let (prefix, rest) = bytes.split_at_checked(PREFIX).ok_or(Malformed)?;
         let (format, length) = prefix.split_first().ok_or(Malformed)?;

@@ -53,7 +53,7 @@ struct InboxState {
     unread: u64,
 }
 
-/// What became of some deliveries.
+/// The result of taking some deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
     /// The relay may forget everything up to this one.
@@ -240,8 +240,8 @@ impl Inbox {
     }
 }
 
-/// What was sealed for this device; `None` when it cannot be read: it never will be, so it need not
-/// come again.
+/// Opens a message sealed for this device; `None` when it cannot be read: it never will be, so it
+/// need not come again.
 fn opened(identity: &Identity, delivery: &Delivery) -> Option<Inside> {
     let opened = seal::open(
         identity,
@@ -341,7 +341,7 @@ mod tests {
                 .unwrap()
         };
         assert_eq!(take(&[delivery(from, 1, sealed.clone())]).new, 1);
-        // Whoever delivers makes up as many as it likes; they are done with, and leave nothing.
+        // A sender makes up as many as it likes; they are done with, and leave nothing.
         let made_up: Vec<Delivery> = (2..200)
             .map(|number| delivery(from, number, vec![number; 64]))
             .collect();

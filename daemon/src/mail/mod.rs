@@ -45,12 +45,12 @@ pub(crate) trait NoticeHandler: Send + Sync {
     fn take(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError>;
 }
 
-/// What messages are made of.
+/// The parts that messages are made of.
 pub(crate) struct MailDeps {
     pub storage: Arc<dyn Storage>,
     pub identity: Arc<Identity>,
     pub relays: Arc<RelayClient>,
-    /// What belongs to Hither itself and is never sent.
+    /// The data that belongs to Hither itself and is never sent.
     pub own: Arc<OwnData>,
     pub time: Arc<KeptClock>,
     pub warnings: Warnings,
@@ -123,7 +123,7 @@ pub(crate) async fn settle(mail: &MailService) {
     let Some(until) = youngest.map(|since| since + FIRST_WORDS) else {
         return;
     };
-    // What comes, comes together: the first of it ends the wait.
+    // Messages arrive together: the first of them ends the wait.
     let _ = tokio::time::timeout_at(until.into(), latest.changed()).await;
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn receive(
     }
 }
 
-/// What comes meanwhile is not taken; it comes again on the connection that follows this one.
+/// Messages that arrive meanwhile are not taken; they come again on the connection that follows.
 async fn wait_for_room(
     mail: &MailService,
     connection: &RelayConnection,

@@ -35,7 +35,7 @@ pub(crate) enum AddError {
     Storage(#[from] StorageError),
 }
 
-/// Where a message is, as far as an attempt found out.
+/// The place of a message, as far as an attempt found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub state: SentState,
@@ -69,7 +69,7 @@ struct OutboxState {
     bytes: u64,
     /// Why the latest attempt failed.
     reasons: HashMap<u64, String>,
-    /// Who wants to know.
+    /// The listeners that wait for an outcome.
     listeners: HashMap<u64, oneshot::Sender<Outcome>>,
 }
 
@@ -171,7 +171,7 @@ impl Outbox {
             .collect()
     }
 
-    /// What is sent of a message. Blocks.
+    /// Returns the sealed bytes that are sent of a message. Blocks.
     pub(super) fn sealed(&self, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
         self.storage
             .get(OUTBOX_SEALED, &records::number_key(number))

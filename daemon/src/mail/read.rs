@@ -229,7 +229,7 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// What no relay has taken yet, oldest first.
+/// Returns the messages that no relay has taken yet, oldest first.
 pub(crate) fn outgoing(mail: &MailService) -> Vec<OutgoingInfo> {
     let tell = |(number, record, reason): (u64, records::OutgoingRecord, Option<String>)| {
         let state = if record.failed.is_some() {

@@ -15,7 +15,7 @@ pub(super) const INBOX_FILES: Table = Table::new("inbox_files");
 pub(super) const SEEN: Table = Table::new("mail_seen");
 /// Messages that no relay has taken yet, by number.
 pub(super) const OUTBOX: Table = Table::new("outbox");
-/// What of them is sent, by number.
+/// The sealed bytes that are sent of them, by number.
 pub(super) const OUTBOX_SEALED: Table = Table::new("outbox_sealed");
 /// The next numbers, so that none is given twice.
 pub(super) const NUMBERS: Table = Table::new("mail_numbers");
@@ -52,7 +52,7 @@ pub(super) struct StoredFile {
 }
 
 impl StoredContent {
-    /// What stands in the record, and the files, whose bytes stand elsewhere.
+    /// Splits the content into the record and the files, whose bytes are stored elsewhere.
     pub(super) fn split(content: Content) -> (Self, Vec<SmallFile>) {
         match content {
             Content::Text(text) => (Self::Text { text }, Vec::new()),

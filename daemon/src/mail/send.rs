@@ -1,5 +1,5 @@
-//! What a user sends: made into a message, durable, and perhaps already on its way when the answer
-//! is given.
+//! The messages a user sends: each is made durable, and is perhaps already on its way when the
+//! answer is given.
 
 use super::content::{Content, Letter, MAX_FILES, SmallFile};
 use super::outbox::{AddError, Outcome};
@@ -307,7 +307,7 @@ fn mode(_: &std::fs::Metadata) -> u32 {
     0o644
 }
 
-/// What becomes of a message while a relay is there or may be there any moment.
+/// Follows a message while a relay is there or may be there any moment.
 async fn follow(
     mail: &MailService,
     to: DeviceId,

@@ -25,7 +25,7 @@ pub struct Mail {
     pub sealed: Bytes,
 }
 
-/// What the relays of a fleet share.
+/// The state that the relays of a fleet share.
 #[derive(Debug, Default)]
 pub struct State {
     pub invitations: HashSet<[u8; 16]>,
@@ -34,7 +34,7 @@ pub struct State {
     pub assigned: Vec<RelayAddress>,
     pub online: HashMap<DeviceId, mpsc::UnboundedSender<RelayMessage>>,
     pub cards: HashMap<(DeviceId, DeviceId), Bytes>,
-    /// What was sent, in order, every attempt.
+    /// The mail that was sent, in order, every attempt.
     pub sent: Vec<Mail>,
     /// Mailboxes: what was not acknowledged, by number.
     pub boxes: HashMap<DeviceId, BTreeMap<u64, Mail>>,

@@ -1,5 +1,5 @@
-//! Whether a store still has what this device keeps there: it may have been restored from a backup,
-//! or this device.
+//! The check that a store still has the chunks this device keeps there: the store may have been
+//! restored from a backup, or this device.
 //!
 //! The store is asked what it shows to any reader, a head, which costs one round trip and no list.
 //! It is asked when a connection to its relay has come up, and when it has refused an upload. Only
@@ -95,7 +95,7 @@ async fn shown(
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
-    let link = dial(&service.swarm.endpoint(), store).await?;
+    let link = dial(service.swarm.endpoint(), store).await?;
     let answer = ask(share, &link).await;
     link.close("looked");
     Ok(answer?)

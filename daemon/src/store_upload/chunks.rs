@@ -22,7 +22,7 @@ pub(super) struct Chunks {
     manifest: Arc<Manifest>,
 }
 
-/// What the store asked for.
+/// The chunks that the store requested.
 #[derive(Debug, Clone)]
 pub(super) struct Missing {
     pub(super) root: bool,

@@ -72,7 +72,7 @@ impl Flow {
                 watch.look(0, false);
                 packets = Packets::of(progress);
             }
-            // What TCP has taken says nothing of what has arrived.
+            // The bytes that TCP has taken prove nothing about those that have arrived.
             let moved = match (state, self.via.1) {
                 (WAITING, CarrierKind::Tcp) => self.stored.load(Ordering::Relaxed),
                 _ => progress.sent(),
@@ -83,7 +83,7 @@ impl Flow {
                 Verdict::Silent if self.is_dead(progress, packets).await => return,
                 Verdict::Silent => packets = Packets::of(progress),
             }
-            // What moves shows that somebody is there.
+            // Progress shows that the other side is there.
             if state == QUIET || Packets::of(progress).heard > packets.heard {
                 packets = Packets::of(progress);
             }
@@ -94,7 +94,7 @@ impl Flow {
     async fn is_dead(&self, progress: &Progress, before: Packets) -> bool {
         let (store, carrier) = self.via;
         if carrier == CarrierKind::Quic {
-            // What is not acknowledged is sent again; when all is acknowledged, the store takes its
+            // Unacknowledged bytes are sent again; when all are acknowledged, the store takes its
             // time.
             let now = Packets::of(progress);
             let dead = now.sent > before.sent && now.heard == before.heard;

@@ -1,4 +1,4 @@
-//! What users see of uploads.
+//! The view that users have of uploads.
 
 use super::{Doing, Entry, Trouble, policy};
 use crate::store_upload::StoreUploadService;

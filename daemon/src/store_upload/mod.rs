@@ -55,7 +55,7 @@ struct Trouble {
     words: String,
 }
 
-/// What is done about one share.
+/// The work that is done for one share.
 #[derive(Debug, Clone, Default)]
 enum Doing {
     /// Nothing yet, or it is done.
@@ -92,7 +92,7 @@ pub(crate) struct StoreUploads {
 }
 
 impl StoreUploads {
-    /// What earlier runs kept.
+    /// Loads the records of earlier runs.
     pub(crate) fn load(records: &Records) -> Result<Self, StorageError> {
         let mut entries = HashMap::new();
         for (id, record) in records.kept()? {
@@ -179,7 +179,7 @@ impl StoreUploads {
         self.wake.notify_one();
     }
 
-    /// Where a whole version of a share is kept: the key of the relay that was joined.
+    /// Returns the key of the joined relay that keeps a whole version of a share.
     pub(crate) fn relay_of(&self, share: ShareId) -> Option<DeviceId> {
         let record = self.entry(share).record.filter(|record| !record.release)?;
         record.relay.parse().ok()
@@ -196,7 +196,7 @@ impl LibraryListener for StoreUploads {
     }
 }
 
-/// What uploads to stores.
+/// The service that uploads to stores.
 pub(crate) struct StoreUploadService {
     pub device: DeviceId,
     pub store_uploads: Arc<StoreUploads>,
@@ -204,7 +204,7 @@ pub(crate) struct StoreUploadService {
     pub library: Arc<Library>,
     pub relays: Arc<RelayClient>,
     pub records: Records,
-    /// What may be uploaded, and when.
+    /// The rules for uploads: which shares, and when.
     pub rules: UploadRules,
     pub tasks: Tasks,
 }
@@ -245,7 +245,7 @@ impl Entry {
     /// Returns whether a version is at the store, looked at not too long before `now`, seconds of
     /// the clock of deadlines.
     fn is_kept(&self, version: u64, now: u64) -> bool {
-        // What was looked at later than now was looked at by a clock that was wrong.
+        // A record with a later time than now comes from a clock that was wrong.
         let fresh = |record: &KeptRecord| {
             (record.checked..record.checked.saturating_add(LOOK_AGAIN.as_secs())).contains(&now)
         };

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Most measurements that are remembered.
 const MAX_KNOWN: usize = 256;
 
-/// What was measured.
+/// The measured distances.
 #[derive(Debug, Default)]
 pub(super) struct Nearest {
     known: Mutex<HashMap<DeviceId, (Instant, Duration)>>,

@@ -1,4 +1,4 @@
-//! What is uploaded: the user's word for a share, then the rules of the configuration.
+//! The rules for uploads: the user's word for a share, then the rules of the configuration.
 
 use super::{Doing, Trouble};
 use hither_api::UploadRules;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 /// Why a share is not uploaded, for people: how "not uploaded: …" ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Forbidden {
-    /// Whoever shared it said so.
+    /// The user who shared it requested it.
     Asked,
     /// Nothing is uploaded.
     Disabled,
@@ -51,7 +51,7 @@ impl From<Forbidden> for Doing {
     }
 }
 
-/// Whether a share of so many bytes is uploaded at all. The user's word for a share goes before the
+/// Checks that a share of `bytes` is uploaded at all. The user's word for a share goes before the
 /// rules.
 pub(super) fn share(rules: &UploadRules, no_upload: bool, bytes: u64) -> Result<(), Forbidden> {
     if no_upload {
@@ -69,7 +69,7 @@ pub(super) fn share(rules: &UploadRules, no_upload: bool, bytes: u64) -> Result<
     Ok(())
 }
 
-/// Whether the way to a relay may be used now.
+/// Checks that the way to a relay may be used now.
 pub(super) fn network(rules: &UploadRules, relay: SocketAddr) -> Result<(), Forbidden> {
     if rules.never_on.is_empty() {
         return Ok(());
@@ -89,8 +89,8 @@ pub(super) fn network(rules: &UploadRules, relay: SocketAddr) -> Result<(), Forb
     }
 }
 
-/// Whether the link may be used now, as it is metered or not. A relay on a network that this device
-/// is on itself is reached without it.
+/// Checks that the link may be used now, as it is metered or not. A relay on a network that this
+/// device is on itself is reached without it.
 pub(super) fn link(rules: &UploadRules, facts: &Facts, relay: SocketAddr) -> Result<(), Forbidden> {
     let free = rules.metered || !facts.is_metered() || is_near(relay.ip());
     if free {

@@ -1,4 +1,4 @@
-//! What is remembered of shares at stores across restarts.
+//! The records of shares at stores across restarts.
 
 use crate::records::Records;
 use hither_content::storage::{StorageError, Table};
@@ -44,7 +44,7 @@ impl KeptRecord {
         }
     }
 
-    /// Where it is.
+    /// Returns its address.
     pub(super) fn store(&self) -> Option<RelayAddress> {
         RelayAddress::decode(&self.store.as_ref()?.0).ok()
     }

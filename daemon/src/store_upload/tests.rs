@@ -231,7 +231,7 @@ async fn what_is_uploaded_can_be_fetched_while_its_owner_is_away() {
     let (path, sources) = reader.fetch(&ticket).await;
     assert!(std::fs::read(path).unwrap() == content);
     assert_eq!(sources, [(SourceKind::Store, content.len() as u64)]);
-    // Who passes it on names the relay too.
+    // A device that passes it on names the relay too.
     let fetched = reader.app.swarm.shares().get(share.id).unwrap();
     assert_eq!(
         reader.app.publisher.tickets.ticket(&fetched).relays,

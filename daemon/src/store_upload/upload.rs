@@ -1,8 +1,8 @@
 //! One upload: a version of a share goes to a store that the relay named.
 //!
-//! What is sent and what the store says are two halves that run beside each other: the store says
-//! what it misses, then what has become durable while more is being sent. Nothing waits for a
-//! single chunk.
+//! The sending half and the half that reads the store's messages run beside each other: the store
+//! reports the chunks it misses, then those that have become durable while more are being sent.
+//! Nothing waits for a single chunk.
 
 use super::KeptRecord;
 use super::chunks::{Chunks, Missing, ReadFailed};
@@ -57,7 +57,7 @@ impl UploadError {
     }
 }
 
-/// What is uploaded, and through whom.
+/// The share that is uploaded, and its way.
 #[derive(Clone)]
 pub(super) struct Job {
     pub(super) share: Arc<Share>,
@@ -92,12 +92,12 @@ pub(super) async fn run(
     let near = service
         .store_uploads
         .nearest
-        .measure(&service.swarm.endpoint(), &connection.welcome().stores)
+        .measure(service.swarm.endpoint(), &connection.welcome().stores)
         .await;
     let store = connection.place(share.id, total, near).await?;
     record.store = Some(Hex(store.encode()));
-    // What is durable there is not sent again: going over to another carrier costs what was on its
-    // way.
+    // Chunks that are durable there are not sent again: going over to another carrier costs those
+    // that were on their way.
     let mut changes = 0;
     while let Sent::Left = over(service, job, &store, &chunks, &told, changes < MAX_CHANGES).await?
     {
@@ -127,7 +127,7 @@ async fn over(
     told: &impl Fn(u64, u64),
     may: bool,
 ) -> Result<Sent, UploadError> {
-    let link = dial(&service.swarm.endpoint(), store).await?;
+    let link = dial(service.swarm.endpoint(), store).await?;
     let _closing = Closing(link.clone());
     let RelayStream {
         stream,
@@ -304,7 +304,7 @@ async fn hear(
     }
 }
 
-/// What the store has said to be durable; said twice it counts once.
+/// The chunks that the store has reported durable; each counts once.
 #[derive(Default)]
 struct Stored {
     there: u64,

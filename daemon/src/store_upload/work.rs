@@ -36,16 +36,16 @@ const LONG: Duration = Duration::from_secs(600);
 /// moment.
 const FULL: Duration = Duration::from_secs(60);
 
-/// What is being done for a share.
+/// The work that is being done for a share.
 struct Running {
     /// The version that is being uploaded; `None`: it is being released.
     version: Option<u64>,
-    /// Where the relay is by whose word it is done.
+    /// The address of the relay on whose authority it is done.
     relay: SocketAddr,
     stop: CancellationToken,
 }
 
-/// What came of it.
+/// The outcome of it.
 enum Outcome {
     Uploaded(KeptRecord),
     Failed(UploadError),
@@ -246,7 +246,7 @@ async fn recheck(service: &Arc<StoreUploadService>, share: ShareId) {
     let _ = tokio::task::spawn_blocking(move || of.library.recheck(&share, &version)).await;
 }
 
-/// What users are told of a failure, and how long nothing is tried at least and at most.
+/// Returns the trouble shown to users for a failure, and the shortest and longest pause after it.
 fn trouble(error: &UploadError) -> (Trouble, RangeInclusive<Duration>) {
     let asked = error.refusal().map_or(Duration::ZERO, |r| {
         Duration::from_millis(r.retry_after_ms.into())
@@ -319,7 +319,7 @@ impl Look<'_> {
         }
     }
 
-    /// Whether a relay may be uploaded to over the link as it is.
+    /// Checks that a relay may be uploaded to over the link as it is.
     fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
         policy::link(
             &self.service.rules,
@@ -328,7 +328,8 @@ impl Look<'_> {
         )
     }
 
-    /// What is due, in order: what frees room first, then the smallest shares.
+    /// Returns the work that is due, in order: the work that frees room first, then the smallest
+    /// shares.
     fn due(&mut self) -> Vec<Due> {
         let relays = self.service.relays.all();
         let shares = self.service.library.share_records();
@@ -370,7 +371,7 @@ impl Look<'_> {
         due
     }
 
-    /// Whether something may be tried for a share now; remembers when it may.
+    /// Returns whether something may be tried for a share now; remembers when it may.
     fn may(&mut self, share: ShareId) -> bool {
         if self.running.contains_key(&share) {
             return false;

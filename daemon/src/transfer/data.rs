@@ -45,7 +45,7 @@ struct Getting<'a> {
     written: RoaringBitmap,
     /// Positions that cannot be given to others, because not all of their bytes are written.
     unkept: RoaringBitmap,
-    /// Whether this device shows and serves the version while fetching it.
+    /// True if this device shows and serves the version while fetching it.
     serves: bool,
     checkpoint: Option<JoinHandle<Saved>>,
     began_checkpoint: Instant,
@@ -87,7 +87,7 @@ pub(super) async fn get(
         began_checkpoint: Instant::now(),
         next_checkpoint: Instant::now() + CHECKPOINT.1,
     };
-    // What an earlier run, or an earlier version, had counted is counted anew.
+    // The bytes counted by an earlier run, or an earlier version, are counted anew.
     getting.run.transfer.meter().bytes = 0;
     getting.count(&getting.durable.clone());
     let outcome = getting.go(repeats).await;
@@ -100,7 +100,7 @@ pub(super) async fn get(
     outcome
 }
 
-/// What came of a checkpoint: the positions that are durable now.
+/// The outcome of a checkpoint: the positions that are durable now.
 type Saved = Result<RoaringBitmap, WriteError>;
 
 /// The end of the checkpoint that runs; for ever away when none does.
@@ -150,7 +150,7 @@ fn unkept(target: &FetchTarget) -> RoaringBitmap {
     unkept
 }
 
-/// What is to be fetched: every id of which some position is missing, by its first position. A
+/// Returns the ids to fetch: every id of which some position is missing, by its first position. A
 /// repeat is written with its first one, but a crash may have kept only some of them.
 fn wanted(
     repeats: &Repeats,

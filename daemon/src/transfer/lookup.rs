@@ -136,7 +136,7 @@ async fn look_up(
     if let Some(connection) = connected {
         return Ok(ask(share, connection.link()).await?);
     }
-    let link = dial(&service.swarm.endpoint(), relay).await?;
+    let link = dial(service.swarm.endpoint(), relay).await?;
     let answer = ask(share, &link).await;
     // The relay often is the store too: then a session follows on the same link.
     match &answer {

@@ -79,7 +79,7 @@ impl Meter {
         }
     }
 
-    /// What came before does not count towards the rate (copies of what was here already).
+    /// Excludes earlier bytes from the rate (copies of files that were here already).
     pub(crate) fn restart_rate(&mut self) {
         self.samples.clear();
         self.history = History::default();

@@ -1,4 +1,4 @@
-//! What is missing of a version, in words.
+//! The missing parts of a version, in words.
 
 use crate::failure::size;
 use hither_proto::{EntryKind, Manifest, display_name};

@@ -47,7 +47,7 @@ const MAX_ENDED: usize = 200;
 /// Events that a slow listener may be behind before it misses some.
 const EVENTS: usize = 64;
 
-/// What somebody agrees to.
+/// The agreement of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Agreement {
     /// Whatever is offered.
@@ -56,7 +56,7 @@ pub(crate) enum Agreement {
     Offer(String),
 }
 
-/// What the user wants of a running transfer.
+/// The user's wish for a running transfer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Control {
     Accept(Agreement),
@@ -72,7 +72,7 @@ pub(crate) enum Control {
     Suspend,
 }
 
-/// What fetches shares.
+/// The service that fetches shares.
 pub(crate) struct TransferService {
     pub device: DeviceId,
     pub name: DeviceName,
@@ -104,7 +104,7 @@ pub(crate) struct Transfer {
     /// The offer and the end of the present run, for those who begin to listen late.
     told: Mutex<Vec<Event>>,
     control: Mutex<Option<mpsc::UnboundedSender<Control>>>,
-    /// What the last run looked like at its end.
+    /// The view of the last run at its end.
     kept: Mutex<Option<Kept>>,
     /// When the last run began, and how long all before it were at work, seconds.
     counted_from: Mutex<(Time, f64)>,
@@ -194,7 +194,7 @@ impl Transfer {
         before + moment.since(began).as_secs_f64()
     }
 
-    /// Where it stands, as an event.
+    /// Returns its progress, as an event.
     pub(crate) fn progress(&self) -> Event {
         self.meter().event()
     }
@@ -278,7 +278,7 @@ impl Transfer {
         (meter.remaining(), meter.history())
     }
 
-    /// What the last run looked like at its end, if there was one since the daemon started.
+    /// Returns the view of the last run at its end, if there was one since the daemon started.
     pub(crate) fn kept_view(&self) -> Option<Kept> {
         lock(&self.kept).clone()
     }

@@ -13,7 +13,7 @@ use hither_util::hex::Hex;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What came of an offer.
+/// The outcome of an offer.
 pub(super) enum Answer {
     /// It is fetched.
     Yes,
@@ -21,7 +21,7 @@ pub(super) enum Answer {
     Skip,
 }
 
-/// What a later version is that the first one was not.
+/// The difference of a later version from the first one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Change {
     Name,

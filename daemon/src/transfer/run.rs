@@ -50,7 +50,7 @@ impl From<ApiError> for End {
     }
 }
 
-/// What the task owns.
+/// The state that the task owns.
 pub(super) struct Run {
     pub service: Arc<TransferService>,
     pub transfer: Arc<Transfer>,
@@ -65,18 +65,18 @@ pub(super) struct Run {
     /// Devices on the same network that wait for what is got here.
     pub neighbours: u32,
     wait: Option<Duration>,
-    /// Whether nobody gives anything at the moment.
+    /// True while nobody gives anything at the moment.
     alone: watch::Sender<bool>,
 }
 
-/// What came of getting a part of a version.
+/// The outcome of getting a part of a version.
 pub(super) enum Got<T> {
     Whole(T),
     /// The version begun is not to be had any more; this newer one is.
     NewVersion(Box<SignedHead>),
 }
 
-/// What woke the task.
+/// The event that woke the task.
 pub(super) enum Wake {
     Input(TransferInput),
     Tick,
@@ -231,8 +231,7 @@ impl Run {
     async fn first_version(&mut self) -> Result<SignedHead, End> {
         let record = self.transfer.record();
         let followed = record.followed.filter(|_| record.follow);
-        // What the user keeps of their own there makes no version whole, and is nothing to fetch
-        // again.
+        // The user's own files that stay there make no version whole, and are not fetched again.
         if let Some(here) =
             followed.filter(|here| record.apart && self.transfer.share.version(*here).is_some())
         {
@@ -332,7 +331,7 @@ impl Run {
             .then(|| version.head.clone()))
     }
 
-    /// Whether every chunk of this version is on this device.
+    /// Returns whether every chunk of this version is on this device.
     pub(super) fn is_whole(&self, version: u64) -> bool {
         let share = &self.transfer.share;
         let chunks = share

@@ -1,4 +1,4 @@
-//! What a transfer is getting now, as the threads that store chunks see it.
+//! The part that a transfer is getting now, as the threads that store chunks see it.
 //!
 //! Invariant: a chunk is written only after its ciphertext hashed to the id that a chain from the
 //! owner's signature names: head → root → manifest → data.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// What a user asks for.
+/// The request of a user.
 pub(crate) struct Request {
     pub ticket: Ticket,
     /// `None`: a single file on its way to standard output.
@@ -29,7 +29,7 @@ pub(crate) struct Request {
     pub max_cost: Option<f64>,
     /// Permission bits that nothing written gets.
     pub umask: u32,
-    /// What becomes of names that cannot be written; `None`: as before.
+    /// The treatment of names that cannot be written; `None`: as before.
     pub names: Option<Naming>,
     /// Give up when no holder was reached for so long.
     pub wait: Option<Duration>,

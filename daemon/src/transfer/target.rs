@@ -1,4 +1,4 @@
-//! Where a transfer writes: the name, what may be replaced, the partial files.
+//! The target of a transfer: the name, the files that may be replaced, the partial files.
 //!
 //! Invariant: what was chosen when the first version of a followed share was written holds for all
 //! later ones; nothing but what this transfer wrote is replaced by them unless the user said
@@ -119,7 +119,7 @@ fn partial(record: &TransferRecord) -> Option<PartialRef> {
         .and_then(|partial| PartialRef::decode(&partial.0).ok())
 }
 
-/// What names the place of the partial files takes.
+/// Returns the rules for the names that the place of the partial files takes.
 fn rules(record: &TransferRecord) -> Option<NameRules> {
     record
         .rules

@@ -19,7 +19,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Most files that are waited for; of others the quiet alone tells.
 const MAX_OPEN: usize = 4096;
 
-/// What changed since the last version.
+/// The changes since the last version.
 #[derive(Debug, Default)]
 pub(super) struct Settle {
     /// When the first and the last change was seen.
@@ -70,7 +70,7 @@ impl Settle {
     /// A version is being made: what changes from now on is for the next one.
     pub(super) fn taken(&mut self) {
         self.changed = None;
-        // Who writes on will be seen again.
+        // A program that goes on writing is seen again.
         self.open.clear();
     }
 

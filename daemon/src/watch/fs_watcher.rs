@@ -1,4 +1,4 @@
-//! What the system tells of changes under a path.
+//! The changes under a path, as the system reports them.
 //!
 //! A file is watched through its folder, because editors replace files; a folder also through the
 //! one above it, because it may itself be replaced. Reading is no change: publishing reads
@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 /// Most folders of which is remembered whose they are.
 const MAX_FOLDERS: usize = 1024;
 
-/// What was seen so far.
+/// The changes seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     settle: Mutex<Settle>,
@@ -52,8 +52,7 @@ impl Eyes {
         let is_folder =
             |path: &&PathBuf| std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
         let folders: Vec<_> = paths.iter().filter(is_folder).collect();
-        // What is watched with all that is in it comes last: that counts, also for a folder above
-        // another path.
+        // Recursive watches come last: the last watch counts, also for a folder above another path.
         for parent in parents
             .into_iter()
             .filter(|parent| !folders.iter().any(|folder| folder == parent))
@@ -72,7 +71,7 @@ impl Seen {
         self.settle.lock()
     }
 
-    /// Whether the system misses changes.
+    /// Returns whether the system misses changes.
     pub(super) fn is_blind(&self) -> bool {
         self.blind.load(Ordering::Relaxed)
     }
@@ -82,7 +81,7 @@ impl Seen {
         !self.blind.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether the path has to be watched anew.
+    /// Returns whether the path has to be watched anew.
     pub(super) fn take_moved(&self) -> bool {
         self.moved.swap(false, Ordering::Relaxed)
     }
@@ -177,7 +176,7 @@ mod tests {
         let _eyes = Eyes::open(std::slice::from_ref(&path), OwnSeen::default(), &seen).unwrap();
         std::fs::read(path.join("sub/a")).unwrap();
         std::fs::write(folder.path().join("another"), "beside it").unwrap();
-        // What comes later is told later: when this is seen, the reading would have been.
+        // Later events are reported later: when this one is seen, the reading would have been.
         std::fs::write(path.join("sub/b"), "b").unwrap();
         assert!(changes(&seen).await);
         let due = seen.settle().due();

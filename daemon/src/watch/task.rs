@@ -38,7 +38,7 @@ struct Watch {
     look: Instant,
     /// The folders above the paths, when they were looked at last.
     above: Option<Vec<FolderId>>,
-    /// What was shared is not there.
+    /// Set when the shared files are not there.
     lost: bool,
 }
 
@@ -60,13 +60,13 @@ pub(super) async fn run(publisher: Arc<Publisher>, share: ShareId, stop: Cancell
         above: None,
         lost: false,
     };
-    // What is not there is watched when it comes back.
+    // A missing path is watched when it comes back.
     if watch.is_there().await {
         watch.open().await;
     }
     let mut check = Instant::now() + CHECK;
     loop {
-        // What changes is waited for, however long ago the last look was.
+        // A change is waited for, however long ago the last look was.
         let due = watch.seen.settle().due().unwrap_or(watch.look);
         let until = if watch.lost { check } else { due.min(check) };
         tokio::select! {
@@ -222,7 +222,7 @@ impl Watch {
     fn failed(&mut self, error: ApiError) {
         tracing::info!(share = ?self.share, code = ?error.code, "a watched share was not published anew");
         match error.code {
-            // Whoever writes there will be done some time.
+            // The program that writes there will be done some time.
             ErrorCode::Changing => self.seen.settle().failed(Instant::now()),
             _ => self.look = self.look.min(Instant::now() + LOOK_LOST),
         }

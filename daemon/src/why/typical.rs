@@ -1,10 +1,10 @@
-//! What was typical of a source: medians over its spans, and who mostly came second.
+//! The typical values of a source: medians over its spans, and the most frequent runner-up.
 
 use hither_engine::SpanStory;
 use hither_proto::{DeviceId, Price};
 use std::collections::BTreeMap;
 
-/// What is typical of one source, times in milliseconds.
+/// The typical values of one source, times in milliseconds.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Typical {
     pub expected: f64,
@@ -12,7 +12,7 @@ pub(super) struct Typical {
     pub runner_up: Option<Second>,
 }
 
-/// Who mostly came second.
+/// The source that mostly came second.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Second {
     pub device: DeviceId,
@@ -29,7 +29,7 @@ struct Seen {
     seconds: BTreeMap<DeviceId, (Vec<f64>, Price)>,
 }
 
-/// What is typical of every source, from the stories of its spans.
+/// Returns the typical values of every source, from the stories of its spans.
 pub(super) fn typical<'a>(
     stories: impl Iterator<Item = &'a SpanStory>,
 ) -> BTreeMap<DeviceId, Typical> {

@@ -4,7 +4,7 @@ use hither_api::{PaidBecause, SourceKind, UsualRunnerUp, WhySource};
 use hither_engine::JournalEvent;
 use hither_engine::policy::Rule;
 
-/// What a rule says of the parts that it gave to a source.
+/// Returns the words for the parts that a rule gave to a source.
 pub(super) const fn rule(rule: Rule) -> &'static str {
     match rule {
         Rule::OnlyHolder => "nobody else had them",
@@ -22,7 +22,7 @@ pub(super) const fn rule(rule: Rule) -> &'static str {
     }
 }
 
-/// What happened to a source.
+/// Describes an event that happened to a source.
 pub(super) fn event(who: &str, event: JournalEvent) -> String {
     match event {
         JournalEvent::Stalled => format!("Moved away from {who}: it stalled."),
@@ -90,7 +90,7 @@ pub(super) fn source(told: &WhySource, name: impl Fn(&str) -> String) -> String 
     text
 }
 
-/// What the second choice would have meant.
+/// Describes the effect that the second choice would have had.
 fn instead(other: &UsualRunnerUp, name: &str, paid: bool) -> String {
     let cost = match (other.cost > 0.0, paid) {
         (true, _) => format!(" and cost {}", amount(other.cost)),

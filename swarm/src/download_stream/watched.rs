@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What has come over a way that takes no long packets at most, bytes: greetings and answers.
+/// The most bytes that come over a way that takes no long packets: greetings and answers.
 const FEW: u64 = 16 * 1024;
 /// How often a download is left for another carrier, or a circuit for a new one, in one session at
 /// most: it may be that no better one takes its place.
@@ -146,7 +146,7 @@ impl DownloadStream {
         let lost = carrier == CarrierKind::Tcp && (received < FEW || alone || silences > 1);
         if lost && links.paths().shorten(remote) {
             if alone {
-                // What QUIC needs is long too.
+                // The packets QUIC needs are long too.
                 links.paths().shorten(remote);
             }
             return Some("long packets may be lost");
@@ -162,7 +162,7 @@ impl DownloadStream {
         self.carrier == Carrier::Tcp && !self.swarm.links.answers_by_tcp(self.device).await
     }
 
-    /// Whether the download may be begun anew once more in this session.
+    /// Returns whether the download may be begun anew once more in this session.
     fn may_leave(&self) -> bool {
         self.left.fetch_add(1, Ordering::Relaxed) < MAX_LEFT
     }

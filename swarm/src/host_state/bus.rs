@@ -1,5 +1,5 @@
-//! What Linux says, over D-Bus: NetworkManager knows whether the link is metered, UPower how the
-//! battery stands.
+//! The reports of Linux, over D-Bus: NetworkManager knows whether the link is metered, UPower how
+//! the battery stands.
 //!
 //! Whatever the bus tells, everything is read anew: nothing depends on what a signal says or on its
 //! order. Services are never started for it, and one that is missing is waited for without a word;
@@ -164,7 +164,8 @@ async fn battery(bus: &Connection) -> Option<Battery> {
     })
 }
 
-/// Who has a name now. Whoever is asked by that and not by the name is not started for it.
+/// Returns the owner of a name now. A service queried by its owner and not by the name is not
+/// started for the query.
 async fn owner(bus: &Connection, name: &str) -> Option<OwnedUniqueName> {
     let answer = bus
         .call_method(

@@ -1,5 +1,5 @@
-//! What this device knows of the world around it: whether its link to the internet costs by volume,
-//! and how its battery stands.
+//! The facts this device knows of the world around it: whether its link to the internet costs by
+//! volume, and how its battery stands.
 //!
 //! `bus.rs` asks the system and follows it, where there is one that tells (`nowhere.rs` elsewhere);
 //! what the user configured goes before it. Whoever needs it reads [`HostState::facts`] or follows
@@ -16,7 +16,7 @@ use hither_api::{BatteryInfo, Metered, WorldInfo, WorldRules};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// What the system says.
+/// The facts that the system reports.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Said {
     metered: Option<bool>,
@@ -28,11 +28,11 @@ struct Said {
 pub struct Battery {
     /// How full it is, 0 to 100.
     pub percent: u8,
-    /// Whether the device runs on it.
+    /// True if the device runs on it.
     pub discharging: bool,
 }
 
-/// What is known now.
+/// The facts that are known now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Whether the link to the internet costs by volume; `None` while nobody knows.
@@ -45,7 +45,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether what goes over the link costs something, as far as is known.
+    /// Returns whether traffic over the link costs something, as far as is known.
     pub fn is_metered(&self) -> bool {
         self.metered == Some(true)
     }
@@ -58,7 +58,7 @@ pub struct HostState {
 }
 
 impl HostState {
-    /// What is known before anybody was asked: what the user configured.
+    /// Creates the state before the system was queried: the facts the user configured.
     pub(crate) fn new(rules: &WorldRules) -> Self {
         let facts = watch::Sender::new(conclude(rules, Said::default()));
         Self {
@@ -67,7 +67,7 @@ impl HostState {
         }
     }
 
-    /// What is known now.
+    /// Returns the facts that are known now.
     pub fn facts(&self) -> Facts {
         *self.facts.borrow()
     }

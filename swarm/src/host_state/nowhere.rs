@@ -1,4 +1,4 @@
-//! Where no system tells of link and battery.
+//! The systems that report nothing of link and battery.
 
 use super::Said;
 

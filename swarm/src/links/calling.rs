@@ -25,7 +25,7 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// Most devices that are connected to within that time because they call.
 const MAX_CALLERS: usize = 32;
 
-/// Who is waited for, who came, and who called.
+/// The devices that are waited for, those that came, and those that called.
 #[derive(Debug, Default)]
 pub(super) struct Calling {
     /// Dials that wait for a silent device.

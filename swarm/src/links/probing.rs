@@ -1,4 +1,4 @@
-//! Whether links still lead anywhere, and what they were found to carry.
+//! Probes of links: whether they still lead anywhere, and how much they were found to carry.
 
 use super::Links;
 use hither_carrier::{CarrierKind, Link, Paths};
@@ -100,12 +100,12 @@ impl Links {
             .find(|link| link.device() == device && link.carrier() == CarrierKind::Tcp)
     }
 
-    /// What links were found to carry.
+    /// Returns the packet sizes that paths were found to carry.
     pub fn paths(&self) -> &Arc<Paths> {
         self.endpoint.paths()
     }
 
-    /// Whether there is a link to the device over a carrier.
+    /// Returns whether there is a link to the device over a carrier.
     pub(crate) fn has(&self, device: DeviceId, carrier: CarrierKind) -> bool {
         self.open()
             .iter()

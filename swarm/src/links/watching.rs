@@ -19,7 +19,7 @@ const LOST_PERCENT: u64 = 5;
 /// Bytes that the system takes on TCP, at most, before it has to wait for acknowledgements.
 pub const UNSEEN: u64 = 512 * 1024;
 
-/// What is to be done about a way.
+/// The action to take about a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Nothing.
@@ -73,7 +73,7 @@ impl Watch {
     }
 }
 
-/// Whether this device is writing, for whoever looks from beside.
+/// The state of this device's writing, for a watcher beside it.
 #[derive(Debug, Default)]
 pub struct Writing {
     under_way: AtomicBool,
@@ -170,7 +170,7 @@ pub async fn takes_little(
     let mut watch = Watch::new(paths, (remote, carrier));
     loop {
         sleep(Watch::LOOK).await;
-        // What takes nothing at all is no matter of the carrier.
+        // A stall in which nothing at all is taken is no matter of the carrier.
         if watch.look(progress.sent(), writing.is_under_way()) == Verdict::Leave {
             return;
         }

@@ -81,7 +81,7 @@ async fn admitted(
                 // Lookups and read keys are for relays.
                 let purpose =
                     purpose.filter(|&of| proof_kind == ProofKind::Secret && of != Purpose::Lookup);
-                // Whoever asked about one share has no reason to open another one on the same
+                // A device that queried one share has no reason to open another one on the same
                 // stream.
                 match admit(swarm, stream, protocol, share, proof, purpose) {
                     Ok(admitted) if asked.is_none_or(|asked| asked == share) => {
@@ -167,7 +167,7 @@ fn admit(
     share.name_holder(stream.device);
     swarm.endpoint.vouch(stream.device);
     swarm.links.proved(stream.device);
-    // Who begins to fetch it has nothing to show yet, and will in a moment.
+    // A device that begins to fetch it has nothing to show yet, and will in a moment.
     if share.head().is_none() {
         Err(Refusal::Busy(SOON))
     } else {
@@ -187,7 +187,7 @@ async fn attend(
     let device = stream.device;
     let (sender, mut outgoing) = mpsc::unbounded_channel();
     swarm.core.routes.add_session(id, share.id, sender.clone());
-    // What became the head since was told before this session could hear it.
+    // A newer head was announced before this session could receive it.
     if let Some(newer) = share
         .head()
         .filter(|head| head.head().version != shown.head().version)
@@ -196,7 +196,7 @@ async fn attend(
     }
     swarm.core.with(|engine, now| {
         engine.handle_subscribed(id, share.id);
-        // Whoever knows the secret wants the share, so it will soon have something of it.
+        // A device that knows the secret wants the share, so it will soon have something of it.
         engine.handle_device_seen(share.id, device, now);
     });
     if let Some(elsewhere) = swarm.elsewhere(share.id) {
@@ -209,7 +209,7 @@ async fn attend(
         sender,
     );
     let close = swarm.tasks.token.child_token();
-    // Whoever opened it moves it: by opening another one.
+    // The device that opened it moves it: by opening another one.
     let (_, mut moves) = mpsc::channel(1);
     let mut control = Control {
         send: stream.send,
