@@ -20,7 +20,7 @@ const MAX: usize = 16;
 pub(crate) enum Key {
     /// The key was there when the daemon started.
     There,
-    /// It was gone, of which the user is told; the device is a new one, and what the store had
+    /// It was gone, and the user is warned; the device is a new one, and what the store had
     /// stays.
     WasGone,
 }

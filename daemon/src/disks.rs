@@ -56,7 +56,7 @@ impl Disks {
         loop {
             match done.recv_timeout(ANSWER) {
                 Ok(done) => return Some(done),
-                // It panicked, which is told elsewhere.
+                // It panicked, which is reported elsewhere.
                 Err(RecvTimeoutError::Disconnected) => return None,
                 // Much may have to be read.
                 Err(RecvTimeoutError::Timeout) if answers(paths) => {}

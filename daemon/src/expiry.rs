@@ -16,7 +16,7 @@ pub(crate) async fn run(library: Arc<Library>) {
         let next = tokio::task::spawn_blocking(move || of.end_expired())
             .await
             .unwrap_or(None);
-        // A clock that is set tells nobody: it is looked at now and then.
+        // A clock that is set notifies nobody: it is looked at now and then.
         let until = next.map_or(EXPIRY, |at| {
             Duration::from_millis(
                 at.saturating_mul(1000)

@@ -60,7 +60,7 @@ pub(crate) fn join(error: &JoinError) -> ApiError {
     }
 }
 
-/// Why what a relay said could not be kept.
+/// The failure to store a relay's data.
 pub(crate) fn relay_storage(error: &RelayStorageError) -> ApiError {
     match error {
         RelayStorageError::Storage(error) => storage(error),

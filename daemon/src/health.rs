@@ -24,7 +24,7 @@ const AT_ONCE: u64 = 256 << 20;
 /// Pause between two looks at everything, at least; and so many times as long as the last one took.
 const PAUSE: Duration = Duration::from_secs(15);
 const PAUSE_TIMES: u32 = 50;
-/// Files that nobody asked for are closed after this time, so that disks can be unmounted.
+/// Files that nobody requested are closed after this time, so that disks can be unmounted.
 const CLOSE: Duration = Duration::from_secs(5);
 /// Pause before what could not be served is looked at: more may follow.
 const GATHER: Duration = Duration::from_millis(100);
@@ -196,7 +196,7 @@ impl Library {
     }
 }
 
-/// Returns what is said of a share whose disk does not answer.
+/// Returns the message for a share whose disk does not answer.
 fn silent(record: &ShareRecord) -> Condition {
     let path = record
         .paths()
@@ -218,7 +218,7 @@ pub(crate) fn lost(findings: &Findings) -> RoaringBitmap {
     lost
 }
 
-/// Returns what is to be said of a share.
+/// Returns the message for a share.
 fn condition(
     library: &Library,
     share: &Share,
@@ -288,7 +288,7 @@ fn condition(
     Condition::default()
 }
 
-/// The files that something is said of.
+/// The files that a message names.
 fn subject(of: &Affected, record: &ShareRecord) -> String {
     let first = if of.first.is_empty() {
         display_name(&record.file_name)

@@ -210,13 +210,13 @@ impl Library {
         }
     }
 
-    /// A version is published: it replaces the one before, and everyone who listens hears of it.
+    /// A version is published: it replaces the one before, and every listener is notified.
     pub(crate) fn announce(&self, share: &Arc<Share>, version: &Arc<Version>, record: ShareRecord) {
         let known = self
             .swarm
             .shares()
             .get_or_insert(&share.secret, share.owner);
-        // Before the version can be asked for: members who were removed get nothing of it.
+        // Before the version can be requested: members who were removed get nothing of it.
         known.set_group(record.group());
         known.advance(Arc::clone(version));
         self.swarm

@@ -149,7 +149,7 @@ const fn unknown() -> ViewSource {
     }
 }
 
-/// Adds what the engine knows of a source. Who was not reached and gave nothing is left out.
+/// Adds the engine's view of a source. One that was not reached and gave nothing is left out.
 fn add(
     service: &TransferService,
     sources: &mut Vec<ViewSource>,

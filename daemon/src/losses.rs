@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
-/// Most losses that are told.
+/// Most losses that are reported.
 const MAX: usize = 20;
 /// The beginning of the name of a store that was moved away, see `hither_content::storage::open`.
 const BROKEN: &str = "store.broken-";
@@ -55,7 +55,7 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
-    /// Takes up what earlier runs told.
+    /// Takes up the losses that earlier runs reported.
     pub(crate) fn open(paths: &Paths) -> Self {
         let file = paths.data.join("losses.json");
         let told = match std::fs::read(&file) {
@@ -114,7 +114,7 @@ impl Losses {
         self.lock().clone()
     }
 
-    /// The user has read it. What was kept for its sake is removed with the next start, unless a
+    /// The user has read it. The data kept for its sake is removed with the next start, unless a
     /// damaged store is still there.
     pub(crate) fn acknowledge(&self) -> io::Result<()> {
         let mut told = self.lock();

@@ -50,7 +50,7 @@ fn links_above(path: &Path, own: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Nothing is said of what is not there: it will be made.
+/// A missing folder or file is no failure: it will be made.
 fn look(path: &Path) -> Result<Option<std::fs::Metadata>, String> {
     match std::fs::metadata(path) {
         Ok(found) => Ok(Some(found)),

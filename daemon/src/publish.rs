@@ -47,7 +47,7 @@ const MAX_LEFT_OUT: usize = 20;
 /// Names that a warning has; all are in `list --json`.
 const TOLD_NAMES: usize = 5;
 
-/// Cancels the work when dropped: the command that asked for it is gone.
+/// Cancels the work when dropped: the command that requested it is gone.
 pub(crate) struct Cancel(pub(crate) Arc<AtomicBool>);
 
 impl Drop for Cancel {
@@ -190,7 +190,7 @@ fn try_publish(
     };
     let own = publisher.library.own.look();
     let roots = renewed.as_ref().map(ShareRecord::roots).unwrap_or_default();
-    // Nobody asked for a new version: what was shared must still be there.
+    // Nobody requested a new version: the shared files must still be there.
     let shared = renewed.as_ref().zip(manifest.as_ref());
     let options = ImportOptions {
         before: shared.map(|(record, manifest)| Before {

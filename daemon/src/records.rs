@@ -44,7 +44,7 @@ pub(crate) struct ShareRecord {
     pub files: u64,
     #[serde(default)]
     pub no_upload: bool,
-    /// The user's other devices are not told of it.
+    /// It is not announced to the user's other devices.
     #[serde(default)]
     pub no_list: bool,
     /// Seconds of [`crate::library::Library::time`].
@@ -244,7 +244,7 @@ pub(crate) struct TransferRecord {
     /// The version that is here whole, when later ones are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed: Option<u64>,
-    /// How readily paid sources are used, when that was said for this fetch.
+    /// How readily paid sources are used, when that was chosen for this fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<CostMode>,
     /// Most that it may cost, in units of currency.

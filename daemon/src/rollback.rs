@@ -3,9 +3,9 @@
 //!
 //! Others show it heads that it has signed and does not know. It goes past them: what it has now
 //! becomes a version of a later number than any that was seen, so that no number names two contents
-//! and nobody takes the old for the new. Where the files have changed since, that waits for the
-//! user, who is told. Invariant: a share goes past others at most [`MOST`] times in one run of the
-//! daemon; two machines with one key would do so for ever.
+//! and nobody takes the old for the new. If the files have changed since, that waits for the
+//! user, and a warning is shown. Invariant: a share goes past others at most [`MOST`] times in one
+//! run of the daemon; two machines with one key would do so for ever.
 
 use crate::failure;
 use crate::health;

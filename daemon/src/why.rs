@@ -18,7 +18,7 @@ use hither_proto::DeviceId;
 use std::collections::{BTreeMap, BTreeSet};
 use typical::{Second, Typical, ms};
 
-/// Most spans told.
+/// Most spans reported.
 const SPANS: usize = 1000;
 
 /// Keeps the story of a run, added to that of earlier runs.
@@ -77,7 +77,7 @@ fn tell(service: &TransferService, transfer: &Transfer, journal: Option<&Journal
     why
 }
 
-/// Those that gave something, in the order of the transfer; then those that were asked in vain.
+/// Those that gave something, in the order of the transfer; then those that were queried in vain.
 fn sources(service: &TransferService, why: &Why, journal: Option<&Journal>) -> Vec<WhySource> {
     let mut known = why.sources.clone();
     let mut told: Vec<WhySource> = Vec::new();
@@ -132,7 +132,7 @@ fn fresh(source: &SourceBytes) -> WhySource {
     }
 }
 
-/// Describes a source that was asked and gave nothing that could be used.
+/// Describes a source that was queried and gave nothing that could be used.
 fn useless(service: &TransferService, device: DeviceId, summary: &SourceSummary) -> SourceBytes {
     SourceBytes {
         device: device.to_string(),

@@ -1,4 +1,4 @@
-//! This device's end of circuits: asking a relay for one, taking one that another device asked for.
+//! This device's end of circuits: requesting one of a relay, taking one that another device wants.
 //!
 //! Every circuit has a connection to the relay of its own, so that one which is not read holds up
 //! no other. Bounds: one task for every offer, at most [`MAX_ACCEPTING`] at a time, beyond which
@@ -33,7 +33,7 @@ const MAX_HOPS: usize = 3;
 /// Longest wait for a stream of a relay.
 const OPEN: Duration = Duration::from_secs(5);
 
-/// A circuit that another device asks for, as the relay says.
+/// A circuit that another device requests, as the relay reports.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub circuit: CircuitId,

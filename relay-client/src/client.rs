@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 const SETTLE: Duration = Duration::from_secs(3);
 /// Longest wait for a device that was named and is not known: it may have joined only just now.
 const UNKNOWN: Duration = Duration::from_secs(1);
-/// The same while there are devices that have not told their names yet.
+/// The same while there are devices that have not sent their names yet.
 const NAMELESS: Duration = Duration::from_secs(3);
 
 /// The parts that a client of relays is made of.
@@ -37,7 +37,7 @@ pub struct RelayClientDeps {
     pub identity: Arc<Identity>,
     /// Dials relays, and learns where devices are.
     pub swarm: Arc<Swarm>,
-    /// Keeps what relays said.
+    /// The store for relays' messages.
     pub storage: Arc<dyn Storage>,
     /// Stamps cards.
     pub stamps: Arc<StampClock>,
@@ -45,7 +45,7 @@ pub struct RelayClientDeps {
     pub tasks: Tasks,
 }
 
-/// The relays that this device joined. What they are and say is in [`Relays`], to which it derefs.
+/// The relays that this device joined. Their state is in [`Relays`], to which it derefs.
 pub struct RelayClient {
     pub(crate) device: DeviceId,
     pub(crate) name: DeviceName,

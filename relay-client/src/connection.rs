@@ -1,4 +1,4 @@
-//! The long connection to one relay: requests and their answers, what the relay tells, pings.
+//! The long connection to one relay: requests and their answers, the relay's own messages, pings.
 //!
 //! One loop reads and pings, one writes. Invariants: at most [`MAX_PENDING`] requests wait for
 //! answers and [`MAX_QUEUED`] messages wait to be written, beyond that requests are refused and
@@ -215,7 +215,7 @@ impl RelayConnection {
             };
             tokio::select! {
                 message = reader.next(recv) => {
-                    // A ping of the relay says nothing of whether what is sent gets there.
+                    // A ping of the relay does not show whether this device's messages get there.
                     let asks = matches!(message, Ok(Some(RelayMessage::Ping { .. })));
                     match message {
                         Ok(Some(message)) => {
@@ -238,7 +238,7 @@ impl RelayConnection {
         }
     }
 
-    /// Takes one message. However long that lasts, the relay hears that this device is there.
+    /// Takes one message. However long that lasts, the relay learns that this device is there.
     async fn take_pinging(&self, message: RelayMessage, out: &Out) -> Result<(), End> {
         let mut taken = pin!(self.take(message, out));
         loop {

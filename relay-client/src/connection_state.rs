@@ -180,7 +180,7 @@ impl Relay {
             .collect()
     }
 
-    /// Keeps a list; says whether it is another one than before.
+    /// Keeps a list; returns whether it is another one than before.
     pub(crate) fn set_list(&self, list: &[RelayAddress]) -> bool {
         let list = encoded(list);
         let mut inner = self.lock();
@@ -205,7 +205,7 @@ impl Relay {
             .unwrap_or_else(|| self.url.address())
     }
 
-    /// Takes note of what a relay said when it welcomed this device.
+    /// Records the contents of a relay's welcome to this device.
     pub(crate) fn welcomed(&self, welcome: &Welcome) {
         let mut inner = self.lock();
         inner.record.user = welcome.user.to_string();

@@ -1,4 +1,4 @@
-//! The user's devices as one relay tells them, and as a user names them.
+//! The user's devices as one relay lists them, and as a user names them.
 
 use super::records::{CardRecord, DeviceRecord};
 use crate::error::FindDeviceError;
@@ -26,7 +26,7 @@ pub struct Device {
 pub struct DeviceList(BTreeMap<DeviceId, Device>);
 
 impl DeviceList {
-    /// Restores the remembered devices. Nobody is online until a relay says so.
+    /// Restores the remembered devices. No device is online until a relay reports it.
     pub(crate) fn remembered(records: &[DeviceRecord]) -> Self {
         let known = |record: &DeviceRecord| {
             let device = record.device.parse().ok()?;

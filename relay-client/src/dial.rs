@@ -47,7 +47,7 @@ pub enum RelayError {
     /// It ended the stream without a reason.
     #[error("the relay ended the connection")]
     Ended,
-    /// It said something that has no place here.
+    /// It sent a message that has no place here.
     #[error("the relay answered something else than expected")]
     Unexpected,
     /// It did not answer.
@@ -64,7 +64,7 @@ impl From<std::io::Error> for RelayError {
     }
 }
 
-/// A stream to a relay on which its purpose was said.
+/// A stream to a relay on which its purpose was sent.
 #[derive(Debug)]
 pub struct RelayStream {
     /// The link that the stream is on. Close it when nothing else is done on it.
@@ -149,7 +149,7 @@ async fn race<T>(
     }
 }
 
-/// Of two reasons the one that says more.
+/// Returns the more specific of two reasons.
 fn telling(quic: LinkError, tcp: LinkError) -> LinkError {
     let rank = |error: &LinkError| match error {
         LinkError::WrongDevice { .. } => 4,

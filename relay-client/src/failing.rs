@@ -5,7 +5,7 @@ use hither_proto::RelayRefusal;
 /// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// The connection ended; it is not known whether the relay did what it was asked for.
+    /// The connection ended; it is not known whether the relay handled the request.
     #[error("the connection to the relay broke")]
     Lost,
     /// The relay did not answer in time.

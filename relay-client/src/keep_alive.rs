@@ -89,7 +89,7 @@ impl KeepAlive {
     }
 
     /// A ping that is due while this device is too busy to listen: the relay is to know that it is
-    /// there, and nothing can be said about the relay.
+    /// there, and nothing is known about the relay.
     pub(crate) fn busy(&mut self, now: Instant) -> Option<u64> {
         (now >= self.next).then(|| self.send(now))
     }

@@ -9,7 +9,7 @@
 //!
 //! Invariants: an invitation is used once and kept nowhere; the list of devices is durable, so that
 //! it can be looked at when no relay is reached; what a relay says of a device's name and addresses
-//! counts only when that device signed it. What relays deliver goes to subscribers ([`Deliveries`],
+//! counts only when that device signed it. Deliveries go to subscribers ([`Deliveries`],
 //! [`GroupNews`], [`CatalogueDigest`]); nothing here knows what is inside.
 
 mod cards;

@@ -59,7 +59,7 @@ struct HeldConnection {
 }
 
 impl HeldConnection {
-    /// The next thing that it tells; its end comes last.
+    /// Its next message; its end comes last.
     async fn next(held: &mut Option<Self>) -> Event {
         let Some(held) = held else {
             return pending().await;
@@ -113,7 +113,7 @@ struct RelayManager {
     select: Select,
     network: watch::Receiver<u64>,
     held: Option<HeldConnection>,
-    /// The link on which an assignment was asked for: the same relay is connected on it.
+    /// The link on which an assignment was requested: the same relay is connected on it.
     link: Option<Spare>,
     /// The last failure.
     trouble: Trouble,
@@ -192,7 +192,7 @@ impl RelayManager {
         }
     }
 
-    /// Takes what the connection told; says whether the selection has to go on from another step.
+    /// Takes the connection's message; returns whether the selection goes on from another step.
     async fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Notice(Notice::Devices { changed, removed }) => {
@@ -250,7 +250,7 @@ impl RelayManager {
         }
     }
 
-    /// A connection ended: says whether the next one is made with shorter segments. It was
+    /// A connection ended: returns whether the next one is made with shorter segments. It was
     /// welcomed, so that TCP gets there; when what is sent is not answered any more, a long
     /// message may be what does not.
     fn shortened(&self, connection: &RelayConnection) -> bool {
@@ -375,7 +375,7 @@ impl RelayManager {
             notices,
             end,
         });
-        // Queued before anybody is told: who joins and goes at once has introduced itself.
+        // Queued before anybody is notified: a device that joins and goes at once is introduced.
         let readers = self.relay.with_devices(devices::DeviceList::ids);
         cards::publish(&self.client, &connection, readers).await;
         self.relay.set_state(ConnectionState::Connected(connection));

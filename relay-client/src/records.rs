@@ -34,7 +34,7 @@ pub(crate) struct RelayRecord {
     pub devices: Vec<DeviceRecord>,
 }
 
-/// One device of the user, as a relay told.
+/// One device of the user, as a relay listed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeviceRecord {
     pub device: String,

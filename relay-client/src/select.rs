@@ -47,7 +47,7 @@ enum Phase {
 /// The selection among the relays of one fleet.
 #[derive(Debug)]
 pub(crate) struct Select {
-    /// The relay of the URL: it is asked for lists.
+    /// The relay of the URL: lists are requested of it.
     entry: RelayAddress,
     /// The latest list, best first; at most [`MAX_RELAYS`].
     list: Vec<RelayAddress>,
@@ -99,7 +99,7 @@ impl Select {
         &self.list
     }
 
-    /// The answer to an assign. An empty one means the relay that was asked.
+    /// The answer to an assign. An empty one means the relay that was queried.
     pub(crate) fn assigned(&mut self, mut relays: Vec<RelayAddress>, now: Instant) {
         relays.truncate(MAX_RELAYS);
         if relays.is_empty() {

@@ -20,7 +20,7 @@ pub trait Deliveries: Send + Sync {
 
 /// Follows what relays say of groups.
 pub trait GroupNews: Send + Sync {
-    /// A relay (its key) says that something about groups changed; `all`: anything may have.
+    /// A relay (its key) reports a change of groups; `all`: anything may have.
     fn heard(&self, relay: DeviceId, changes: Vec<GroupChange>, all: bool);
 
     /// Works with one relay until it is left.

@@ -48,7 +48,7 @@ impl Budget {
         let gained = now.saturating_duration_since(bucket.filled).as_secs_f64() * f64::from(REFILL);
         bucket.left = (bucket.left + gained).min(MOST);
         bucket.filled = now;
-        // The daemon may have no share at all: being asked costs something all the same.
+        // The daemon may have no share at all: a query costs something all the same.
         let cost = (comparisons.max(1) as f64).min(MOST);
         if bucket.left < cost {
             return Err(LATER);

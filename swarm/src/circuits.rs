@@ -21,14 +21,14 @@ use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Most relays that are asked for one circuit.
+/// Most relays that get a request for one circuit.
 const MAX_RELAYS: usize = 4;
-/// How long one relay is waited for before the next one is asked beside it.
+/// How long one relay is waited for before the next one is tried beside it.
 const STAGGER: Duration = Duration::from_millis(700);
 /// Most shares of which is remembered why relays refused.
 const MAX_TOLD: usize = 256;
 
-/// A relay that may be asked, and what people call it.
+/// A relay that may be tried, and the name people call it by.
 #[derive(Debug, Clone)]
 struct Candidate {
     relay: RelayAddress,
@@ -108,7 +108,7 @@ impl Swarm {
     }
 }
 
-/// Looks for a relay beside a direct way that is slow, and tells the engine when there is one.
+/// Looks for a relay beside a direct way that is slow, and notifies the engine when there is one.
 pub(crate) async fn find(swarm: Arc<Swarm>, key: PeerKey) {
     let (share, device) = (key.share, key.device);
     let Some(dialer) = swarm
@@ -145,7 +145,7 @@ fn candidates(swarm: &Swarm, dialer: &CircuitDialer) -> VecDeque<Candidate> {
     let (listing, others): (Vec<_>, Vec<_>) = joined
         .unwrap_or_default()
         .into_iter()
-        // One that says that the device is away has nothing to offer.
+        // A relay that reports that the device is away has nothing to offer.
         .filter(|relay| relay.presence != Some(false))
         .partition(|relay| relay.presence.is_some());
     for relay in listing {
@@ -162,7 +162,7 @@ fn candidates(swarm: &Swarm, dialer: &CircuitDialer) -> VecDeque<Candidate> {
     found
 }
 
-/// Asks one relay after the other; also says which one made the circuit.
+/// Tries one relay after the other; also returns the one that made the circuit.
 async fn ask(swarm: &Swarm, dialer: &CircuitDialer) -> Result<(Stream, String), LinkError> {
     let mut waiting = candidates(swarm, dialer);
     let mut asked = FuturesUnordered::new();

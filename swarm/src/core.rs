@@ -57,7 +57,7 @@ impl Core {
         result
     }
 
-    /// Wakes the engine whenever it asked to be woken. Ends only when dropped.
+    /// Wakes the engine whenever it requested that. Ends only when dropped.
     pub(crate) async fn run_timer(&self) {
         loop {
             let next = {

@@ -428,7 +428,7 @@ pub trait ChunkSink: Send + Sync {
 /// Why a chunk did not get to its place.
 #[derive(Debug)]
 pub enum PutError {
-    /// Its bytes are not what its id says.
+    /// Its bytes do not match its id.
     Damaged,
     /// It could not be written.
     Write(hither_content::WriteError),
@@ -447,7 +447,7 @@ fn store(
     position: u32,
     mut sealed: Vec<u8>,
 ) {
-    // Before the engine hears of it: its "complete" must come after the last position.
+    // Before the engine is notified: its "complete" must come after the last position.
     let written = |positions: &[u32]| {
         swarm
             .core

@@ -34,7 +34,7 @@ impl Holders {
         self.stores.lock()
     }
 
-    /// A store is said to hold a share; `false` when there are too many already.
+    /// A store is reported to hold a share; `false` when there are too many already.
     fn heard(&self, share: ShareId, address: &RelayAddress) -> bool {
         let mut all = self.lock();
         if all.len() >= MAX_SHARES && !all.contains_key(&share) {
@@ -94,7 +94,7 @@ impl Holders {
             .collect()
     }
 
-    /// A store does not hold the share any more; `true` when it was told of.
+    /// A store does not hold the share any more; `true` when it was announced.
     pub(crate) fn forget(&self, share: ShareId, store: Option<DeviceId>) -> bool {
         let mut all = self.lock();
         let Some(stores) = all.get_mut(&share) else {

@@ -3,7 +3,7 @@
 //!
 //! An interface counts if discovery uses it ([`InterfaceFilter`]: what is configured, else
 //! everything but the bridges that containers and virtual machines make for themselves) and if it
-//! is connected. Where that leaves nothing, every connected one counts.
+//! is connected. If that leaves none, every connected one counts.
 
 use hither_carrier::InterfaceFilter;
 use std::net::IpAddr;

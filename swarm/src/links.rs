@@ -177,13 +177,13 @@ impl Links {
         }
     }
 
-    /// A ticket says where its owner was.
+    /// A ticket names its owner's address.
     pub fn hinted(&self, device: DeviceId, hints: &[SocketAddr]) {
         self.name_and(device, |known| known.hints = hints.to_vec());
         self.moved.send_replace(());
     }
 
-    /// The index says where a device listens. What is known as a store stays one.
+    /// The index reports a device's addresses. A peer known as a store stays one.
     pub fn indexed(&self, device: DeviceId, addresses: Vec<SocketAddr>) {
         self.name_and(device, |known| {
             if known.store.is_none() {
@@ -193,7 +193,7 @@ impl Links {
         self.moved.send_replace(());
     }
 
-    /// Another holder of a share says where a device is: for want of something better.
+    /// Another holder of a share reports where a device is: for want of something better.
     pub(crate) fn hearsay(&self, device: DeviceId, addresses: Vec<SocketAddr>) {
         self.name_and(device, |known| {
             if known.all().is_empty() && known.store.is_none() {

@@ -26,7 +26,7 @@ pub struct JoinedRelay {
     pub address: RelayAddress,
     /// The name people call it by: its host and port.
     pub name: String,
-    /// Whether the requested device is online as far as the relay knows; `None` when the relay does
+    /// True if the requested device is online as far as the relay knows; `None` when the relay does
     /// not list it.
     pub presence: Option<bool>,
 }

@@ -223,7 +223,7 @@ impl Routes {
         self.lock().peers.keys().any(|(_, peer)| *peer == device)
     }
 
-    /// A session about a share begins; what is said on it goes to `sender`.
+    /// A session about a share begins; its messages go to `sender`.
     pub fn add_session(
         &self,
         session: SessionId,
@@ -263,7 +263,7 @@ impl Routes {
         self.lock().uploads.remove(&stream);
     }
 
-    // --- what the engine says ---
+    // --- the engine's commands ---
 
     /// Hands a command to whoever does it. Never blocks.
     pub(crate) fn dispatch(&self, command: Command) {

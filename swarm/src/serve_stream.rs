@@ -222,7 +222,7 @@ async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
     }
 }
 
-/// Begins what the engine wants; returns what is to be said at once.
+/// Begins what the engine wants; returns the messages to send at once.
 fn begin(
     swarm: &Arc<Swarm>,
     input: ServeInput,

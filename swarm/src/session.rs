@@ -306,7 +306,7 @@ fn counted(share: &Share, head: &SignedHead) -> u64 {
     }
 }
 
-/// Sees whether the bulk carrier connects, and tells the engine when it does.
+/// Sees whether the bulk carrier connects, and notifies the engine when it does.
 async fn try_tcp(
     swarm: Arc<Swarm>,
     share: ShareId,
@@ -429,7 +429,7 @@ impl ControlStream<'_> {
         Some(unknown)
     }
 
-    /// Does what a message says; returns the answer to it. `shown`: the head that the other side
+    /// Handles a message; returns the answer to it. `shown`: the head that the other side
     /// showed last.
     fn handle(&self, shown: &mut Option<SignedHead>, message: Message) -> Option<Message> {
         let (swarm, share, device) = (self.swarm, self.share, self.device);
@@ -473,7 +473,7 @@ impl ControlStream<'_> {
         None
     }
 
-    /// The other side shows a head, or tells the owner of one.
+    /// The other side shows a head, or reports one to the owner.
     fn hear_head(&self, shown: &mut Option<SignedHead>, head: &UncheckedHead) {
         let (swarm, share, device) = (self.swarm, self.share, self.device);
         let head = match SignedHead::open(head, share.id, share.owner) {

@@ -105,7 +105,7 @@ pub struct Share {
     pub owner: DeviceId,
     /// The key that queries about the share, and answers to them, use without naming it.
     pub blind: BlindKey,
-    /// Cancelled when the share ends here: whatever is being told or given of it stops.
+    /// Cancelled when the share ends here: whatever is being sent or given of it stops.
     pub ended: CancellationToken,
     versions: RwLock<Versions>,
     /// Told when a head becomes known.
@@ -411,7 +411,7 @@ impl Shares {
 
     /// The share that another device asks about without naming it, if it is known here.
     ///
-    /// Errors: [`Refusal::Busy`] when strangers have asked for more work than they get.
+    /// Errors: [`Refusal::Busy`] when strangers have requested more work than they get.
     pub(crate) fn recognise(
         &self,
         query: &BlindQuery,

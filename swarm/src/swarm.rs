@@ -142,7 +142,7 @@ impl Swarm {
     }
 
     /// Addresses at which others may reach this device, best first: those that discovery
-    /// announces, at most [`MAX_ADDRESSES`].
+    /// announces, at most four.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let ips = reachable_addresses(&self.interfaces, MAX_ADDRESSES);
         let port = self.endpoint.port();

@@ -1,8 +1,9 @@
-//! On what terms this device gives, and who is told: devices elsewhere that it costs something
-//! while the link is metered, everybody that it would rather not while the battery is low.
+//! The terms on which this device serves others, and the peers that get them: devices elsewhere
+//! learn that it costs something while the link is metered, all peers that this device would rather
+//! not serve while the battery is low.
 //!
-//! Every session that another device opened listens. Told is only what changes: who hears nothing
-//! is given for free.
+//! Every session that another device opened listens. Only changes are sent: a peer that receives no
+//! `Terms` is served for free.
 
 use crate::host_state::Facts;
 use crate::links;
@@ -15,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// One session that is told.
+/// One session that gets terms.
 struct Listener {
     /// It is on this device's own network.
     near: bool,
@@ -23,7 +24,7 @@ struct Listener {
     sender: UnboundedSender<Message>,
 }
 
-/// Everybody who is told.
+/// All sessions that get terms.
 #[derive(Default)]
 pub(crate) struct Listeners {
     sessions: Mutex<HashMap<SessionId, Listener>>,
@@ -47,7 +48,7 @@ impl Listeners {
             told: Terms::default(),
             sender,
         };
-        // Under the lock: a change is told either here or to all.
+        // Under the lock: a change is sent either here or to all.
         let mut sessions = self.lock();
         listener.tell(swarm.costs.metered, &swarm.host_state.facts());
         sessions.insert(session, listener);

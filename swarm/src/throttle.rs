@@ -4,7 +4,7 @@
 //! A stream waits before it moves the next chunk, so that a chunk is never interrupted; the streams
 //! take turns in the order in which they came. How fast it goes is looked at before every chunk,
 //! and while one waits: a limit that begins or ends counts at once for what is going on. What stays
-//! on the local network is not limited unless the user says so.
+//! on the local network is not limited unless the user wants it.
 
 use crate::links;
 use chrono::{Datelike, Local, Timelike};
@@ -46,7 +46,7 @@ impl Throttle {
         }))
     }
 
-    /// Waits until so many bytes may be moved at the rate that `rate` says. Whoever gives up
+    /// Waits until `bytes` may be moved at the rate that `rate` gives. A task that gives up
     /// waiting has taken nothing.
     async fn take(&self, bytes: usize, rate: impl Fn() -> Option<NonZeroU64>) {
         let mut debt = self.0.lock().await;

@@ -23,7 +23,7 @@ pub struct Twins {
     /// Names this run of the daemon to relays; random, never 0.
     instance: u64,
     found: AtomicBool,
-    /// Somebody at another address is being asked.
+    /// A device at another address is being queried.
     looking: AtomicBool,
 }
 
@@ -97,7 +97,7 @@ impl Twins {
         self.looking.store(false, Ordering::Relaxed);
     }
 
-    /// Somebody connected: says so when that is another machine with this device's key.
+    /// A device connected: warns when that is another machine with this device's key.
     pub(crate) fn met(&self, link: &Link) {
         let direct = link.carrier() != CarrierKind::Relayed;
         if direct

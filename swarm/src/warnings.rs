@@ -15,7 +15,7 @@ impl Warnings {
         self.0.lock()
     }
 
-    /// Logs a warning and keeps it, unless it is kept already or there are [`MAX_WARNINGS`].
+    /// Logs a warning and keeps it, unless it is kept already or there are 100 already.
     pub fn add(&self, warning: String) {
         tracing::warn!("{warning}");
         let mut warnings = self.lock();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 type Ctx = State<Arc<GroupService>>;
 
-/// The groups of this device, and those that it asked to join.
+/// The groups of this device, and those that it requested to join.
 #[utoipa::path(get, path = "/v1/groups", responses((status = 200, body = [GroupInfo])))]
 pub(super) async fn list(State(service): Ctx) -> Json<Vec<GroupInfo>> {
     Json(groups::list(&service).await)

@@ -18,7 +18,7 @@ pub(super) async fn shares(State(publisher): Ctx) -> Answer<Vec<ShareInfo>> {
     let infos = tokio::task::spawn_blocking(move || {
         let mut infos: Vec<ShareInfo> = Vec::new();
         for (share, record) in publisher.library.share_records() {
-            // Files may have changed since: what is told is what can be given now.
+            // Files may have changed since: the answer covers the files that can be given now.
             if let Some(version) = share.current() {
                 let held = publisher.library.recheck(&share, &version);
                 infos.push(info(&publisher, &share, &record, &version, held));

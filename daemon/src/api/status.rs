@@ -24,7 +24,7 @@ pub(super) async fn shutdown(State(diagnostics): Ctx) -> Json<Value> {
     Json(json!({}))
 }
 
-/// The user has read what was lost: it is not told any more.
+/// The user has read the losses: they are not reported any more.
 #[utoipa::path(post, path = "/v1/losses/acknowledge", responses((status = 200)))]
 pub(super) async fn acknowledge(State(diagnostics): Ctx) -> Answer<Value> {
     let acknowledged = tokio::task::spawn_blocking(move || diagnostics.losses.acknowledge()).await;

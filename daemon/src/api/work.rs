@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
-/// How often progress is told.
+/// The interval at which progress is reported.
 const PROGRESS: Duration = Duration::from_millis(200);
 
 pub(super) fn frame(event: &impl Serialize) -> Result<sse::Event, Infallible> {

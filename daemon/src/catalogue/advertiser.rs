@@ -72,16 +72,16 @@ pub(super) fn listed(catalogue: &CatalogueService) -> BTreeMap<DeviceId, Listed>
 /// How it stands with one device, in this run.
 #[derive(Debug, Default)]
 struct Recipient {
-    /// When it was told something last.
+    /// The time of the last notice to it.
     last: Option<Instant>,
     /// Messages that were not taken, one after the other, and until when none is tried.
     failures: u32,
     pause: Option<Instant>,
-    /// It asked: it is answered even when there is nothing to tell.
+    /// It sent a request: it is answered even when there is nothing new.
     asked_us: bool,
-    /// The card that does not fit what it told, and since when.
+    /// The card that does not fit its notices, and since when.
     differs: Option<(u64, Instant)>,
-    /// The card for which it was asked.
+    /// The card for which it was queried.
     asked: Option<u64>,
 }
 
@@ -149,7 +149,7 @@ struct Advertiser {
     devices: BTreeSet<DeviceId>,
     /// The digest that stands in this device's card.
     published: Digest,
-    /// When there is something to do although nothing is heard.
+    /// The next time to act even if no message arrives.
     next: Option<Instant>,
 }
 
@@ -214,7 +214,7 @@ impl Advertiser {
         blocking(&self.catalogue, work).await;
     }
 
-    /// Tells a device what it does not know, unless it was told something only just now.
+    /// Sends a device the news it does not know, unless it got a notice only just now.
     async fn tell(&mut self, to: DeviceId, one: &Listed) {
         let begun = Instant::now();
         loop {
@@ -263,7 +263,7 @@ impl Advertiser {
             let keep = move |catalogue: &CatalogueService| {
                 let mut batch = Batch::new();
                 batch.put(TOLD, to.as_bytes(), &record);
-                // Lost, it is told again.
+                // A lost notice is sent again.
                 catalogue.state.storage.commit_lazily(batch)
             };
             blocking(&self.catalogue, keep).await;

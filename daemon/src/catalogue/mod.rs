@@ -44,11 +44,11 @@ pub(crate) struct Catalogue {
     storage: Arc<dyn Storage>,
     remote: RemoteCatalogue,
     own: RwLock<Arc<Own>>,
-    /// Devices that want to be told everything.
+    /// Devices that request everything.
     asking: Mutex<BTreeSet<DeviceId>>,
     /// There may be something to tell.
     wake: Notify,
-    /// Counts up when another device told something.
+    /// Counts up when another device sent a notice.
     news: watch::Sender<u64>,
 }
 

@@ -8,7 +8,7 @@ use hither_relay_client::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Most shares that are told of, and believed, of one device.
+/// Most shares that are announced, and believed, of one device.
 pub(crate) const MAX_SHARES: usize = 4096;
 /// Length of the hash of an entry, bytes.
 const HASH: usize = 16;
@@ -108,7 +108,7 @@ pub(crate) struct Notice {
     /// Ids of shares that ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ended: Vec<String>,
-    /// The sender wants to be told everything.
+    /// The sender requests everything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ask: bool,
 }

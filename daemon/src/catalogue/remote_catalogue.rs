@@ -31,7 +31,7 @@ impl RemoteCatalogue {
         }
     }
 
-    /// Takes what a device told; it is durable when this returns. Blocks.
+    /// Takes a device's notice; it is durable when this returns. Blocks.
     pub(super) fn apply(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
         let mut digests = self.digests.lock();
         let mut known: BTreeSet<_> = self.of(from)?.into_keys().collect();

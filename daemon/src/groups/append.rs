@@ -23,7 +23,7 @@ pub(super) enum AppendError {
     /// The rules of the group.
     #[error(transparent)]
     Rules(#[from] LogError),
-    /// The relay says no.
+    /// The relay refuses it.
     #[error(transparent)]
     No(GroupNo),
     /// The relay, or what it shows.
@@ -70,7 +70,7 @@ pub(super) enum Change {
     Add(DeviceId),
     Remove(DeviceId),
     Rotate,
-    /// Anything that needs nobody to be told a secret.
+    /// Any change that needs no secret to be given to anybody.
     Plain(Action),
 }
 

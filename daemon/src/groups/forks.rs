@@ -1,7 +1,7 @@
 //! Forks of a group's log: finding where two histories part, and keeping the one that everybody
 //! keeps.
 //!
-//! The rule is [`hither_proto::prevails`]. Where the history that is known here prevails, the relay
+//! The rule is [`hither_proto::prevails`]. If the history that is known here prevails, the relay
 //! is shown it; where the relay's does, it is taken, and what this device is to do again of its own
 //! is kept with it in one step (see `redo.rs`).
 

@@ -122,7 +122,7 @@ pub(crate) struct Known {
     /// The members present, as the relay last reported; empty while it is not connected.
     pub seen: BTreeMap<DeviceId, GroupMember>,
     pub askers: Vec<Asker>,
-    /// Notes that could not be read, so that they are not asked for again.
+    /// Notes that could not be read, so that they are not requested again.
     pub unreadable: BTreeMap<DeviceId, Vec<u8>>,
 }
 
@@ -264,7 +264,7 @@ impl Groups {
         self.wake.send_modify(|count| *count += 1);
     }
 
-    /// A relay said that something changed.
+    /// A relay reported a change.
     pub(crate) fn heard(&self, relay: DeviceId, changes: Vec<GroupChange>, all: bool) {
         let mut heard = self.heard.lock();
         let heard = heard.entry(relay).or_default();

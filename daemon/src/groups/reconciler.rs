@@ -2,7 +2,7 @@
 //! in devices that may join, sees that every member has the secret, begins the next generation when
 //! a member has left, and publishes its shares.
 //!
-//! Any member may do most of that, and one is enough. Who comes first is the same for all: it
+//! Any member may do most of that, and one is enough. The order is the same for all: it
 //! follows from what is to be done and who is there. The others take it over one after the other
 //! when nothing has happened for a while.
 
@@ -66,7 +66,7 @@ struct GroupReconciler {
     lost: BTreeMap<GroupId, (Instant, Duration)>,
     /// Since when something is to be done.
     duties: BTreeMap<(GroupId, Duty), Instant>,
-    /// When there is something to do although nothing is heard.
+    /// The next time to act even if no message arrives.
     next: Option<Instant>,
 }
 
@@ -217,7 +217,7 @@ impl GroupReconciler {
             };
             match rolled {
                 Ok(()) => {}
-                // It is no member any more, and has not heard so yet.
+                // It is no member any more, and does not know that yet.
                 Err(SyncError::Request(RequestError::Refused(refusal)))
                     if refusal.code == RelayRefusalCode::NotFound =>
                 {
@@ -340,7 +340,7 @@ impl GroupReconciler {
         Ok(())
     }
 
-    /// Tells a group what this device shares with it, when that is not what was told.
+    /// Publishes this device's shares to a group, when they differ from the published ones.
     async fn publish(&self, connection: &RelayConnection, group: GroupId) -> Result<(), SyncError> {
         let Some((known, membership)) = self.known(group) else {
             return Ok(());
@@ -386,7 +386,7 @@ impl GroupReconciler {
         {
             Ok(GroupAnswer::Done) => {}
             Ok(_) => return Err(SyncError::Unexpected),
-            // It is no member any more, and will hear so.
+            // It is no member any more, and will learn that.
             Err(RequestError::Refused(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

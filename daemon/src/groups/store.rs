@@ -35,7 +35,7 @@ pub(crate) enum Stands {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Published {
     pub generation: u64,
-    /// Of what was told.
+    /// Of the note that was published.
     pub content: Hex,
     /// Of how it was sealed: what the relay should have.
     pub digest: Hex,

@@ -17,13 +17,13 @@ use hither_util::hex::Hex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Pages of a log that are asked for at once: more than the longest log has.
+/// Pages of a log that are requested at once: more than the longest log has.
 const MAX_PAGES: usize = 1024;
 /// The same of a group that is not known yet (some 32 MiB).
 const MAX_FRESH_PAGES: usize = 64;
-/// Members whose notes are asked for with one request.
+/// Members whose notes one request covers.
 const NOTES: usize = 64;
-/// Entries that are brought back before the relay is asked again how far it is.
+/// Entries that are brought back before the relay is queried again how far it is.
 const BROUGHT_BACK: usize = 64;
 /// The message shown when a relay has forgotten a request.
 const FORGOTTEN: &str = "The request was not answered in time.";
@@ -192,7 +192,7 @@ async fn is_known(
     Ok(ours.first().map(Vec::as_slice) == theirs.first().map(|entry| &entry[..]))
 }
 
-/// The relay says that this device is no member. When it knows nothing of why, it has lost that:
+/// The relay reports that this device is no member. When it knows nothing of why, it has lost that:
 /// the device asks to be let in again.
 async fn outsider(
     service: &Arc<GroupService>,
@@ -287,7 +287,7 @@ async fn bring_back(
     Ok(())
 }
 
-/// The relay says that this device is no member. Blocks.
+/// The relay reports that this device is no member. Blocks.
 fn outside(
     service: &GroupService,
     group: GroupId,

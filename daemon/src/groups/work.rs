@@ -272,7 +272,7 @@ pub(crate) async fn leave(
     let (group, known) = service.groups.resolve_any(wanted)?;
     let info = info(service, group, &known);
     match &known.record.stands {
-        // Its relay was left: nothing more can be said there.
+        // Its relay was left: nothing more can be sent there.
         _ if !is_joined(service, &known) => {}
         Stands::Member => {
             let at = at(service, &known).await?;
@@ -310,7 +310,7 @@ pub(crate) async fn decide(
     let at = at(service, &known).await?;
     let asked = request.what == GroupDecision::Approve || request.what == GroupDecision::Refuse;
     if asked {
-        // Somebody may have asked just now.
+        // Somebody may have applied just now.
         sync::roll(service, &at.connection, group)
             .await
             .map_err(|error| failed(&error.into()))?;

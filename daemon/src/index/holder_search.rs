@@ -21,7 +21,7 @@ struct Known {
     version: u64,
     complete: bool,
     held: RoaringBitmap,
-    /// The engine was told of it since it was announced.
+    /// True if it was reported to the engine since it was announced.
     named: bool,
 }
 

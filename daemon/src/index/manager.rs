@@ -114,7 +114,7 @@ impl IndexManager {
         }
     }
 
-    /// The shares that a relay may be told of, each with those relays.
+    /// The shares that may be announced to a relay, each with those relays.
     fn known_to_relays(&self, service: &IndexService) -> Vec<(Arc<Share>, Vec<RelayAddress>)> {
         let shares = service.swarm.shares().all().into_iter().map(|share| {
             let joined = self.joined.iter().map(|(front, _)| front.clone());
@@ -126,7 +126,7 @@ impl IndexManager {
             .collect()
     }
 
-    /// Listens to the inventory about these shares, if anybody is to be told.
+    /// Listens to the inventory about these shares, if they are announced to anybody.
     fn listen(&mut self, service: &Arc<IndexService>, shares: &[(Arc<Share>, Vec<RelayAddress>)]) {
         if !service.announces {
             return;
@@ -152,7 +152,7 @@ impl IndexManager {
         }
     }
 
-    /// Has every node told its part, and ends the connections to those that have none.
+    /// Has its part announced to every node, and ends the connections to those that have none.
     fn speak(
         &mut self,
         service: &Arc<IndexService>,

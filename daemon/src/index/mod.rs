@@ -38,7 +38,7 @@ pub(crate) struct Index {
     inner: Mutex<Inner>,
     /// Wakes the task when the nodes or the topics may have to change.
     wake: Notify,
-    /// Something is to be said.
+    /// A message is due.
     news: watch::Sender<()>,
 }
 
@@ -54,7 +54,7 @@ struct Inner {
 #[derive(Debug, Clone, Copy, Default)]
 struct Followed {
     transfers: usize,
-    /// Counts how often its holders are asked for.
+    /// Counts the queries for its holders.
     asked: u64,
 }
 
@@ -90,7 +90,7 @@ impl Index {
         result
     }
 
-    /// An index node says where the index is now.
+    /// An index node reports the index's new place.
     fn moved(&self, node: DeviceId, nodes: &[RelayAddress]) {
         self.with_places(|places, _| places.moved(node, nodes));
     }
@@ -104,7 +104,7 @@ impl Index {
     }
 }
 
-/// A transfer's wish to be told who holds its share, until it is dropped.
+/// A transfer's request for the holders of its share, until it is dropped.
 pub(crate) struct Following {
     service: Arc<IndexService>,
     share: ShareId,
@@ -130,7 +130,7 @@ impl Drop for Following {
     }
 }
 
-/// Has the engine told of a share's holders from now on.
+/// Reports a share's holders to the engine from now on.
 pub(crate) fn follow(service: &Arc<IndexService>, share: ShareId) -> Following {
     service
         .index

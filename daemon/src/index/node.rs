@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long changes are gathered before they are told (source-selection design, "Index").
+/// How long changes are gathered before they are sent (source-selection design, "Index").
 const COALESCE: Duration = Duration::from_millis(300);
 /// First and longest pause before a node is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -185,7 +185,7 @@ async fn attend(
 struct Topic {
     share: Option<Arc<Share>>,
     told: Option<AnnouncedState>,
-    /// The number with which its holders were asked for.
+    /// The number of the query for its holders.
     asked: Option<u64>,
     hearing: HolderSearch,
     /// The time before which this device's holdings are not announced: the node has refused them.
@@ -291,7 +291,7 @@ impl<'a> IndexStream<'a> {
         }
     }
 
-    /// Says everything that is to be said.
+    /// Sends every message that is due.
     async fn say(&mut self, send: &mut SendHalf) -> Result<(), RelayError> {
         let wants = Arc::clone(&self.wants.borrow());
         let mut messages = Vec::new();

@@ -1,18 +1,18 @@
-//! The nodes of the index: the answers of every relay that may know, and when each is asked again.
+//! The nodes of the index: the answers of every relay that may know, and the next query to each.
 
 use hither_proto::{DeviceId, RelayAddress, RelayRefusalCode};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Most relays that are asked: those joined, and those of tickets.
+/// Most relays that are queried: those joined, and those of tickets.
 pub(super) const MAX_PLACES: usize = 32;
 /// First and longest pause after a question that was not answered.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-/// When it is asked again after an answer, where there is an index and where there is none.
+/// The pause after an answer, where there is an index and where there is none.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(600), Duration::from_secs(300));
 /// When a relay that does not know what an index is may have been updated.
 const FOREIGN: Duration = Duration::from_secs(3600);
-/// When it is asked where the index is after one of its nodes was not reached.
+/// The pause before it is queried after one of the index's nodes was not reached.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
@@ -28,7 +28,7 @@ pub(super) enum Unanswered {
 struct IndexNode {
     relay: RelayAddress,
     nodes: Vec<RelayAddress>,
-    /// It is being asked.
+    /// It is being queried.
     asking: bool,
     ask_at: Instant,
     failures: u32,
@@ -58,7 +58,7 @@ impl IndexNodes {
         }
     }
 
-    /// Relays to be asked now, as far as they `may` be; each must be answered for with
+    /// Relays to be queried now, as far as they `may` be; each must be answered for with
     /// [`answered`](Self::answered).
     pub(super) fn due(
         &mut self,
@@ -76,7 +76,7 @@ impl IndexNodes {
         .collect()
     }
 
-    /// When a relay is due next, of those that `may` be asked.
+    /// When a relay is due next, of those that `may` be queried.
     pub(super) fn next_due(&self, may: impl Fn(DeviceId) -> bool) -> Option<Instant> {
         let waiting = self
             .all
@@ -126,7 +126,7 @@ impl IndexNodes {
         place.ask_at = now + pause;
     }
 
-    /// An index node says where the index is now.
+    /// An index node reports the index's new place.
     pub(super) fn moved(&mut self, node: DeviceId, nodes: &[RelayAddress]) {
         for place in self
             .all

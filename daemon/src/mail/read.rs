@@ -21,7 +21,7 @@ const SHORT_TEXT: usize = 4096;
 /// Most names that are tried for a file whose own is taken.
 const MAX_NAMES: u32 = 1000;
 
-/// How much of a message is told.
+/// The part of a message that is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Detail {
     Brief,

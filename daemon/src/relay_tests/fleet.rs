@@ -30,7 +30,7 @@ pub struct Mail {
 pub struct State {
     pub invitations: HashSet<[u8; 16]>,
     pub registered: BTreeSet<DeviceId>,
-    /// The answer to an assign; empty: the relay that was asked.
+    /// The answer to an assign; empty: the relay that was queried.
     pub assigned: Vec<RelayAddress>,
     pub online: HashMap<DeviceId, mpsc::UnboundedSender<RelayMessage>>,
     pub cards: HashMap<(DeviceId, DeviceId), Bytes>,

@@ -41,7 +41,7 @@ pub(super) async fn everything(service: Arc<StoreUploadService>) {
     }
 }
 
-/// Asks what a store has of one share. What it has lost is uploaded again, and what this device
+/// Queries a store for one share. Chunks it has lost are uploaded again, and what this device
 /// does not know is gone past.
 pub(super) async fn one(service: &Arc<StoreUploadService>, share: ShareId) {
     let Some(share) = service.swarm.shares().get(share) else {

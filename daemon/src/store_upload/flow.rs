@@ -23,7 +23,7 @@ pub(super) struct Flow {
     link: Link,
     via: (DeviceId, CarrierKind),
     state: AtomicU8,
-    /// Bytes that the store said to have.
+    /// Bytes that the store reported to have.
     stored: AtomicU64,
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often progress is told at most.
+/// The shortest interval at which progress is reported.
 const PROGRESS: Duration = Duration::from_millis(200);
 
 impl StoreUploadService {

@@ -127,7 +127,7 @@ impl StoreUploads {
         self.lock().get(&share).cloned().unwrap_or_default()
     }
 
-    /// Changes what is known of a share and tells those who watch.
+    /// Changes what is known of a share and notifies the watchers.
     fn change(&self, share: ShareId, change: impl FnOnce(&mut Entry)) {
         change(self.lock().entry(share).or_default());
         self.changes.send_modify(|count| *count += 1);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// By the share's id.
 const KEPT: Table = Table::new("kept");
 
-/// A share for which a relay was asked for a place.
+/// A share for which a place was requested of a relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KeptRecord {
     /// The key of the relay that was joined.

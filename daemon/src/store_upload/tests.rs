@@ -119,7 +119,7 @@ impl Device {
         (self.app.swarm.shares().get(ticket.share()).unwrap(), ticket)
     }
 
-    /// Waits for the upload of a share; says how the wait ended.
+    /// Waits for the upload of a share; returns how the wait ended.
     async fn uploaded(&self, share: &Share) -> Event {
         let events = super::follow(Arc::clone(&self.app.store_uploads), share.id);
         let last = events.fold(None, async |_, event| Some(event));

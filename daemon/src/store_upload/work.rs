@@ -206,7 +206,7 @@ fn is_gone(error: &RequestError) -> bool {
     matches!(error, RequestError::Refused(refusal) if refusal.code == RelayRefusalCode::NotFound)
 }
 
-/// A share is at no store any more. What did not fit before may fit now.
+/// A share is at no store any more. A share that did not fit before may fit now.
 async fn forget(service: &Arc<StoreUploadService>, share: ShareId) {
     if let Some(store) = service
         .store_uploads

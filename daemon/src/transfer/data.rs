@@ -412,7 +412,7 @@ impl Getting<'_> {
     /// Saves what can be saved when the transfer stops.
     async fn last_checkpoint(&mut self) {
         self.run.transfer.stages.set(Stage::Idle).await;
-        // All that was written has been told of by now.
+        // Everything written has been reported by now.
         while let Some(input) = self.run.waiting_input() {
             if let TransferInput::Written(positions) = input {
                 self.wrote(&positions);

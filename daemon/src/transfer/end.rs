@@ -1,4 +1,4 @@
-//! The end of a transfer's run: written down, told, tidied up.
+//! The end of a transfer's run: written down, reported, tidied up.
 
 use super::run::{End, Run};
 use super::{Transfer, lock, spool};
@@ -8,7 +8,7 @@ use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
 use hither_util::clock::unix_seconds;
 
 impl Run {
-    /// Writes down how it ended and tells those who listen.
+    /// Writes down how it ended and notifies the listeners.
     pub(super) fn conclude(&self, end: End) {
         let (service, transfer) = (&self.service, &self.transfer);
         *lock(&transfer.kept) = Some(crate::live_view::keep(service, transfer));
@@ -48,7 +48,7 @@ impl Run {
             crate::why::keep(service, transfer, &journal);
         }
         *lock(&transfer.control) = None;
-        // Nothing was written and nothing can go on: such a failure is told and forgotten.
+        // Nothing was written and nothing can go on: such a failure is reported and forgotten.
         let record = transfer.record();
         let nothing_left =
             matches!(end, End::Failed(_)) && record.partial.is_none() && record.chosen.is_none();

@@ -96,7 +96,7 @@ impl Meter {
         }
     }
 
-    /// Expected seconds left, when that can be said.
+    /// Expected seconds left, when that can be estimated.
     pub(crate) fn remaining(&self) -> Option<u64> {
         let (rate, left) = (self.rate(), self.total.saturating_sub(self.bytes));
         (rate > 0 && self.total > 0).then(|| left.div_ceil(rate))

@@ -84,7 +84,7 @@ pub(crate) struct TransferService {
     pub records: Records,
     pub paths: Paths,
     pub tasks: Tasks,
-    /// How readily paid sources are used, unless a fetch says otherwise.
+    /// How readily paid sources are used, unless a fetch overrides it.
     pub mode: CostMode,
     /// How long a fetch looks for a holder.
     pub wait: Duration,

@@ -50,7 +50,7 @@ fn change(chosen: &Chosen, manifest: &Manifest) -> Option<Change> {
 }
 
 impl Run {
-    /// Shows what is in the share and waits until somebody says yes.
+    /// Shows what is in the share and waits until somebody agrees.
     pub(super) async fn offer(
         &mut self,
         head: &SignedHead,

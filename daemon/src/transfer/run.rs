@@ -158,7 +158,7 @@ impl Run {
             .with(|engine, now| engine.set_budget(self.transfer.share.id, budget, now));
     }
 
-    /// Has relays asked who holds the share, until the token is cancelled.
+    /// Has relays queried for the share's holders, until the token is cancelled.
     fn look_up(&self) -> CancellationToken {
         let token = self.service.tasks.token.child_token();
         let (stop, of) = (
@@ -589,7 +589,7 @@ impl Run {
             owner && waiting == Some(Waiting::NotHeld) && self.transfer.record().followed.is_none();
         let patience = match (self.wait, self.ever_reached, waiting) {
             (_, _, Some(Waiting::Gone)) => Some(Duration::ZERO),
-            // Others may have it, and are asked meanwhile; the owner may be about to publish anew.
+            // Others may have it and are tried meanwhile; the owner may be about to publish anew.
             (_, _, Some(Waiting::Unknown)) => Some(FOR_OTHERS),
             (_, _, Some(Waiting::NotHeld)) if changed => Some(FOR_OTHERS),
             (Some(wait), _, _) => Some(wait),

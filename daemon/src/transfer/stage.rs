@@ -76,7 +76,7 @@ impl Repeats {
 
 /// The stage of a transfer, exchanged by its task. A chunk that is being written holds on to its
 /// stage: once another one is set, nothing more is written for the one before, and whoever waits
-/// for `Written` has been told of all that was.
+/// for `Written` has been notified of all that was.
 pub(crate) struct Stages(RwLock<Stage>);
 
 impl Stages {

@@ -16,7 +16,7 @@ const WRITTEN_AT_MOST: Duration = Duration::from_secs(60);
 /// Pause after a version that could not be made because something changed under it: the first, and
 /// the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// Most files that are waited for; of others the quiet alone tells.
+/// Most files that are waited for; for others the quiet alone counts.
 const MAX_OPEN: usize = 4096;
 
 /// The changes since the last version.

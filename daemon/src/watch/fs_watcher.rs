@@ -26,11 +26,11 @@ pub(super) struct Seen {
     settle: Mutex<Settle>,
     /// Something was seen.
     pub(super) news: Notify,
-    /// The system could not tell everything: only looking tells.
+    /// The system could not report everything: only a look finds the rest.
     blind: AtomicBool,
     /// A watched path itself came or went: it must be watched anew.
     moved: AtomicBool,
-    /// Folders that something was told of, and whether they belong to Hither itself.
+    /// Folders that were reported changed, and whether they belong to Hither itself.
     own: Mutex<HashMap<PathBuf, bool>>,
 }
 
@@ -117,7 +117,7 @@ impl Seen {
         }
     }
 
-    /// Notes what an event says; `false` when it is none of ours.
+    /// Records an event; returns `false` when it is none of ours.
     fn take(&self, of: &[PathBuf], own: &OwnSeen, event: &Event, now: Instant) -> bool {
         if event.need_rescan() {
             self.settle().changed(now);

@@ -34,7 +34,7 @@ struct Watch {
     name: String,
     seen: Arc<Seen>,
     eyes: Option<Eyes>,
-    /// When to look although nothing was heard.
+    /// The time to look even if no event was reported.
     look: Instant,
     /// The folders above the paths, when they were looked at last.
     above: Option<Vec<FolderId>>,
@@ -150,7 +150,7 @@ impl Watch {
         self.publisher.watches.set_trouble(self.share, Some(words));
     }
 
-    /// Has the system tell of changes; where it cannot, says so and looks instead.
+    /// Has the system report changes; where it cannot, logs that and looks instead.
     async fn open(&mut self) {
         self.eyes = None;
         let (paths, seen) = (self.paths.clone(), Arc::clone(&self.seen));

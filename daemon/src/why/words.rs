@@ -1,4 +1,4 @@
-//! Sentences about sources: what `hither why` says.
+//! Sentences about sources, as `hither why` prints them.
 
 use hither_api::{PaidBecause, SourceKind, UsualRunnerUp, WhySource};
 use hither_engine::JournalEvent;

@@ -126,7 +126,7 @@ async fn signals(bus: &Connection) -> zbus::Result<Vec<Signals>> {
     Ok(signals)
 }
 
-/// Asks for everything. What cannot be had is unknown.
+/// Queries everything. A fact that cannot be had is unknown.
 async fn read(bus: &Connection) -> Said {
     let (metered, battery) = tokio::join!(metered(bus), battery(bus));
     Said { metered, battery }

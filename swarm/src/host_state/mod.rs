@@ -2,7 +2,7 @@
 //! volume, and how its battery stands.
 //!
 //! `bus.rs` asks the system and follows it, where there is one that tells (`nowhere.rs` elsewhere);
-//! what the user configured goes before it. Whoever needs it reads [`HostState::facts`] or follows
+//! what the user configured goes before it. A user of it reads [`HostState::facts`] or follows
 //! [`HostState::changes`].
 //!
 //! Invariant: nothing here fails or holds up anything else. What nobody knows is unknown, and
@@ -35,7 +35,7 @@ pub struct Battery {
 /// The facts that are known now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Whether the link to the internet costs by volume; `None` while nobody knows.
+    /// True if the link to the internet costs by volume; `None` while nobody knows.
     pub metered: Option<bool>,
     /// The battery, where there is one.
     pub battery: Option<Battery>,
@@ -77,7 +77,7 @@ impl HostState {
         self.facts.subscribe()
     }
 
-    /// The system says something.
+    /// The system reports something.
     fn heard(&self, said: Said) {
         let now = conclude(&self.rules, said);
         let changed = self

@@ -2,7 +2,7 @@
 
 use super::Said;
 
-/// Never hears anything.
+/// Never reports anything.
 pub(super) async fn follow(_: impl Fn(Said)) {
     std::future::pending().await
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// How long a device that is seen may be silent before it is asked to connect by itself.
+/// How long a device that is seen may be silent before it is called to connect by itself.
 const SILENT: Duration = Duration::from_millis(500);
 /// How long this device goes on calling after nobody is waited for any more, so that it does not
 /// begin anew for each.

@@ -100,7 +100,7 @@ impl Links {
             .find(|link| link.device() == device && link.carrier() == CarrierKind::Tcp)
     }
 
-    /// Returns the packet sizes that paths were found to carry.
+    /// Returns the findings about how much network paths carry.
     pub fn paths(&self) -> &Arc<Paths> {
         self.endpoint.paths()
     }

@@ -1,8 +1,8 @@
 //! Watching what a way carries, the same for everything that uses one: fetches, uploads, circuits.
 //!
-//! A connection that is made may carry little, or nothing. Whoever waits for it says how far it is;
+//! A connection that is made may carry little, or nothing. The waiting task reports its progress;
 //! here it is judged, what is learnt is remembered for this network and remote (`Paths`), and
-//! whoever waits is told to leave it.
+//! the waiting task gets the verdict to leave it.
 
 use hither_carrier::{CarrierKind, Finding, Gauge, Paths, Progress};
 use hither_proto::DeviceId;

@@ -1,5 +1,5 @@
 //! From a relay to a direct way: while a session leads through a relay, a direct way is looked for,
-//! and the session moves to it when there is one. What is on its way through the relay comes to its
+//! and the session moves to it when there is one. Data on its way through the relay comes to its
 //! end there; the circuits stay ready.
 //!
 //! A direct way is tried at once, whenever more is known of where the device is, and now and then.
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Pause between attempts when nothing new is heard of the device: the first one, and the longest.
+/// Pause between attempts while there is no news of the device: the first one, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
 /// A control stream on a direct link, that takes the place of the one through the relay.

@@ -1,7 +1,7 @@
 //! The state in this process, on a metadata store: one writer with group commit, readers beside it.
 //!
 //! - [`Embedded`]: the callers' side; checks names and bounds.
-//! - [`writer`]: the one task that changes anything. [`group`], [`queues`] and [`sessions`] say
+//! - [`writer`]: the one task that changes anything. [`commit_batch`], [`queues`] and [`sessions`] say
 //!   what an operation does, [`overlay`] holds what is not committed yet.
 //! - [`mod@read`]: reads of what is committed. [`rows`]: how it lies in the storage. [`disk`]: the
 //!   storage, opened again when it failed.
