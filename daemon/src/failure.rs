@@ -154,6 +154,12 @@ pub(crate) fn storage(error: &StorageError) -> ApiError {
     if error.is_full() {
         return own_disk_full();
     }
+    if let StorageError::NoRoom { .. } = error {
+        return ApiError::new(
+            ErrorCode::NoSpace,
+            format!("The metadata store is as it was: {error}."),
+        );
+    }
     ApiError::new(
         ErrorCode::Internal,
         format!("The daemon's store failed: {error}."),
@@ -388,6 +394,22 @@ pub(crate) fn put(error: &PutError) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_of_the_engine_without_room_says_what_to_do() {
+        let error = storage(&StorageError::NoRoom {
+            path: "/home/me/store".into(),
+            engine: "sled",
+            needed: 30 << 20,
+            free: 1 << 20,
+        });
+        assert_eq!(error.code, ErrorCode::NoSpace);
+        let words = &error.message;
+        assert!(
+            words.contains("30 MiB") && words.contains("storage.engine"),
+            "{words}"
+        );
+    }
 
     #[test]
     fn what_a_user_wrote_is_shown_cleaned_with_those_that_it_may_mean() {
