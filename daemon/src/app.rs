@@ -4,10 +4,8 @@
 //! [`App::start`] makes them from the bottom up, and [`App::run`] starts their tasks. A handler of
 //! the local API gets the one service that it is about.
 
-use crate::belonging;
 use crate::catalogue::{Catalogue, CatalogueService};
 use crate::diagnostics::Diagnostics;
-use crate::failure;
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
@@ -19,7 +17,10 @@ use crate::store_upload::{StoreUploadService, StoreUploads};
 use crate::tickets::Tickets;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
-use crate::{catalogue, expiry, health, index, mail, rollback, store_upload, transfer, watch};
+use crate::{
+    belonging, catalogue, expiry, failure, health, index, mail, rollback, store_upload, transfer,
+    watch,
+};
 use axum::extract::FromRef;
 use hither_api::{ApiError, Config, Paths, StorageEngine};
 use hither_carrier::{Discovery, Endpoint, EndpointConfig, Identity, InterfaceFilter};

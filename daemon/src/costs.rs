@@ -1,7 +1,6 @@
 //! The cost of data, between the units of people and those of the engine.
 
-use crate::transfer::Transfer;
-use crate::transfer::TransferService;
+use crate::transfer::{Transfer, TransferService};
 use hither_api::CostMode;
 use hither_engine::{Budget, Mode};
 

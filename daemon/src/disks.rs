@@ -8,12 +8,11 @@
 use hither_proto::ShareId;
 use hither_util::sync::Mutex;
 use std::collections::HashSet;
-use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 /// Longest time for a disk to say whether something is there; one that sleeps needs seconds to
 /// begin to turn.

@@ -4,8 +4,7 @@
 //! many as the engine knows.
 
 use crate::costs;
-use crate::transfer::Transfer;
-use crate::transfer::TransferService;
+use crate::transfer::{Transfer, TransferService};
 use futures::stream::{self, Stream};
 use hither_api::{MAX_CELLS, MapRun, MapState, SourceKind, SpanMap, TransferView, ViewSource};
 use hither_engine::{Cell, CellRun, FetchView, SourceNow, SourceSummary};

@@ -3,15 +3,14 @@
 //! Order matters: manifest file, chunk map and record are durable before the share is announced or
 //! its ticket given.
 
-use crate::failure;
 use crate::groups::Groups;
 use crate::library::Library;
-use crate::mail;
 use crate::mail::MailService;
 use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, WatchRecord};
 use crate::store_upload::StoreUploadService;
 use crate::tickets::Tickets;
 use crate::watch::Watches;
+use crate::{failure, mail};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_carrier::Identity;
 use hither_content::{

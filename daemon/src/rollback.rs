@@ -7,10 +7,9 @@
 //! user, and a warning is shown. Invariant: a share goes past others at most [`MOST`] times in one
 //! run of the daemon; two machines with one key would do so for ever.
 
-use crate::failure;
-use crate::health;
 use crate::library::Library;
 use crate::records::ShareRecord;
+use crate::{failure, health};
 use hither_api::ApiError;
 use hither_content::{DomainSecret, ManifestFile, VersionInputs, seal_version};
 use hither_proto::{ShareId, SignedHead, display_name};

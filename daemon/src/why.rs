@@ -6,8 +6,7 @@ mod typical;
 mod words;
 
 use crate::costs;
-use crate::transfer::Transfer;
-use crate::transfer::TransferService;
+use crate::transfer::{Transfer, TransferService};
 use hither_api::{
     PaidBecause, RunnerUp, SourceBytes, SourceKind, UsualRunnerUp, Why, WhyNote, WhyRule,
     WhySource, WhySpan,

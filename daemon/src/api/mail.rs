@@ -1,9 +1,8 @@
 //! Calls about messages between the user's devices.
 
 use super::{Answer, Failure};
-use crate::failure;
-use crate::mail;
 use crate::mail::MailService;
+use crate::{failure, mail};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};

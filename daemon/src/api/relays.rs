@@ -7,8 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, RelayInfo, RelayRequest};
 use hither_proto::{RelayUrl, display_name};
-use hither_relay_client::Relay;
-use hither_relay_client::RelayClient;
+use hither_relay_client::{Relay, RelayClient};
 use std::sync::Arc;
 
 type Ctx = State<Arc<RelayClient>>;

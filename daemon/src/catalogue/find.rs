@@ -3,8 +3,7 @@
 
 use super::notice::Entry;
 use crate::catalogue::CatalogueService;
-use crate::failure;
-use crate::{groups, mail};
+use crate::{failure, groups, mail};
 use hither_api::{ApiError, DeviceInfo, ErrorCode, FindRequest, FoundShare, ListedShare};
 use hither_proto::{DeviceId, ShareId, display_name};
 use hither_util::clock::unix_seconds;

@@ -39,16 +39,14 @@ use crate::tickets::Tickets;
 use futures::future::BoxFuture;
 use hither_api::{ApiError, ErrorCode};
 use hither_carrier::Identity;
-use hither_content::DomainSecret;
-use hither_content::StampClock;
 use hither_content::storage::{Storage, StorageError};
+use hither_content::{DomainSecret, StampClock};
 use hither_proto::{
     DeviceId, DeviceName, GroupAsked, GroupBranch, GroupChange, GroupId, GroupInvite, GroupMember,
     GroupName, GroupSecret, Membership, ShareId, display_name,
 };
 use hither_relay_client::{GroupNews, Relay, RelayClient};
-use hither_swarm::Share;
-use hither_swarm::{Swarm, Warnings};
+use hither_swarm::{Share, Swarm, Warnings};
 use hither_util::clock::unix_millis;
 use hither_util::hex::Hex;
 use hither_util::sync::Mutex;

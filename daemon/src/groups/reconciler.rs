@@ -6,12 +6,11 @@
 //! follows from what is to be done and who is there. The others take it over one after the other
 //! when nothing has happened for a while.
 
-use super::Known;
 use super::append::{self, AppendError, Change};
-use super::content;
 use super::redo::{self, Lost};
 use super::store::Published;
 use super::sync::{self, SyncError, blocking};
+use super::{Known, content};
 use crate::groups::GroupService;
 use hither_carrier::group_seal::{self, Place};
 use hither_proto::limits::GROUP_DIGEST;

@@ -16,8 +16,7 @@ mod read;
 mod records;
 mod send;
 
-pub(crate) use content::decode_letter;
-pub(crate) use content::encode_notice;
+pub(crate) use content::{decode_letter, encode_notice};
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};

@@ -11,8 +11,7 @@ use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{HolderKind, Purpose, Refusal, RelayAddress, ShareId, SignedHead};
 use hither_relay_client::{RelayError, dial};
-use hither_swarm::Share;
-use hither_swarm::{HANDSHAKE, OpenError, greet};
+use hither_swarm::{HANDSHAKE, OpenError, Share, greet};
 use std::sync::Arc;
 use tokio::time::timeout;
 

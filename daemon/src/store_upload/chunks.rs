@@ -6,8 +6,7 @@ use bytes::Bytes;
 use hither_content::ReadChunkError;
 use hither_proto::limits::{CHUNK_TAG, MAX_PUT_LIST};
 use hither_proto::{ChunkRecord, Manifest, PutRecord, Ranges, RelayMessage, Space};
-use hither_swarm::PooledBuf;
-use hither_swarm::{ServeError, Version};
+use hither_swarm::{PooledBuf, ServeError, Version};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 

@@ -4,8 +4,7 @@
 use crate::store_upload::StoreUploadService;
 use hither_carrier::{CarrierKind, Link, Paths, Progress, Stream};
 use hither_proto::DeviceId;
-use hither_swarm::ANSWERS;
-use hither_swarm::{UNSEEN, Verdict, Watch};
+use hither_swarm::{ANSWERS, UNSEEN, Verdict, Watch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use tokio::time::{MissedTickBehavior, interval};

@@ -2,8 +2,7 @@
 
 use super::{Doing, Entry, Trouble, policy};
 use crate::store_upload::StoreUploadService;
-use futures::Stream;
-use futures::stream;
+use futures::{Stream, stream};
 use hither_api::{ApiError, ErrorCode, Event, UploadInfo, UploadState};
 use hither_proto::ShareId;
 use hither_swarm::Share;

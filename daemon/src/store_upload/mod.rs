@@ -25,8 +25,7 @@ pub(crate) use follow::follow;
 
 use crate::library::{Library, LibraryListener};
 use crate::records::Records;
-use hither_api::ErrorCode;
-use hither_api::UploadRules;
+use hither_api::{ErrorCode, UploadRules};
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
 use hither_relay_client::RelayClient;

@@ -2,8 +2,7 @@
 
 use super::{Doing, Trouble};
 use hither_api::UploadRules;
-use hither_swarm::Facts;
-use hither_swarm::is_near;
+use hither_swarm::{Facts, is_near};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// Why a share is not uploaded, for people: how "not uploaded: …" ends.

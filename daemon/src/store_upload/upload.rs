@@ -12,8 +12,7 @@ use hither_carrier::{Link, RecvHalf, RelayReader, SendHalf, write_put_chunk, wri
 use hither_content::storage::StorageError;
 use hither_proto::{Put, Ranges, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, Space};
 use hither_relay_client::{RelayConnection, RelayError, RelayStream, RequestError, dial, open};
-use hither_swarm::Limit;
-use hither_swarm::{Share, Version};
+use hither_swarm::{Limit, Share, Version};
 use hither_util::hex::Hex;
 use roaring::RoaringBitmap;
 use std::sync::Arc;

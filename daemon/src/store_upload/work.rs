@@ -1,12 +1,10 @@
 //! The loop that uploads and releases: looks what is due whenever something changed, and works on a
 //! few at once.
 
-use super::check;
 use super::chunks::ReadFailed;
-use super::policy;
 use super::records::KeptRecord;
 use super::upload::{self, Job, UploadError};
-use super::{Doing, RETRY, Trouble};
+use super::{Doing, RETRY, Trouble, check, policy};
 use crate::records::ShareRecord;
 use crate::store_upload::StoreUploadService;
 use futures::StreamExt;

@@ -1,11 +1,10 @@
 //! The task of one watched share: waits until changes are over, then publishes a new version.
 
 use super::fs_watcher::{Eyes, Seen};
-use crate::failure;
 use crate::health::SILENT;
-use crate::publish;
 use crate::publish::Publisher;
 use crate::records::ShareRecord;
+use crate::{failure, publish};
 use hither_api::{ApiError, ErrorCode, ShareRequest};
 use hither_content::{FolderId, ImportError, RootError, check_mounts, check_roots, folders_above};
 use hither_proto::{ShareId, display_name};
