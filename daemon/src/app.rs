@@ -1,8 +1,8 @@
 //! The daemon as a whole: what it is made of, in which order it starts and ends.
 //!
-//! This is the only place that sees everything. A service is a handle that names what it depends on;
-//! [`App::start`] makes them from the bottom up, and [`App::run`] starts their tasks. A handler of
-//! the local API gets the one service that it is about.
+//! This is the only place that sees everything. A service is a handle that names what it depends
+//! on; [`App::start`] makes them from the bottom up, and [`App::run`] starts their tasks. A handler
+//! of the local API gets the one service that it is about.
 
 use crate::catalogue::{Catalogue, CatalogueService};
 use crate::diagnostics::Diagnostics;

@@ -5,13 +5,13 @@
 //! `publish.rs` makes and renews them, `watch/` notices what changes, `tickets.rs` says what others
 //! are given. `transfer/` fetches, with `live_view.rs` and `why/` to look at it. `mail/` takes
 //! messages between the user's devices, `catalogue/` knows what those share, `groups/` works with
-//! groups, `index/` with the indexes of relays, `store_upload/` uploads to stores. What moves chunks
-//! is in `hither-swarm`, what speaks with relays in `hither-relay-client`. `api/` is how users reach
-//! it; `failure.rs` turns errors into codes and sentences.
+//! groups, `index/` with the indexes of relays, `store_upload/` uploads to stores. What moves
+//! chunks is in `hither-swarm`, what speaks with relays in `hither-relay-client`. `api/` is how
+//! users reach it; `failure.rs` turns errors into codes and sentences.
 //!
 //! Invariants: a service names what it depends on; tasks are spawned through
-//! [`Tasks`](hither_util::tasks::Tasks); whatever blocks runs on blocking threads; what is announced
-//! was durable before.
+//! [`Tasks`](hither_util::tasks::Tasks); whatever blocks runs on blocking threads; what is
+//! announced was durable before.
 
 mod api;
 mod app;

@@ -1,11 +1,11 @@
 //! A device's side of relays: those that it joined, one long connection to each, and the user's
 //! devices that they list.
 //!
-//! [`RelayClient`] is the handle that everybody else has. `select.rs` says which relay of a fleet to
-//! try and `keep_alive.rs` when to ping it: they are pure. `dial.rs` reaches a relay, `connection.rs`
-//! speaks on the long connection, `manager.rs` is the loop around all of them, `circuit.rs` asks for
-//! circuits and takes them. `devices.rs` and `cards.rs` keep the list of devices and what these say
-//! of themselves.
+//! [`RelayClient`] is the handle that everybody else has. `select.rs` says which relay of a fleet
+//! to try and `keep_alive.rs` when to ping it: they are pure. `dial.rs` reaches a relay,
+//! `connection.rs` speaks on the long connection, `manager.rs` is the loop around all of them,
+//! `circuit.rs` asks for circuits and takes them. `devices.rs` and `cards.rs` keep the list of
+//! devices and what these say of themselves.
 //!
 //! Invariants: an invitation is used once and kept nowhere; the list of devices is durable, so that
 //! it can be looked at when no relay is reached; what a relay says of a device's name and addresses

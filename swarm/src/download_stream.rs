@@ -1,9 +1,9 @@
 //! Download streams: the fetching side of bulk streams to one device over one carrier.
 //!
-//! A download stream opens its streams when it is first asked for something. On TCP and through a relay it
-//! uses two, so that both ends can encrypt and decrypt on two cores; on QUIC one is as fast as
-//! many. When a stream breaks, the whole download stream starts over: the engine is told and gives out the
-//! work again.
+//! A download stream opens its streams when it is first asked for something. On TCP and through a
+//! relay it uses two, so that both ends can encrypt and decrypt on two cores; on QUIC one is as
+//! fast as many. When a stream breaks, the whole download stream starts over: the engine is told
+//! and gives out the work again.
 
 mod watched;
 

@@ -2,14 +2,15 @@
 //!
 //! [`Swarm`] is the handle that everybody else has. `core.rs` holds the engine; `routes.rs` carries
 //! its commands to `session.rs` (what is held), `download_stream.rs` (fetching), `serve_stream.rs`
-//! (serving) and to the task of each fetch. `links.rs` keeps addresses and connections, `circuits.rs`
-//! reaches devices through relays. `shares.rs` has every share of which this device knows the
-//! secret, `holders.rs` the stores of each; `host_state/` and `network.rs` follow the machine.
+//! (serving) and to the task of each fetch. `links.rs` keeps addresses and connections,
+//! `circuits.rs` reaches devices through relays. `shares.rs` has every share of which this device
+//! knows the secret, `holders.rs` the stores of each; `host_state/` and `network.rs` follow the
+//! machine.
 //!
 //! Invariants: nothing here knows of users, messages, groups or relays: where they matter, a port
 //! ([`Membership`], [`CircuitRelays`], [`ChunkSink`]) is implemented above, or a set of shares
-//! ([`Marks`]) is taken up there. Tasks are spawned through [`Tasks`](hither_util::tasks::Tasks); whatever blocks runs on
-//! blocking threads or on [`Workers`].
+//! ([`Marks`]) is taken up there. Tasks are spawned through [`Tasks`](hither_util::tasks::Tasks);
+//! whatever blocks runs on blocking threads or on [`Workers`].
 
 mod blind;
 mod circuits;

@@ -1,8 +1,8 @@
 //! The local API: HTTP/JSON and server-sent events on a Unix socket, for the same user only.
 //!
 //! Each file has the calls about one service, and its handlers get the handle of that service as
-//! their state; `work.rs` has the long calls, which answer with events; `door.rs` is the socket. Invariant: a connection from another user id is closed
-//! before a byte is read.
+//! their state; `work.rs` has the long calls, which answer with events; `door.rs` is the socket.
+//! Invariant: a connection from another user id is closed before a byte is read.
 
 mod catalogue;
 mod door;

@@ -2,9 +2,9 @@
 //! without a ticket.
 //!
 //! Each device tells the user's other devices of its own shares, in sealed messages that no inbox
-//! shows (`notice.rs`). `advertiser.rs` sends what a device does not know yet (`sync_state.rs`), `remote_catalogue.rs`
-//! keeps what others told. The digest of a device's catalogue stands in its card: who has another
-//! one asks to be told everything again.
+//! shows (`notice.rs`). `advertiser.rs` sends what a device does not know yet (`sync_state.rs`),
+//! `remote_catalogue.rs` keeps what others told. The digest of a device's catalogue stands in its
+//! card: who has another one asks to be told everything again.
 //!
 //! Invariants: what a device says counts only for its own shares, and only while a relay lists it
 //! as one of the user's; a copy is durable before the relay may forget the message; tickets in

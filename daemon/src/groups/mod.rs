@@ -1,8 +1,8 @@
 //! Groups: devices, of whatever users, that see each other's shares by name and fetch them without
 //! a ticket.
 //!
-//! The relay stores and orders; everything that counts is decided here. `reconciler.rs` is the loop of
-//! one relay: it follows the logs, lets in who may join, hands on and renews the group's secret,
+//! The relay stores and orders; everything that counts is decided here. `reconciler.rs` is the loop
+//! of one relay: it follows the logs, lets in who may join, hands on and renews the group's secret,
 //! tells what this device shares. `sync.rs` asks the relay and checks what it says, `forks.rs`
 //! decides where it says something else than before, `append.rs` writes to a log, `redo.rs` what a
 //! fork has undone; `work.rs` and `joining.rs` are what users do, `describe.rs` what

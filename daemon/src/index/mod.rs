@@ -1,10 +1,10 @@
 //! The indexes of relays: this device says there what it holds of every share, and is told who
 //! holds what it fetches.
 //!
-//! `local_holdings.rs` listens to the inventory as any session does; `nodes.rs` knows where the index is;
-//! `manager.rs` decides which share is spoken of where; `node.rs` is the connection to one index
-//! node, `announcer.rs` what goes there, `holder_search.rs` what comes of what it tells; `seal.rs` keeps
-//! addresses from those who do not know the share.
+//! `local_holdings.rs` listens to the inventory as any session does; `nodes.rs` knows where the
+//! index is; `manager.rs` decides which share is spoken of where; `node.rs` is the connection to
+//! one index node, `announcer.rs` what goes there, `holder_search.rs` what comes of what it tells;
+//! `seal.rs` keeps addresses from those who do not know the share.
 //!
 //! Invariants: spoken of is a share only with relays that this device joined and those that its
 //! ticket names, and held things only with `index.announce`; what an index tells is hearsay: it

@@ -1,8 +1,8 @@
 //! Watched shares: a folder or file that was shared once stays shared as it changes.
 //!
-//! `fs_watcher.rs` learns of changes from the system, `debounce.rs` says when they are over, `task.rs`
-//! publishes. That a share is watched stands in its record; after a start everything watched is
-//! looked at, so that what changed meanwhile is seen.
+//! `fs_watcher.rs` learns of changes from the system, `debounce.rs` says when they are over,
+//! `task.rs` publishes. That a share is watched stands in its record; after a start everything
+//! watched is looked at, so that what changed meanwhile is seen.
 //!
 //! Invariant: a watch publishes only new versions of its own share, never a new share.
 

@@ -1,5 +1,5 @@
-//! A download stream looks at itself from beside: whether anything comes, how much, and what is to be done
-//! when it is too little.
+//! A download stream looks at itself from beside: whether anything comes, how much, and what is to
+//! be done when it is too little.
 
 use super::DownloadStream;
 use crate::links::watching::{Verdict, Watch};
