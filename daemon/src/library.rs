@@ -30,8 +30,8 @@ use tokio::sync::Notify;
 /// compared later.
 const AT_START: u64 = 16 << 20;
 
-/// Learns of changes of the library. Calls are made under no lock of the library, on the thread
-/// that made the change.
+/// Learns of changes of the library. Calls are made on the thread that made the change, which may
+/// hold [`Library::publishing`]: a listener notes it and returns.
 pub(crate) trait LibraryListener: Send + Sync {
     /// A share is new, has a new version, or is shared otherwise than before.
     fn published(&self, share: ShareId);
