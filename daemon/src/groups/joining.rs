@@ -153,15 +153,17 @@ pub(crate) async fn join(
     loop {
         let now = told(service, group)?;
         match now.state {
-            // A member that cannot read what the others say yet is as good as none.
+            // A member that cannot read yet what the others say, and so does not know what the group
+            // is called, is as good as none.
             GroupState::Member
                 if service
                     .groups
                     .get(&group)
-                    .is_some_and(|known| known.secret().is_some()) =>
+                    .is_some_and(|known| known.secret().is_some() && !known.name().is_empty()) =>
             {
                 service.groups.wake();
-                return Ok(now);
+                // Both may have come since `now` was looked at.
+                return told(service, group);
             }
             GroupState::Refused => {
                 let reason = now.reason.unwrap_or_default();
