@@ -4,7 +4,7 @@
 //! which the pause ends, for a state machine that takes time as an argument; its moments are of any
 //! clock (`std`, `tokio`, virtual).
 
-use std::ops::{Add, RangeInclusive};
+use std::ops::Add;
 use std::time::Duration;
 
 /// Pauses that double from the first to the longest.
@@ -37,11 +37,6 @@ impl Pauses {
     pub fn reset(&mut self) {
         self.failures = 0;
     }
-
-    /// Failures in a row.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
 }
 
 /// The failures of one thing in a row, and when it may be tried again.
@@ -63,13 +58,13 @@ impl<I: Copy + Ord + Add<Duration, Output = I>> Backoff<I> {
 
     /// Counts a failure.
     pub fn failed(&mut self, now: I) {
-        self.failed_within(now, Duration::ZERO..=Duration::MAX);
+        self.failed_at_least(now, Duration::ZERO);
     }
 
-    /// Counts a failure after which the pause lies within bounds of its own, as where the other
-    /// side named a time. The lower bound counts more than the upper one.
-    pub fn failed_within(&mut self, now: I, bounds: RangeInclusive<Duration>) {
-        let pause = self.pauses.next().min(*bounds.end()).max(*bounds.start());
+    /// Counts a failure after which the pause is no shorter than `least`, as where the other side
+    /// named a time; `least` may exceed the longest pause.
+    pub fn failed_at_least(&mut self, now: I, least: Duration) {
+        let pause = self.pauses.next().max(least);
         self.until = Some(now + pause);
     }
 
@@ -94,11 +89,6 @@ impl<I: Copy + Ord + Add<Duration, Output = I>> Backoff<I> {
     /// When it may be tried again; `None`: it did not fail.
     pub fn due(&self) -> Option<I> {
         self.until
-    }
-
-    /// Failures in a row.
-    pub fn failures(&self) -> u32 {
-        self.pauses.failures()
     }
 }
 
@@ -126,7 +116,7 @@ mod tests {
             assert_eq!(pauses.next(), ms(5000));
         }
         pauses.reset();
-        assert_eq!((pauses.failures(), pauses.next()), (0, ms(100)));
+        assert_eq!(pauses.next(), ms(100));
     }
 
     #[test]
@@ -148,15 +138,12 @@ mod tests {
     fn what_the_other_side_asks_for_bounds_a_pause() {
         let now = Instant::now();
         let mut backoff = Backoff::new(ms(100), ms(5000));
-        backoff.failed_within(now, ms(700)..=ms(500));
-        assert_eq!(backoff.due(), Some(now + ms(700)));
-        backoff.failed_within(now, ms(0)..=ms(50));
-        assert_eq!(backoff.due(), Some(now + ms(50)));
+        backoff.failed_at_least(now, ms(7000));
+        assert_eq!(backoff.due(), Some(now + ms(7000)));
+        backoff.failed_at_least(now, ms(50));
+        assert_eq!(backoff.due(), Some(now + ms(200)));
         backoff.failed(now);
-        assert_eq!(
-            (backoff.due(), backoff.failures()),
-            (Some(now + ms(400)), 3)
-        );
+        assert_eq!(backoff.due(), Some(now + ms(400)));
     }
 
     #[test]

@@ -7,7 +7,6 @@
 pub mod backoff;
 pub mod clock;
 pub mod hex;
-pub mod keep_alive;
 pub mod pieces;
 pub mod private_fs;
 pub mod sync;

@@ -10,6 +10,7 @@ use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, StorageError, Table};
 use hither_proto::{DeviceId, MessageId, stamp};
 use hither_relay_client::{CardRecord, Digest, RelayConnection, RequestError};
+use hither_util::backoff::Backoff;
 use hither_util::clock::unix_millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -70,19 +71,30 @@ pub(super) fn listed(catalogue: &CatalogueService) -> BTreeMap<DeviceId, Listed>
 }
 
 /// How it stands with one device, in this run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recipient {
     /// The time of the last notice to it.
     last: Option<Instant>,
-    /// Messages that were not taken, one after the other, and until when none is tried.
-    failures: u32,
-    pause: Option<Instant>,
+    /// Messages that were not taken, one after the other.
+    backoff: Backoff<Instant>,
     /// It sent a request: it is answered even when there is nothing new.
     asked_us: bool,
     /// The card that does not fit its notices, and since when.
     differs: Option<(u64, Instant)>,
     /// The card for which it was queried.
     asked: Option<u64>,
+}
+
+impl Default for Recipient {
+    fn default() -> Self {
+        Self {
+            last: None,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+            asked_us: false,
+            differs: None,
+            asked: None,
+        }
+    }
 }
 
 /// Works until the daemon ends.
@@ -243,7 +255,7 @@ impl Advertiser {
                 .map(|last| last + sync_state::pace(away));
             let due = due
                 .into_iter()
-                .chain(recipient.pause)
+                .chain(recipient.backoff.due())
                 .max()
                 .filter(|due| *due > begun);
             if let Some(due) = due {
@@ -295,7 +307,7 @@ impl Advertiser {
         let recipient = self.recipients.entry(to).or_default();
         match sent {
             Ok(delivered) => {
-                (recipient.failures, recipient.pause) = (0, None);
+                recipient.backoff.succeeded();
                 tracing::debug!(
                     ?to,
                     shares = notice.shares.len(),
@@ -308,13 +320,10 @@ impl Advertiser {
             }
             Err(error) => {
                 tracing::debug!(?to, error, "the catalogue is told later");
-                let pause = FIRST_PAUSE
-                    .saturating_mul(1 << recipient.failures.min(16))
-                    .min(LONGEST_PAUSE);
-                recipient.failures = recipient.failures.saturating_add(1);
-                let until = Instant::now() + pause.max(least);
-                recipient.pause = Some(until);
-                self.wake_at(until);
+                recipient.backoff.failed_at_least(Instant::now(), least);
+                if let Some(until) = recipient.backoff.due() {
+                    self.wake_at(until);
+                }
                 None
             }
         }
@@ -344,7 +353,8 @@ impl Advertiser {
             .unwrap_or((one.card_ms, now));
         recipient.differs = Some((one.card_ms, since));
         let due = recipient
-            .pause
+            .backoff
+            .due()
             .map_or(since + GRACE, |pause| pause.max(since + GRACE));
         if now < due {
             return self.wake_at(due);

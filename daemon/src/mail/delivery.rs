@@ -9,6 +9,7 @@ use futures::stream::FuturesUnordered;
 use hither_api::SentState;
 use hither_proto::{DeviceId, RelayRefusal, RelayRefusalCode};
 use hither_relay_client::{RelayConnection, RequestError};
+use hither_util::backoff::Backoff;
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
 use std::sync::Arc;
@@ -35,8 +36,8 @@ enum Attempt {
     Never(String),
 }
 
-/// When a reader is tried again, and how often it failed.
-type Pauses = HashMap<DeviceId, (Instant, u32)>;
+/// The failures with each reader, and when it is tried again.
+type Pauses = HashMap<DeviceId, Backoff<Instant>>;
 
 /// Works until the daemon ends.
 pub(super) async fn run(mail: Arc<MailService>) {
@@ -48,7 +49,7 @@ pub(super) async fn run(mail: Arc<MailService>) {
         for waiting in mail.outbox.heads() {
             let paused = pauses
                 .get(&waiting.to)
-                .is_some_and(|(until, _)| Instant::now() < *until);
+                .is_some_and(|backoff| !backoff.is_due(Instant::now()));
             if attempts.len() >= MAX_ATTEMPTS || paused || busy.contains(&waiting.to) {
                 continue;
             }
@@ -75,7 +76,7 @@ async fn first_end(pauses: &Pauses) {
     let now = Instant::now();
     match pauses
         .values()
-        .map(|(until, _)| *until)
+        .filter_map(Backoff::due)
         .filter(|until| *until > now)
         .min()
     {
@@ -163,17 +164,10 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
 }
 
 fn pause(pauses: &mut Pauses, reader: DeviceId, least: Duration) {
-    let failures = pauses.get(&reader).map_or(0, |(_, failures)| *failures);
-    let doubled = FIRST_PAUSE
-        .saturating_mul(1 << failures.min(16))
-        .min(LONGEST_PAUSE);
-    pauses.insert(
-        reader,
-        (
-            Instant::now() + doubled.max(least),
-            failures.saturating_add(1),
-        ),
-    );
+    let backoff = pauses
+        .entry(reader)
+        .or_insert_with(|| Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
+    backoff.failed_at_least(Instant::now(), least);
 }
 
 async fn clean(mail: &Arc<MailService>) {

@@ -176,7 +176,8 @@ fn jittered(pause: Duration) -> Duration {
     let mut random = [0; 2];
     // Without randomness there is no jitter, which is no harm.
     let _ = getrandom::fill(&mut random);
-    pause / 2 + pause.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX) / 2.0)
+    let chance = f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX);
+    hither_util::backoff::jittered(pause, chance)
 }
 
 macro_rules! forward {

@@ -11,6 +11,7 @@ use crate::swarm::Swarm;
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{DeviceId, Purpose, SignedHead};
+use hither_util::backoff::Pauses;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,7 +40,7 @@ pub(super) async fn look(
 ) {
     let search = async {
         let (mut moves, mut network) = (swarm.links.moves(), swarm.network());
-        let mut pause = PAUSE.0;
+        let mut pauses = Pauses::new(PAUSE.0, PAUSE.1);
         loop {
             moves.mark_unchanged();
             let before = swarm.links.whereabouts(device);
@@ -56,10 +57,9 @@ pub(super) async fn look(
                     }
                 }
             };
-            pause = match timeout(pause, news).await {
-                Ok(()) => PAUSE.0,
-                Err(_) => (pause * 2).min(PAUSE.1),
-            };
+            if timeout(pauses.next(), news).await.is_ok() {
+                pauses.reset();
+            }
         }
     };
     tokio::select! {
