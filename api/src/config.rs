@@ -45,7 +45,7 @@ pub struct Config {
     pub costs: Costs,
     /// What is known of the link and the battery, and what follows from it.
     pub world: WorldRules,
-    /// What keeps the metadata on disk.
+    /// The engine that keeps the metadata on disk.
     pub storage_engine: StorageEngine,
     /// Log filter.
     pub log: String,

@@ -11,7 +11,7 @@ use hither_proto::Price;
 use std::str::FromStr;
 use toml_edit::Value;
 
-/// What a new configuration file looks like: every key with its default, commented out by one `#`;
+/// The text of a new configuration file: every key with its default, commented out by one `#`;
 /// words stand behind two, so that they are still a comment where one was taken away.
 pub const TEMPLATE: &str = "\
 ## Hither's configuration. Every key is optional; what stands here behind a single '#' is the default.

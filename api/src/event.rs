@@ -65,7 +65,7 @@ pub struct SourceBytes {
     pub kind: SourceKind,
     /// Plaintext bytes.
     pub bytes: u64,
-    /// What they cost, those that came in vain included, in units of currency; absent when they
+    /// Their cost, those that came in vain included, in units of currency; absent when they
     /// were free.
     #[serde(default, skip_serializing_if = "is_free")]
     pub cost: f64,
@@ -129,8 +129,8 @@ pub enum Event {
         transfer: String,
         /// What stays.
         path: String,
-        /// Where the version's was written instead; absent when the version brought nothing new
-        /// there.
+        /// The path at which the version's was written instead; absent when the version brought
+        /// nothing new there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         copy: Option<String>,
     },

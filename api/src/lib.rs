@@ -1,4 +1,4 @@
-//! What the daemon and those who talk to it share: the local API's types and client, paths,
+//! The parts that the daemon and its clients share: the local API's types and client, paths,
 //! configuration.
 //!
 //! The API is HTTP/1.1 with JSON bodies on a Unix socket that only the same user can open; long

@@ -77,8 +77,8 @@ pub struct SentInfo {
     /// Why it waits or failed, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What must be done before it can be sent; absent while it is sent by itself as soon as that
-    /// is possible.
+    /// The step that must be taken before it can be sent; absent while it is sent by itself as
+    /// soon as that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }

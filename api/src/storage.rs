@@ -1,4 +1,4 @@
-//! What keeps the daemon's metadata on disk.
+//! The engines that keep the daemon's metadata on disk.
 
 /// An engine of the metadata store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -137,7 +137,7 @@ pub struct FetchRequest {
     /// Write permission for group and others is never given.
     #[serde(default)]
     pub umask: Option<u32>,
-    /// What becomes of names that cannot be written there; absent: what was said for this fetch
+    /// The treatment of names that cannot be written there; absent: what was said for this fetch
     /// before, else `rename`.
     #[serde(default)]
     pub names: Option<Naming>,
@@ -146,8 +146,8 @@ pub struct FetchRequest {
 /// `POST /v1/transfers/{id}/accept`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AcceptRequest {
-    /// What was offered (`head` of the event `offer`). When something else is offered by now,
-    /// nothing is accepted.
+    /// The offer that is accepted (`head` of the event `offer`). When something else is offered by
+    /// now, nothing is accepted.
     #[serde(default)]
     pub head: String,
 }
@@ -192,7 +192,7 @@ pub struct ShareInfo {
     /// How its files stand.
     #[serde(default)]
     pub state: ShareState,
-    /// What is wrong with its files, or why what changed in a watched share could not be
+    /// The fault of its files, or why what changed in a watched share could not be
     /// published, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -202,7 +202,7 @@ pub struct ShareInfo {
     /// How many that are in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out_total: u64,
-    /// What is called so that not every system can write it, the first 20. Whoever cannot is given
+    /// Entries whose names not every system can write, the first 20. Whoever cannot is given
     /// it under another name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unportable: Vec<LeftOut>,
@@ -363,7 +363,7 @@ pub struct Status {
     /// The limits that are in force now.
     #[serde(default)]
     pub limits: LimitsInfo,
-    /// What of Hither's own data was lost, until it is acknowledged (`POST
+    /// The losses of Hither's own data, until it is acknowledged (`POST
     /// /v1/losses/acknowledge`); also in `warnings`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,

@@ -1,5 +1,6 @@
-//! What a device knows of the world around it (whether its link costs by volume, how its battery
-//! stands), and the limits that are in force: as configured, and as `hither status` shows them.
+//! The facts that a device knows of the world around it (whether its link costs by volume, how its
+//! battery stands), and the limits that are in force: as configured, and as `hither status` shows
+//! them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -4,7 +4,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Where a socket is to be bound.
+/// The place at which a socket is bound.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Port {
     /// 0: any.

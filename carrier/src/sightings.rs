@@ -33,8 +33,8 @@ pub enum DiscoveryEvent {
     Seen {
         /// The device that is claimed to be there.
         device: DeviceId,
-        /// Where QUIC listens, at most 8 addresses, the most promising first; link-local ones with
-        /// their scope.
+        /// Addresses at which QUIC listens, at most 8 addresses, the most promising first;
+        /// link-local ones with their scope.
         addresses: Vec<SocketAddr>,
         /// TCP port on the same addresses.
         tcp_port: Option<u16>,

@@ -31,8 +31,8 @@ pub fn told(message: &str) -> String {
     }
 }
 
-/// What could be done about an error whose sender gave no hint; empty when nothing general can be
-/// said.
+/// Returns what could be done about an error whose sender gave no hint; empty when nothing general
+/// can be said.
 pub const fn hint(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::BadTicket => "Copy the whole ticket: one word that begins with hither1.",

@@ -88,8 +88,8 @@ impl Output {
         self.is_read_by_person() && !is_dumb()
     }
 
-    /// Whether a person can be asked: both where questions go and where answers come from are a
-    /// terminal.
+    /// Returns whether a person can be asked: both where questions go and where answers come from
+    /// are a terminal.
     pub fn can_ask(&self) -> bool {
         !self.json && self.stderr.terminal && io::stdin().is_terminal()
     }

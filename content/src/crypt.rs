@@ -102,8 +102,8 @@ pub fn seal_chunk(domain: &DomainSecret, buffer: &mut Vec<u8>) -> Result<ChunkRe
     })
 }
 
-/// What [`seal_chunk`] returns for `plaintext`, leaving it as it is; `scratch` is overwritten with
-/// the sealed chunk.
+/// Returns what [`seal_chunk`] returns for `plaintext`, leaving it as it is; `scratch` is
+/// overwritten with the sealed chunk.
 pub(crate) fn record_of(
     domain: &DomainSecret,
     plaintext: &[u8],

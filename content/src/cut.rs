@@ -1,4 +1,4 @@
-//! Where contents are cut into chunks: FastCDC (2020) with the settings that suit edits of large
+//! Cuts contents into chunks: FastCDC (2020) with the settings that suit edits of large
 //! files.
 //!
 //! Invariants: where a stream is cut depends on its bytes and the domain only, not on how they were

@@ -64,7 +64,7 @@ impl Holding {
     /// than before, up to `budget` bytes of them. Stops early, with what was found, when
     /// `cancel` is set.
     pub fn examine(&self, budget: u64, cancel: &AtomicBool) -> Findings {
-        // What is open may not be what is at the path any more; and a disk is not to be kept from
+        // An open file may not be the one at the path any more; and a disk is not to be kept from
         // being unmounted.
         self.access().close();
         let findings = self.examine_all(budget, cancel);

@@ -76,10 +76,10 @@ pub struct ImportOptions<'a> {
     /// The version before: its unchanged files are not read again, and its average chunk size is
     /// kept.
     pub previous: Option<Previous<'a>>,
-    /// What was shared there before and must still be there: set it when nobody asks for this
-    /// import.
+    /// The content that was shared there before and must still be there: set it when nobody asks
+    /// for this import.
     pub before: Option<Before<'a>>,
-    /// What belongs to this device's Hither and is left out; of other devices and relays it is
+    /// Data of this device's Hither, which is left out; of other devices and relays it is
     /// known by itself.
     pub own: Option<&'a OwnSeen>,
     /// Called on the importing thread, at least once for every mebibyte read.
@@ -118,7 +118,7 @@ pub struct Imported {
     pub mounts: Vec<String>,
     /// What was left out.
     pub skipped: Notes,
-    /// What is called so that not every system can write it, and why: it is renamed where it
+    /// Entries whose names not every system can write, and why: it is renamed where it
     /// cannot be.
     pub unportable: Notes,
     /// Bytes that were read; the rest was known from the version before.

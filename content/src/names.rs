@@ -69,8 +69,8 @@ impl Names {
         self.skipped.contains(&entry)
     }
 
-    /// What is called otherwise, in the order of the share: path below the top as the share has it,
-    /// and as it is here.
+    /// Returns the entries that are called otherwise, in the order of the share: path below the top
+    /// as the share has it, and as it is here.
     pub fn renamed(&self, manifest: &Manifest) -> Renamed {
         let mut renamed = Renamed {
             total: self.written.len() as u64,
@@ -168,8 +168,8 @@ const VERSION: u8 = 1;
 /// Most names that are told one by one.
 const MAX_TOLD: usize = 100;
 
-/// What of a version is called otherwise here or left out. Paths are below the top, with `/`, as
-/// they are: not safe to show.
+/// The entries of a version that are called otherwise here or left out. Paths are below the top,
+/// with `/`, as they are: not safe to show.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Renamed {
     /// The first 100: path in the share, path here.

@@ -1,5 +1,5 @@
-//! What belongs to Hither itself and is never part of a share: keys, stores, logs, whatever path
-//! leads to them.
+//! Data that belongs to Hither itself and is never part of a share: keys, stores, logs, whatever
+//! path leads to them.
 //!
 //! Invariants: this device's own folders are known by device and inode, through handles that stay
 //! open, so that neither a symbolic link, nor a bind mount, nor a rename, nor another spelling

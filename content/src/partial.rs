@@ -113,8 +113,8 @@ impl PartialRef {
         })
     }
 
-    /// Whether what has the recorded name in `dir` is what was recorded; also what it is. `None`:
-    /// nothing is there.
+    /// Returns whether the entry with the recorded name in `dir` is the recorded one; also what it
+    /// is. `None`: nothing is there.
     pub(crate) fn find(&self, dir: &Dir) -> io::Result<Option<(bool, Stat)>> {
         let name = OsStr::new(&self.name);
         let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;

@@ -39,7 +39,7 @@ impl Place {
     }
 }
 
-/// Where the files of a share are: one part, its top entry; or several, the entries below a top
+/// The place of the files of a share: one part, its top entry; or several, the entries below a top
 /// that is a folder of no device.
 ///
 /// Invariant: several parts are in the order of the bytes of their names.

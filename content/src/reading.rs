@@ -308,7 +308,7 @@ impl<'a> Reader<'a> {
                 self.report(zeros)?;
                 return Ok(offset + zeros);
             }
-            // What is left after the last cut is all zeros: give it back, so that a chunk begins
+            // The rest after the last cut is all zeros: give it back, so that a chunk begins
             // here.
             self.filled = cut;
             self.hand_over()?;

@@ -1,4 +1,4 @@
-//! Where a fetch goes: an unfinished file or folder beside the place that the finished one will
+//! The target of a fetch: an unfinished file or folder beside the place that the finished one will
 //! have.
 //!
 //! The life of a target: [`FetchTarget::prepare`] checks everything that can be checked and makes
@@ -7,7 +7,7 @@
 //! durable; [`FetchTarget::finish`] gives everything its modes and times and moves it into place
 //! (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
 //!
-//! Where something is already, `finish` merges (`merge`): what may be replaced is asked of
+//! At a place that is taken, `finish` merges (`merge`): what may be replaced is asked of
 //! `verdict`, and folders get their modes in `folders`.
 //!
 //! Invariants: nothing but the partial is touched before `finish`; everything is opened through

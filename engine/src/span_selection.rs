@@ -16,7 +16,7 @@ use hither_proto::{DeviceId, Space};
 
 /// Most spans looked at for one decision.
 const LOOKS: usize = 256;
-// Where few spans are idle, all of them are looked at from one place: no other place shows more.
+// A few idle spans are all looked at from one place: no other place shows more.
 const _: () = assert!(LOOKS >= FEW_IDLE);
 
 /// The action for a source with room.

@@ -85,8 +85,8 @@ impl FromStr for DeviceId {
     }
 }
 
-/// What a device calls itself, made safe to show: no control or invisible characters, at most
-/// [`MAX_DEVICE_NAME`] bytes.
+/// The name that a device gives itself, made safe to show: no control or invisible characters, at
+/// most [`MAX_DEVICE_NAME`] bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeviceName(String);
 

@@ -274,13 +274,13 @@ impl ShareSecret {
         blake3::derive_key(context, &self.0)
     }
 
-    /// What a store is told, so that it can check who may read the share's ciphertext. One way: it
-    /// neither opens the share nor proves anything to a device.
+    /// The key that a store receives, so that it can check who may read the share's ciphertext. One
+    /// way: it neither opens the share nor proves anything to a device.
     pub fn read_key(&self) -> ReadKey {
         ReadKey(self.derive("hither.v1 store read key"))
     }
 
-    /// What the share is called at one index node. Every node is told another name, so that none of
+    /// The name of the share at one index node. Every node gets another name, so that none of
     /// them can ask, or say something, at another one.
     pub fn index_topic(&self, node: &DeviceId) -> IndexTopic {
         IndexTopic(self.derive_for("hither.v1 index topic", node))

@@ -1,5 +1,5 @@
-//! What a device shows before another one opens a circuit to it: that it knows a share the other
-//! may hold.
+//! The proof that a device shows before another one opens a circuit to it: that it knows a share
+//! the other may hold.
 //!
 //! `knock = salt (16) ‖ first 16 bytes of BLAKE3-keyed(derive(secret, "hither.v2 circuit knock"),
 //! from ‖ to ‖ salt)`. It is bound to both devices in their roles, so that a relay that passes it

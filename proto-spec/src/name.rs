@@ -146,7 +146,7 @@ pub fn is_device_name(name: &str) -> bool {
 
 /// Makes any text safe to print on one line of a terminal, and two texts that differ look
 /// different: control characters and whatever shows nothing become U+FFFD, nothing else changes.
-/// What joins emoji to one picture stays between emoji.
+/// Characters that join emoji to one picture stay between emoji.
 pub fn display_name(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let (mut before, mut rest) = (None, text.chars().peekable());

@@ -1,5 +1,5 @@
-//! What `hither-relay run` prints: that it is ready, where it is, and at the very first start an
-//! invitation.
+//! The lines that `hither-relay run` prints: that it is ready, where it is, and at the very first
+//! start an invitation.
 
 use hither_relay::config::TEMPLATE;
 use hither_relay::start::Running;

@@ -1,4 +1,4 @@
-//! What a relay takes for the time: what passed as far as it can know ([`hither_proto::timeline`]),
+//! The time as a relay takes it: what passed as far as it can know ([`hither_proto::timeline`]),
 //! so that a clock that is set wrongly deletes no messages, spends no invitations and collects no
 //! chunks.
 //!

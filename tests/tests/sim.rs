@@ -66,8 +66,8 @@ const PINNED: &[(&str, u64)] = &[
     // A second copy of a span, got meanwhile in part from the first source, was asked for without
     // positions.
     ("boaster", 71),
-    // Who moved on to a newer version told nobody, and what was told did not reach a fetch that
-    // was under way.
+    // A device that moved on to a newer version told nobody, and what was told did not reach a
+    // fetch that was under way.
     ("newer-by-hearsay", 0),
     // While a device's queue was full, a slower store was asked for what the device was about to
     // give.

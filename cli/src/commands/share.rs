@@ -183,7 +183,7 @@ pub async fn follow(
     client: &Client,
     request: &ShareRequest,
 ) -> Result<Done, ApiError> {
-    // What was shared once is shared under the same ticket again; what was sent once would be there
+    // A share that is made again keeps its ticket; a ticket that is sent again would be there
     // twice.
     let mut events = match request.to.is_empty() {
         true => client.work("/v1/shares", request).await?,

@@ -67,7 +67,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Some(action) => act(session, &client, &action).await,
         None => {
             let only = only(&client, args.transfer.as_deref()).await?;
-            // Who looks on does not start a daemon again that somebody has stopped, but one that
+            // A viewer does not start a daemon again that somebody has stopped, but one that
             // died.
             let client = if args.watch {
                 daemon::client_of_the_dead(&session.paths()?)

@@ -7,8 +7,8 @@ use hither_proto::display_name;
 /// Most names that people are shown; all that are known are in the JSON.
 const SHOWN: usize = 20;
 
-/// What is called otherwise here than in the share, and what was left out for its name: lines to
-/// show.
+/// Lines that show which entries are called otherwise here than in the share, and which were left
+/// out.
 pub fn names(names: &NamesInfo) -> Vec<String> {
     let mut lines = Vec::new();
     if names.renamed_total > 0 {

@@ -56,7 +56,7 @@ fn a_transfer_is_watched_paused_and_left() {
     let (home, fake) = Home::running();
     watching(&fake, "film.mkv");
     let mut terminal = at_terminal(&home, |_| ());
-    // What changes is drawn letter by letter: only words that were not there before come in one
+    // Changes are drawn letter by letter: only words that were not there before come in one
     // piece.
     for text in ["118 MB/s", "laptop", "last minute", "missing"] {
         terminal.wait_for(text);

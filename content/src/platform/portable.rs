@@ -1,7 +1,7 @@
 //! Folders and files by handle, with cap-std: for systems that are not Unix. Slower, and with less
 //! to say about files.
 //!
-//! What it cannot do: absolute symlink targets (cap-std does not make them), syncing folders and
+//! It cannot do these: absolute symlink targets (cap-std does not make them), syncing folders and
 //! file systems, asking for free space, holes, reserving and sharing blocks. All of that is
 //! optional for the callers.
 

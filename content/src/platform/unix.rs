@@ -411,8 +411,8 @@ fn convert(stat: &fs::Stat) -> Stat {
     }
 }
 
-/// Whether an error means that the name no longer stands for what it did: gone, or something of
-/// another kind.
+/// Returns whether an error means that the name no longer stands for what it did: gone, or
+/// something of another kind.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     // A symlink that must not be followed is ELOOP, or ENOTDIR where a folder was expected.
     matches!(

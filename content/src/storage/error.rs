@@ -62,8 +62,8 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether a fresh store is the only way on. Locked, too new, out of space and the like are
-    /// not.
+    /// Returns whether a fresh store is the only way on. Locked, too new, out of space and the like
+    /// are not.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged(_))
     }

@@ -52,7 +52,7 @@ pub(super) enum Step {
 /// Calls of the migration at each [`Step`]; an error ends it there, as a kill would.
 pub(super) type AtStep<'a> = dyn FnMut(Step) -> Result<(), StorageError> + 'a;
 
-/// What is copied: an engine that can say everything it holds.
+/// An engine that is copied: it can say everything it holds.
 trait Source: Storage {
     /// Calls `visit(table, key, value)` for every entry, in the order of tables and keys.
     fn each(&self, visit: &mut Each<'_>) -> Result<(), StorageError>;
@@ -191,7 +191,7 @@ fn make_copy(
     at(Step::Verified)
 }
 
-/// What a store holds: the number of its entries and a hash of all of them.
+/// Sums up a store: the number of its entries and a hash of all of them.
 #[derive(Default)]
 struct Digest {
     entries: u64,

@@ -8,7 +8,7 @@ use crate::platform;
 use std::io;
 use std::ops::Range;
 
-/// Where blocks are shared between files they begin and end at multiples of this, bytes: the block
+/// Blocks that files share begin and end at multiples of this, bytes: the block
 /// of every file system that can share them.
 const BLOCK: u64 = 4096;
 
@@ -89,8 +89,8 @@ impl FetchTarget {
         ) {
             return Ok(false);
         }
-        // What was shared is what was verified if the source has not changed in between; otherwise
-        // look.
+        // The shared blocks are those that were verified if the source has not changed in between;
+        // otherwise look.
         if !source.vouches_for(from.file, &source_file) {
             let mut back = vec![0; blocks.len()];
             let read = platform::read_full_at(&target, &mut back, to.offset + start)?;

@@ -41,7 +41,7 @@ pub struct TargetOptions {
     pub origin: String,
     /// What becomes of names that cannot be written there.
     pub naming: Naming,
-    /// What names can be; `None`: what the file system takes is found out when a target is
+    /// The rules for names; `None`: what the file system takes is found out when a target is
     /// prepared. A target that is resumed needs those of then ([`super::FetchTarget::rules`]);
     /// without them all names are written as they are.
     pub rules: Option<NameRules>,

@@ -226,7 +226,7 @@ impl FetchTarget {
             return self.write_whole(extent.file, entry, bytes);
         }
         let handle = self.file_for_writing(entry)?;
-        // What a hole reads as need not be written; it may have been written before with nothing
+        // Zeros need not be written into a hole; it may have been written before with nothing
         // else.
         if !zeros {
             platform::write_all_at(&handle, bytes, extent.offset)?;
@@ -301,8 +301,8 @@ impl FetchTarget {
         Ok(handle)
     }
 
-    /// Whether a file has equal chunks next to each other, which zeros give: room for those is not
-    /// reserved.
+    /// Returns whether a file has equal chunks next to each other, which zeros give: room for those
+    /// is not reserved.
     fn has_holes(&self, entry: u32) -> bool {
         let layout = self.access.layout();
         let Some(file) = layout.file_of(entry) else {

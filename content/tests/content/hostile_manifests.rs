@@ -1,4 +1,4 @@
-//! What a stranger's manifest must never do: name a file outside the share. `hostile/names.txt` is
+//! A stranger's manifest must never do this: name a file outside the share. `hostile/names.txt` is
 //! the corpus; `hostile/odd.txt` has names that are hostile on some systems only, and are written
 //! in another way there.
 

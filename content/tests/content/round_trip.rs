@@ -480,7 +480,7 @@ fn a_new_version_reads_only_what_changed() {
     assert_eq!(second.read_bytes, 2_300_000);
     assert_eq!(second.manifest, share(&top).manifest);
     fs::remove_file(top.join("small/050")).unwrap();
-    // What was written just now is not trusted yet, so it is read again with the pack that has
+    // Data that was written just now is not trusted yet, so it is read again with the pack that has
     // changed.
     let third = again(&second);
     assert_eq!(third.read_bytes, 2_300_000 + 99 * 5000);

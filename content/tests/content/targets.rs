@@ -1,4 +1,4 @@
-//! Where fetches go: what is checked first, what is replaced, what an attacker on this device
+//! Targets of fetches: what is checked first, what is replaced, what an attacker on this device
 //! cannot do.
 #![cfg(unix)]
 

@@ -121,8 +121,8 @@ fn a_small_file_that_was_only_touched_is_replaced_whatever_became_of_its_neighbo
         (read("touched"), read("touched too")),
         ("touched 2".into(), "touched too 2".into())
     );
-    // What was edited and is another one in the new version as well leaves nobody who could vouch
-    // for the rest.
+    // A file that was edited and is another one in the new version as well leaves nobody who could
+    // vouch for the rest.
     put(&got.join("edited"), "mine again");
     put(&got.join("touched"), "mine");
     put(&things.join("edited"), "edited 3");

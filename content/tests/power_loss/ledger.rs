@@ -90,8 +90,8 @@ impl Ledger {
                 self.counter
             ));
         }
-        // What was not promised but is there now was read back from the disk: from here on it must
-        // stay.
+        // An entry that was not promised but is there now was read back from the disk: from here on
+        // it must stay.
         self.durable.extend(whole);
         self.lazy.clear();
         self.running.clear();

@@ -17,7 +17,7 @@
 //! relay's help: a device that was removed can write no branch that prevails, and a member that is
 //! no admin none that prevails over an admin's.
 //!
-//! What the other branch did is done again at the end of the one that prevails, by
+//! The changes of the other branch are made again at the end of the one that prevails, by
 //! [`Branch::again`]: by its author what is its own, and by any admin what ends a membership, so
 //! that nobody stays in because the one who removed it is away. Pure.
 

@@ -1,5 +1,5 @@
-//! What a group's log says: the members, the rules, the generation of the secret. The rules of who
-//! may do what are here and nowhere else.
+//! The content of a group's log: the members, the rules, the generation of the secret. The rules of
+//! who may do what are here and nowhere else.
 
 use super::entry::{Action, Entry, NameSeal, Policy, SignedEntry};
 use crate::device::DeviceId;
@@ -247,8 +247,8 @@ impl Membership {
             Action::Add { device } => match self.joining(device) {
                 Joining::Member => Err(LogError::Nothing),
                 _ if self.members.len() >= MAX_GROUP_MEMBERS => Err(LogError::Full),
-                // What an admin has signed, in the policy or when the group was made, any member
-                // may carry out.
+                // A rule that an admin has signed, in the policy or when the group was made, any
+                // member may carry out.
                 Joining::Free => Ok(()),
                 Joining::Approval | Joining::NotListed | Joining::Removed => {
                     admin.map_err(|_| LogError::MayNotJoin)

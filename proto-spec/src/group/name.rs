@@ -42,8 +42,8 @@ impl GroupName {
         &self.0
     }
 
-    /// What stands in the log for a name that only members are to know. `salt`: random, known to
-    /// members.
+    /// Returns the mark that stands in the log for a name that only members are to know. `salt`:
+    /// random, known to members.
     pub fn mark(&self, salt: &[u8; 32]) -> [u8; 32] {
         *blake3::keyed_hash(salt, self.0.as_bytes()).as_bytes()
     }

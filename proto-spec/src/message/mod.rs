@@ -189,10 +189,10 @@ pub enum Message {
         proof: Proof,
         /// What the proof is made of.
         proof_kind: ProofKind,
-        /// Whose share; always there with [`ProofKind::ReadKey`], because a relay cannot tell who
-        /// has the right to an id.
+        /// The owner of the share; always there with [`ProofKind::ReadKey`], because a relay
+        /// cannot tell who has the right to an id.
         owner: Option<DeviceId>,
-        /// What the stream is for; `None`: something (a purpose or a kind of proof) of a later
+        /// The purpose of the stream; `None`: something (a purpose or a kind of proof) of a later
         /// version.
         purpose: Option<Purpose>,
     },
@@ -273,7 +273,7 @@ pub enum Message {
     RelayOpen {
         /// Protocol version spoken.
         protocol: u32,
-        /// What the stream is for; `None`: something of a later version.
+        /// The purpose of the stream; `None`: something of a later version.
         purpose: Option<RelayPurpose>,
     },
     /// Who else holds the share, replacing what was said before.

@@ -1,4 +1,4 @@
-//! What devices and a relay say to each other about circuits: two streams of two devices that the
+//! Messages between devices and a relay about circuits: two streams of two devices that the
 //! relay joins.
 //!
 //! On a stream of purpose circuit: [`Connect`](CircuitMessage::Connect) or

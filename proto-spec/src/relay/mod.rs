@@ -288,8 +288,8 @@ pub enum RelayMessage {
         /// 1 to [`MAX_PUT_LIST`](crate::limits::MAX_PUT_LIST), none beyond the largest share.
         records: Vec<PutRecord>,
     },
-    /// What is to be sent; comes once, when both lists are complete. May name positions that are
-    /// there already: the ranges of both spaces together are at most
+    /// The chunks that are to be sent; comes once, when both lists are complete. May name positions
+    /// that are there already: the ranges of both spaces together are at most
     /// [`MAX_RANGES`](crate::limits::MAX_RANGES) ([`Ranges::covering`] keeps to it).
     Missing {
         /// The root.

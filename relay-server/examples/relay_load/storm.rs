@@ -1,8 +1,8 @@
 //! All devices come back after the relay was restarted.
 //!
-//! Whoever runs this restarts the relay when the line with the event "holding" is printed. Devices
-//! come back as those of the daemon do: at once, then after a pause that doubles and is jittered,
-//! or after what a busy relay asked for.
+//! The operator of this program restarts the relay when the line with the event "holding" is
+//! printed. Devices come back as those of the daemon do: at once, then after a pause that doubles
+//! and is jittered, or after what a busy relay asked for.
 
 use crate::device::{Device, Held, Left, NotIn};
 use crate::fleet::{come, devices};

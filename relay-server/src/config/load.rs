@@ -290,7 +290,7 @@ mod tests {
         let default = format!("{:?}", Config::default());
         assert_eq!(format!("{:?}", with("", &[]).unwrap()), default);
         assert_eq!(format!("{:?}", with(TEMPLATE, &[]).unwrap()), default);
-        // What stands behind one '#' in the template is the default; with one taken away from every
+        // The text behind one '#' in the template is the default; with one taken away from every
         // line it is loaded.
         let lines = TEMPLATE
             .lines()

@@ -70,7 +70,7 @@ pub struct Config {
     pub place: PlaceConfig,
     /// The chunk store of this node.
     pub store: ChunkConfig,
-    /// What keeps the node's metadata on disk.
+    /// The engine that keeps the node's metadata on disk.
     pub storage: StorageConfig,
     /// The index of this node.
     pub index: IndexConfig,
@@ -153,8 +153,8 @@ pub struct PlaceConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
-    /// The engine of the state and of the chunk store's index. What is there already is moved to it
-    /// when the node starts.
+    /// The engine of the state and of the chunk store's index. What is there already is moved to
+    /// it when the node starts.
     #[serde(deserialize_with = "engine")]
     pub engine: Engine,
 }
@@ -227,7 +227,7 @@ pub struct IndexConfig {
 pub struct CircuitConfig {
     /// Whether this node joins any.
     pub enabled: bool,
-    /// Whether ticket holders who are nobody's user may ask for one (if `guests` lets them in at
+    /// True if ticket holders who are nobody's user may ask for one (if `guests` lets them in at
     /// all).
     pub guests: bool,
     /// Most at a time. What each has in memory is what its two connections may hold: up to 16 MiB

@@ -206,9 +206,9 @@ impl Limiter {
         self.take(Who::AllIndex, rates.index_total, count)
     }
 
-    /// Whether an invitation from `address` is looked at, after those from there that were not
-    /// valid. Many may be looked at beside each other before the first is found wrong: nobody
-    /// guesses 128 bits that way.
+    /// Returns whether an invitation from `address` is looked at, after those from there that were
+    /// not valid. Many may be looked at beside each other before the first is found wrong:
+    /// nobody guesses 128 bits that way.
     pub(crate) fn may_invite(&self, address: IpAddr) -> Result<(), Duration> {
         let now = Instant::now();
         let mut table = self.table();

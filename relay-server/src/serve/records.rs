@@ -163,8 +163,8 @@ pub struct ShareRecord {
     /// When it was placed, Unix milliseconds.
     #[prost(uint64, tag = "4")]
     pub placed_ms: u64,
-    /// What readers prove to know, 32 bytes; empty until the first version is complete. Secret:
-    /// never log it.
+    /// The key that readers prove to know, 32 bytes; empty until the first version is complete.
+    /// Secret: never log it.
     #[prost(bytes = "vec", tag = "5")]
     pub read_key: Vec<u8>,
     /// Kept so many seconds after the upload; 0: until released.

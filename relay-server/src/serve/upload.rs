@@ -223,8 +223,8 @@ async fn say(send: &mut SendHalf, message: &RelayMessage) -> Result<(), Ended> {
     }
 }
 
-/// Whether the device's user was given a place on this node for the share. Another user's share,
-/// one on another node and one that nobody placed are one answer.
+/// Returns whether the device's user was given a place on this node for the share. Another user's
+/// share, one on another node and one that nobody placed are one answer.
 async fn placed_here(
     node: &Node,
     user: &UserId,
@@ -296,8 +296,8 @@ fn push_record(bytes: &mut Vec<u8>, record: &PutRecord) {
     bytes.extend_from_slice(&record.length.to_be_bytes());
 }
 
-/// What has to be sent, within the bound of the message; where there is more than fits, too much is
-/// asked for.
+/// Says what has to be sent, within the bound of the message; where there is more than fits, too
+/// much is asked for.
 fn tell_missing(missing: &Missing) -> RelayMessage {
     let half = |ranges: &Ranges| Ranges::covering(&ranges.to_bitmap(), MAX_RANGES / 2);
     RelayMessage::Missing {

@@ -49,8 +49,8 @@ impl StoreError {
         Self::Packs { what, source }
     }
 
-    /// Whether it is for lack of space or permission to write: what is there can still be read, and
-    /// it gets better when somebody makes room.
+    /// Returns whether it is for lack of space or permission to write: what is there can still be
+    /// read, and it gets better when somebody makes room.
     pub fn is_no_space(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let full = |error: &io::Error| {

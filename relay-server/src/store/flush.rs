@@ -126,7 +126,7 @@ async fn write(inner: &Arc<Inner>, prepared: Prepared) -> Vec<Piece> {
     let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(error) => {
-            // Whether the index names the pack is not known now: it must stay until that can be
+            // It is not known now whether the index names the pack: it must stay until that can be
             // read again.
             if written {
                 inner.doubt(pack);

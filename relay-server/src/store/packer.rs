@@ -92,7 +92,7 @@ impl Packer {
         record: ListRecord,
         bytes: Bytes,
     ) -> Result<(), PutError> {
-        // What a tiny chunk costs beside its bytes is about one unit; a buffer may be a quarter
+        // A tiny chunk costs about one unit beside its bytes; a buffer may be a quarter
         // longer than its chunk.
         let units = (bytes.len() + bytes.len() / 4) / UNIT + 1;
         let units = units.min(self.buffer_bytes / UNIT) as u32;

@@ -202,8 +202,8 @@ impl PutSession {
         }
     }
 
-    /// What has to be sent, once the lists are complete. From now on the version relies on what is
-    /// not named.
+    /// Returns what has to be sent, once the lists are complete. From now on the version relies on
+    /// what is not named.
     pub async fn missing(&self) -> Result<Missing, PutError> {
         self.progress.failure()?;
         let lists = self.lists.lock().await;

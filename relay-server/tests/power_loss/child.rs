@@ -1,4 +1,4 @@
-//! What the child processes do: use a relay's state and store until the disk is taken away, or
+//! The child processes: use a relay's state and store until the disk is taken away, or
 //! report what is in them.
 //!
 //! Lines to the parent begin with `@`: `open HOW`, `mail QUEUE PLACE WHAT` when a message is

@@ -17,7 +17,7 @@ use hither_relay::ops::labels::Request;
 /// What a device reaches a relay over by itself.
 const CARRIERS: [CarrierKind; 2] = [CarrierKind::Tcp, CarrierKind::Quic];
 
-/// What comes of a message that is the first one of its stream.
+/// Returns what comes of a message that is the first one of its stream.
 fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
     let known = match caller {
         Caller::Owner | Caller::Sibling | Caller::Other => None,
@@ -59,8 +59,8 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
     }
 }
 
-/// What comes of a message on the long connection of another device than the one that it names, and
-/// what changes for that.
+/// Returns what comes of a message on the long connection of another device than the one that it
+/// names, and what changes for that.
 fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     let sibling = match caller {
         Caller::Sibling => true,
@@ -99,8 +99,8 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     }
 }
 
-/// What comes of a message on another device's stream to the index, where the owner has announced
-/// its share.
+/// Returns what comes of a message on another device's stream to the index, where the owner has
+/// announced its share.
 fn indexed(kind: Kind) -> Outcome {
     match kind {
         Kind::Ping => Outcome::Answered("pong"),

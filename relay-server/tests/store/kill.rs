@@ -83,8 +83,8 @@ fn say(line: &str) {
     writeln!(out, "{line}").unwrap();
 }
 
-/// What a child has said about one share: the last version that was complete, and what came after
-/// it.
+/// The statements of a child about one share: the last version that was complete, and what came
+/// after it.
 #[derive(Default, Clone)]
 struct Said {
     done: Option<u64>,

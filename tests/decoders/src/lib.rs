@@ -186,8 +186,8 @@ pub fn record(data: &[u8]) {
     let _ = hither_proto::ChunkRecord::decode_all(data, u32::MAX);
 }
 
-/// What is sealed for a device or a group, whole and with something else inside that an honest
-/// sealer would not put there.
+/// Content that is sealed for a device or a group, whole and with something else inside that an
+/// honest sealer would not put there.
 pub fn sealed(data: &[u8]) {
     let (reader, id) = (&*READER, MessageId::NONE);
     let (to, purpose) = (reader.device_id(), seal::SealPurpose::Message);

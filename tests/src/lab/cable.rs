@@ -156,7 +156,7 @@ impl Cable {
             "ip",
             &format!("addr add {address}/24 dev {}", self.interface),
         );
-        // Whoever sent to the one before sends here from now on, as after an address was announced
+        // Senders to the one before send here from now on, as after an address was announced
         // (RFC 5227).
         self.inside("ip", "neigh flush all");
     }

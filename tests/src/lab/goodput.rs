@@ -1,5 +1,5 @@
-//! What a link really carries: a plain TCP connection from one device to another, in the same
-//! minute as what is judged by it.
+//! Measures what a link really carries: a plain TCP connection from one device to another, in the
+//! same minute as what is judged by it.
 
 use super::device::Device;
 use super::namespace::Namespace;

@@ -63,8 +63,8 @@ impl Holder {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// What a device without the ticket is told when it asks `owner` about `share`, with whatever
-    /// secret it has.
+    /// Returns what a device without the ticket receives when it asks `owner` about `share`, with
+    /// whatever secret it has.
     pub fn knocks(
         place: &Device,
         owner: (DeviceId, SocketAddr),

@@ -1,4 +1,4 @@
-//! Whether the machine that the lab runs on had time for it: what is asserted about speed and
+//! Finds out whether the machine of the lab had time for it: what is asserted about speed and
 //! shares holds only where it had.
 //!
 //! The yardstick is the processors that this test may use, over the very time that is judged: while

@@ -1,4 +1,4 @@
-//! What a user with several devices does: relays, the list of devices, messages, shares that are
+//! The steps of a user with several devices: relays, the list of devices, messages, shares that are
 //! uploaded.
 
 use super::device::Device;

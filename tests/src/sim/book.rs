@@ -1,4 +1,4 @@
-//! What one device has asked for, kept apart from the engine's own records, and the rules that it
+//! The requests of one device, kept apart from the engine's own records, and the rules that it
 //! must keep.
 
 use super::content::Content;

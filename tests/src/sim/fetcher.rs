@@ -1,5 +1,5 @@
-//! What a transfer does: head → root → manifest → data → done, with checkpoints, crashes and newer
-//! versions.
+//! The steps of a transfer: head → root → manifest → data → done, with checkpoints, crashes and
+//! newer versions.
 
 use super::device::{Device, Nature, Stage};
 use super::event::{Local, MS, Received, Said, Step};
@@ -194,8 +194,8 @@ impl World {
         }
     }
 
-    /// What a newer version kept of the one before, which this device had whole, is copied while
-    /// others give the rest.
+    /// The content that a newer version kept of the one before, which this device had whole, is
+    /// copied while others give the rest.
     fn copied(&mut self, device: usize, version: u64) {
         let had = version > 1 && self.devices[device].disk.manifests.contains(&(version - 1));
         let kept = &self.contents[&version].kept;

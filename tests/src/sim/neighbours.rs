@@ -131,8 +131,8 @@ fn late_joiners(s: &mut Setup) {
     s.also = joiners_are_quick;
 }
 
-/// Who joins when everybody has it waits for nothing but, for up to a second here, until it has
-/// seen the others.
+/// A device that joins when everybody has it waits for nothing but, for up to a second here, until
+/// it has seen the others.
 fn joiners_are_quick(world: &World) -> Result<(), String> {
     let late = world.fetchers().filter(|(_, d)| d.began > 10 * SECOND);
     for (n, _) in late {

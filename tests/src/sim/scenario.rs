@@ -1,4 +1,4 @@
-//! What a scenario is: a world built from a seed, what is expected of it, and the limits it must
+//! A scenario: a world built from a seed, what is expected of it, and the limits it must
 //! keep.
 
 use super::content::Content;

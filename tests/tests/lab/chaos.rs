@@ -12,7 +12,7 @@
 //!   not among them;
 //! - no program has panicked.
 //!
-//! What a restore from a backup may lose is what its relay or device alone knew, and is excused by
+//! A restore from a backup may lose what its relay or device alone knew, and is excused by
 //! name here: messages that waited at a relay which was restored, and what a device that was
 //! restored had received since the backup.
 //!
@@ -323,8 +323,8 @@ impl Chaos<'_, '_> {
                 self.devices[whom].down();
                 if self.backups > 0 {
                     self.devices[whom].restore("backup");
-                    // What it had received since is not its any more, and it may say again what it
-                    // had said.
+                    // The messages received since are not its any more, and it may say again what
+                    // it had said.
                     self.oracle.arrived.retain(|(_, to, _)| *to != whom);
                     self.oracle.sent.retain(|(_, to, _)| *to != whom);
                 }

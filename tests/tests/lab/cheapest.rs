@@ -114,8 +114,8 @@ pub(crate) fn is_strict() -> bool {
     std::env::var_os("HITHER_LAB_STRICT").is_some()
 }
 
-/// What the origin may give more than its goal while the machine does other things, in units of the
-/// file.
+/// The share that the origin may give beyond its goal while the machine does other things, in units
+/// of the file.
 const ROOM: f64 = 0.15;
 
 pub(crate) fn judge_time(seconds: f64, bound: f64, most: f64) {

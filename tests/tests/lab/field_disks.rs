@@ -69,7 +69,7 @@ fn field_a5_a_file_that_cannot_be_read_is_named_and_the_rest_goes_on() {
             "nothing is taken for deleted"
         );
         goes_on(&desk, &laptop, 1);
-        // What is new beside it changes nothing about that: whether the next version needs its
+        // A new file beside it changes nothing about that: whether the next version needs its
         // content depends on how settled it was.
         fill(path.join("good"), 3, MIB);
         let names_it = |share: &hither_api::ShareInfo| {

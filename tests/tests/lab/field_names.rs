@@ -248,8 +248,8 @@ fn version(following: &mut Running, number: u64) {
     });
 }
 
-/// What Windows takes is taken; everything else is written so that it can be read back, the same
-/// each time.
+/// Names that Windows takes are taken; everything else is written so that it can be read back, the
+/// same each time.
 #[test]
 fn field_b13_what_the_receiver_cannot_write_is_renamed_and_stays_so() {
     lab::run(|lab| {

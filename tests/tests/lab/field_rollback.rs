@@ -1,5 +1,5 @@
-//! What is older than what others know of it: homes, stores and mailboxes that were restored from a
-//! backup, and homes that run twice.
+//! Data that is older than what others know of it: homes, stores and mailboxes that were restored
+//! from a backup, and homes that run twice.
 //!
 //! Siblings of "an owner was restored and publishes a number again": it was restored and publishes
 //! nothing; it publishes the same number with another content while a reader has the first; a

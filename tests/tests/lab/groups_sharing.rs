@@ -1,4 +1,4 @@
-//! What is shared with a group: fetched by name, once for all who share the same, and not by who
+//! Shares of a group: fetched by name, once for all who share the same, and not by who
 //! was removed.
 
 use crate::groups::{group, groups, knows, members, shares, stands, stranger, text};

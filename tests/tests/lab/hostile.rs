@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 const SIZE: u64 = 50 * MIB;
 const MBIT: u32 = 100;
-/// What is asked of a device that has given no data yet: one span at a time, with room for a second
-/// after it was found out.
+/// The bytes that are wanted of a device that has given no data yet: one span at a time, with room
+/// for a second after it was found out.
 const IN_FLIGHT: u64 = 6 * MIB;
 
 #[test]

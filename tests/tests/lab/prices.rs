@@ -6,7 +6,7 @@ use hither_tests::lab::{self, Device, Fetched, Lab, MIB, Tree, fill, until};
 use std::path::PathBuf;
 
 const SIZE: u64 = 24 * MIB;
-/// What the origin's uplink carries: below what a store is worth to who waits in balanced mode (95
+/// The rate of the origin's uplink: below what a store is worth to who waits in balanced mode (95
 /// Mbit/s), and above what it is worth to who saves (10 Mbit/s).
 const UPLINK: u32 = 40;
 

@@ -78,8 +78,8 @@ fn blocked_udp_delays_little() {
 #[test]
 fn a_device_that_is_not_where_the_ticket_says_is_found_nearby() {
     lab::run(|lab| {
-        // Where nobody answers: an address of this network that nobody has, and one to which there
-        // is no way.
+        // Addresses at which nobody answers: an address of this network that nobody has, and one to
+        // which there is no way.
         for (number, stale) in ["10.77.0.250:47447", "192.0.2.1:47447"]
             .into_iter()
             .enumerate()

@@ -36,7 +36,7 @@ fn b5_b6_b8_a_share_goes_to_a_store_with_room_and_a_dead_store_is_taken_out() {
         );
         let kept = |relay: &lab::Relay| relay.stats()["store"]["kept"].as_u64().unwrap();
         assert!(kept(large) >= 40 * MIB && kept(little) == 0);
-        // What is uploaded does not pass the front: it goes straight to the store, and comes
+        // An upload does not pass the front: it goes straight to the store, and comes
         // straight from there.
         let passed = fleet.control.cable.traffic();
         desk.down();

@@ -143,7 +143,7 @@ fn d3_a_relay_that_restarts_in_the_middle_of_a_circuit_is_waited_for() {
             .map(|source| source.wasted)
             .sum();
         println!("{wasted} bytes came in vain");
-        // What was on its way at each end, and what no checkpoint had covered, is sent again;
+        // Data that was on its way at each end, and what no checkpoint had covered, is sent again;
         // nothing that was durable.
         assert!(sent < 1.25, "{sent}");
         Tree::of(&file).assert_same(&Tree::of(laptop.path("got/film.mkv")));

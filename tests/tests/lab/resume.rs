@@ -14,8 +14,8 @@ const SIZE: u64 = 120 * MIB;
 const NOT_DURABLE: f64 = 1.0;
 /// What encryption, framing and packets add.
 const OVERHEAD: f64 = 1.06;
-/// What is on its way when a fetch stops: a request in the queue of the link, and what was asked
-/// for behind it.
+/// The part that is on its way when a fetch stops: a request in the queue of the link, and what was
+/// asked for behind it.
 const ON_ITS_WAY: f64 = 0.2;
 
 /// The most that may arrive when the fetcher died so often.

@@ -72,8 +72,8 @@ fn a7_roaming_goes_on_with_who_is_there_and_back() {
             shed_gave > SIZE / 8 && desk_gave > SIZE / 2,
             "{desk_gave} and {shed_gave}"
         );
-        // What was on its way at each move is lost, and what no checkpoint had covered yet; nothing
-        // that was durable.
+        // Data that was on its way at each move is lost, and what no checkpoint had covered yet;
+        // nothing that was durable.
         let received = laptop.cable.traffic().received - before;
         ratio("received", received, SIZE);
         assert!(

@@ -1,4 +1,4 @@
-//! Whether the device is still there: when to ask it, and when it counts as gone. Pure: time is an
+//! Decides when a device is pinged, and when it counts as gone. Pure: time is an
 //! argument.
 //!
 //! A device pings every period, so by then something is heard of one that lives. When nothing was,

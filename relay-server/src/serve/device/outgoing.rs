@@ -1,5 +1,5 @@
-//! What is on its way to the device: written while the loop goes on reading, so that two sides that
-//! both have much to say cannot wait for each other.
+//! Messages on their way to the device: written while the loop goes on reading, so that two sides
+//! that both have much to say cannot wait for each other.
 
 use bytes::BytesMut;
 use hither_carrier::SendHalf;

@@ -1,5 +1,5 @@
-//! What a front hears of from the rest of the fleet: presence, registrations and revocations, words
-//! of other fronts.
+//! News that a front receives from the rest of the fleet: presence, registrations and revocations,
+//! words of other fronts.
 //!
 //! Each is heard on one watch or subscription for the whole node. When one breaks or overflows,
 //! something may have been missed: then every connection here is told everything anew.

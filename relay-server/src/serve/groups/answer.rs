@@ -227,8 +227,8 @@ async fn append(
     if signed.group() != *group {
         return Err(invalid());
     }
-    // What another member wrote is brought back by any member, when this relay has lost it: it fits
-    // in its place only.
+    // An entry of another member is brought back by any member, when this relay has lost it: it
+    // fits in its place only.
     let own = signed.entry().author == *device;
     if log_store::is_there(node, &signed).await? {
         // It may have been put by a front that died then.

@@ -162,8 +162,8 @@ async fn exchange(
         "another branch of a forked log is kept"
     );
     log_store::load(node, group).await?;
-    // What is listed in vain, when the node dies before this, does no harm: the log says who is a
-    // member.
+    // An entry that is listed in vain, when the node dies before this, does no harm: the log says
+    // who is a member.
     let out = before
         .members()
         .keys()

@@ -160,8 +160,8 @@ pub(crate) fn presence_changed(node: &Arc<Node>, device: DeviceId) {
     });
 }
 
-/// What waits to be told on one connection: one message at a time, so that what is told last is how
-/// things are.
+/// News that waits to be sent on one connection: one message at a time, so that what is told last
+/// is how things are.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     changes: BTreeSet<Change>,

@@ -81,8 +81,8 @@ impl Disk {
         });
     }
 
-    /// Whether so little space is left that nothing may grow. Removing still needs some: that is
-    /// what is kept back.
+    /// Returns whether so little space is left that nothing may grow. Removing still needs some:
+    /// that is what is kept back.
     pub(super) fn is_tight(&self) -> bool {
         #[cfg(unix)]
         if let Some((folder, reserve)) = &self.reserve

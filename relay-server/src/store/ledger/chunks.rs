@@ -239,8 +239,8 @@ impl Ledger<'_> {
         Ok(true)
     }
 
-    /// Whether a chunk is referred to, not here, and not known to be lost; with `note` that is
-    /// known from now on.
+    /// Returns whether a chunk is referred to, not here, and not known to be lost; with `note` that
+    /// is known from now on.
     pub(in super::super) fn miss(
         &mut self,
         id: &ChunkId,
