@@ -8,6 +8,7 @@
 use crate::config_keys::{KEYS, Key, TEMPLATE, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
+use crate::nearby::NearbyVisibility;
 use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
@@ -33,6 +34,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Never these network interfaces.
     pub ignore_interfaces: Vec<String>,
+    /// Who on this network sees this device's name.
+    pub nearby_visible: NearbyVisibility,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// What is uploaded to stores.
@@ -64,6 +67,7 @@ impl Default for Config {
             discovery: true,
             interfaces: Vec::new(),
             ignore_interfaces: Vec::new(),
+            nearby_visible: NearbyVisibility::default(),
             wait: Duration::from_secs(15),
             upload: UploadRules::default(),
             index_announce: true,
@@ -243,6 +247,9 @@ impl Config {
             "discovery" => self.discovery = flag(),
             "interfaces" => self.interfaces = names(),
             "ignore_interfaces" => self.ignore_interfaces = names(),
+            "nearby.visible" => {
+                self.nearby_visible = NearbyVisibility::parse(&text()).unwrap_or_default()
+            }
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
@@ -279,6 +286,7 @@ impl Config {
             "discovery" => self.discovery.to_string(),
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
+            "nearby.visible" => self.nearby_visible.name().to_owned(),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
+use crate::nearby::NearbyInfo;
 use crate::types::NamesInfo;
 use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
@@ -162,6 +163,8 @@ pub enum Event {
     Upload(UploadInfo),
     /// A message arrived (or was there and not looked at).
     Message(MessageInfo),
+    /// What is going on nearby.
+    Nearby(NearbyInfo),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.

@@ -35,6 +35,7 @@ mod live_view;
 mod loading;
 mod losses;
 mod mail;
+mod nearby;
 mod ownership;
 mod publish;
 mod records;

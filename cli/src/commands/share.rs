@@ -222,7 +222,8 @@ pub async fn follow(
             | Event::Names { .. }
             | Event::Version { .. }
             | Event::Upload(_)
-            | Event::Message(_) => {}
+            | Event::Message(_)
+            | Event::Nearby(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

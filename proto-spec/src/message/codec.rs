@@ -1,12 +1,12 @@
 //! Messages of the link protocol between their types and the wire.
 
 use super::{
-    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind,
-    Purpose, Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, Holder, HolderKind, Introduction, Letter, Message, MessageError,
+    Opened, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
 };
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::ShareId;
+use crate::ids::{MessageId, ShareId};
 use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
@@ -54,6 +54,13 @@ impl Message {
                 purpose: RelayPurpose::from_wire(m.purpose()),
             },
             Body::Elsewhere(m) => parse_elsewhere(m)?,
+            Body::DeviceOpen(m) => device::parse_open(&m),
+            Body::Letter(m) => Self::Letter(Letter::parse(m)?),
+            Body::LetterTaken(m) => Self::LetterTaken {
+                id: MessageId::from_slice(&m.id)?,
+            },
+            Body::Introduction(m) => Self::Introduction(Introduction::parse(&m)),
+            Body::Named(m) => Self::Named(DeviceName::clean(&m.device_name)),
         })
     }
 
@@ -152,6 +159,18 @@ impl Message {
                     .take(MAX_HOLDERS)
                     .map(holder_to_wire)
                     .collect(),
+            }),
+            Self::DeviceOpen { protocol, purpose } => Body::DeviceOpen(wire::DeviceOpen {
+                protocol: *protocol,
+                purpose: device::purpose_to_wire(*purpose).into(),
+            }),
+            Self::Letter(letter) => Body::Letter(letter.to_wire()),
+            Self::LetterTaken { id } => Body::LetterTaken(wire::LetterTaken {
+                id: id.as_bytes().to_vec().into(),
+            }),
+            Self::Introduction(introduction) => Body::Introduction(introduction.to_wire()),
+            Self::Named(name) => Body::Named(wire::Named {
+                device_name: name.as_str().to_owned(),
             }),
         }
     }

@@ -1,12 +1,15 @@
 //! What devices say to each other on a stream, as types that can only hold what passed the checks.
 
 mod codec;
+mod device;
+
+pub use device::{DevicePurpose, Introduction, Letter, OfferKind};
 
 pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
 
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::{IdError, ShareId};
+use crate::ids::{IdError, MessageId, ShareId};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::{RangeError, Ranges};
@@ -283,4 +286,22 @@ pub enum Message {
         /// At most [`MAX_HOLDERS`](crate::limits::MAX_HOLDERS).
         holders: Vec<Holder>,
     },
+    /// First message on a stream that is about no share.
+    DeviceOpen {
+        /// Protocol version spoken.
+        protocol: u32,
+        /// The purpose of the stream; `None`: something of a later version.
+        purpose: Option<DevicePurpose>,
+    },
+    /// A sealed message for the reader.
+    Letter(Letter),
+    /// A letter is durable at its reader.
+    LetterTaken {
+        /// Which.
+        id: MessageId,
+    },
+    /// The opener wants to be known, and says what it would send.
+    Introduction(Introduction),
+    /// The name a device calls itself by.
+    Named(DeviceName),
 }

@@ -4,6 +4,7 @@
 //! that it knows it.
 
 use super::{Control, ControlStream, SOON};
+use crate::device_streams::DeviceStreams;
 use crate::handshake::HANDSHAKE;
 use crate::links;
 use crate::shares::Share;
@@ -20,8 +21,10 @@ use tokio::sync::mpsc;
 /// A stream that another device opened: checks its proof and serves it as what it was opened for.
 pub(crate) async fn accept(swarm: Arc<Swarm>, mut stream: Stream) {
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let Some((share, purpose)) = admitted(&swarm, &mut stream, &mut reader).await else {
-        return;
+    let (share, purpose) = match admitted(&swarm, &mut stream, &mut reader).await {
+        Some(Admitted::Share(share, purpose)) => (share, purpose),
+        Some(Admitted::Device(handler)) => return handler.serve(stream, reader).await,
+        None => return,
     };
     let Some(head) = share.head() else { return };
     let opened = Message::Opened(Box::new(Opened {
@@ -46,13 +49,21 @@ pub(crate) async fn accept(swarm: Arc<Swarm>, mut stream: Stream) {
     }
 }
 
+/// How a stream that was admitted goes on.
+enum Admitted {
+    /// It is about a share that the other device proved to know.
+    Share(Arc<Share>, Purpose),
+    /// It is about no share.
+    Device(Arc<dyn DeviceStreams>),
+}
+
 /// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`,
 /// the stream is done with.
 async fn admitted(
     swarm: &Swarm,
     stream: &mut Stream,
     reader: &mut MessageReader,
-) -> Option<(Arc<Share>, Purpose)> {
+) -> Option<Admitted> {
     let mut asked = None;
     loop {
         let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
@@ -84,11 +95,20 @@ async fn admitted(
                 // A device that queried one share has no reason to open another one on the same
                 // stream.
                 match admit(swarm, stream, protocol, share, proof, purpose) {
-                    Ok(admitted) if asked.is_none_or(|asked| asked == share) => {
-                        return Some(admitted);
+                    Ok((share, purpose)) if asked.is_none_or(|asked| asked == share.id) => {
+                        return Some(Admitted::Share(share, purpose));
                     }
                     Ok(_) => Refusal::NotFound,
                     Err(refusal) => refusal,
+                }
+            }
+            Ok(Ok(Some(Message::DeviceOpen { protocol, purpose }))) if asked.is_none() => {
+                let handler = purpose.and_then(|purpose| swarm.device_streams.handler(purpose));
+                match handler {
+                    Some(handler) if protocol == PROTOCOL => {
+                        return Some(Admitted::Device(handler));
+                    }
+                    _ => Refusal::Protocol,
                 }
             }
             _ => {

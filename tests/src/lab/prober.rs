@@ -10,9 +10,10 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, Claims, Delta, DeviceId, DeviceName, Message,
-    Opened, PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
-    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
+    Announcement, BlindKey, BlindQuery, BlindReply, Claims, Delta, DeviceId, DeviceName,
+    DevicePurpose, Introduction, Letter, Message, MessageId, OfferKind, Opened, PositionRange,
+    Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose, ShareSecret, Side, Space,
+    Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,6 +45,10 @@ pub enum At {
     Control,
     /// After an open for bulk.
     Bulk,
+    /// After an open for mail.
+    Mail,
+    /// After an open for an introduction.
+    Introduction,
 }
 
 /// What is seen first after a message: the kind of an answer, `"ended"`, or `"nothing"`.
@@ -80,6 +85,30 @@ fn kind(message: &Message) -> &'static str {
         Message::Pong { .. } => "pong",
         Message::RelayOpen { .. } => "relay open",
         Message::Elsewhere { .. } => "elsewhere",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Mail),
+            ..
+        } => "device open, mail",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Introduction),
+            ..
+        } => "device open, introduction",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Name),
+            ..
+        } => "device open, name",
+        Message::DeviceOpen { .. } => "device open, something else",
+        Message::Letter(_) => "letter",
+        Message::LetterTaken { .. } => "letter taken",
+        Message::Introduction(_) => "introduction",
+        Message::Named(_) => "named",
+    }
+}
+
+fn device_open(purpose: Option<DevicePurpose>) -> Message {
+    Message::DeviceOpen {
+        protocol: PROTOCOL,
+        purpose,
     }
 }
 
@@ -203,6 +232,25 @@ impl Knows {
                 proof: None,
                 holders: Vec::new(),
             },
+            device_open(Some(DevicePurpose::Mail)),
+            device_open(Some(DevicePurpose::Introduction)),
+            device_open(Some(DevicePurpose::Name)),
+            device_open(None),
+            Message::Letter(Letter {
+                id: MessageId::new([7; 16]),
+                sealed: vec![7; 512].into(),
+            }),
+            Message::LetterTaken {
+                id: MessageId::new([7; 16]),
+            },
+            Message::Introduction(Introduction {
+                device_name: DeviceName::clean("mallory"),
+                kind: OfferKind::Files,
+                summary: "free money".into(),
+                files: u64::MAX,
+                bytes: u64::MAX,
+            }),
+            Message::Named(DeviceName::clean("mallory")),
         ]
     }
 }
@@ -216,12 +264,16 @@ async fn say(link: Link, knows: Knows, at: At, number: usize) -> (&'static str, 
         At::AfterQuery => Some(knows.query(&stream)),
         At::Control => Some(knows.open(&stream, Purpose::Control)),
         At::Bulk => Some(knows.open(&stream, Purpose::Bulk)),
+        At::Mail => Some(device_open(Some(DevicePurpose::Mail))),
+        At::Introduction => Some(device_open(Some(DevicePurpose::Introduction))),
     };
     let mut reader = MessageReader::new(MAX_FRAME);
     if let Some(before) = before {
         // Whatever comes of it: a stranger goes on talking to who has refused it.
         let _ = write_message(&mut stream.send, &before).await;
-        let _ = timeout(ANSWER, reader.next(&mut stream.recv)).await;
+        if !matches!(at, At::Mail | At::Introduction) {
+            let _ = timeout(ANSWER, reader.next(&mut stream.recv)).await;
+        }
     }
     let seen = async {
         write_message(&mut stream.send, &message).await.ok()?;
@@ -270,7 +322,14 @@ async fn all(ticket: Ticket, victim: DeviceId, udp: SocketAddr, tcp: SocketAddr)
             secret,
         };
         for carrier in [CarrierKind::Quic, CarrierKind::Tcp] {
-            for at in [At::First, At::AfterQuery, At::Control, At::Bulk] {
+            for at in [
+                At::First,
+                At::AfterQuery,
+                At::Control,
+                At::Bulk,
+                At::Mail,
+                At::Introduction,
+            ] {
                 // A device of its own for each place, so that none is in another one's way.
                 let identity = Identity::generate().unwrap();
                 let endpoint = Endpoint::bind(&identity, &EndpointConfig::default()).unwrap();
