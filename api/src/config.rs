@@ -5,6 +5,7 @@
 //! with the nearest known name, so that a typing error does not silently do nothing, and stop
 //! nothing: a newer version may have written them.
 
+use crate::ask::AskRules;
 use crate::config_keys::{KEYS, Key, TEMPLATE, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
@@ -36,6 +37,8 @@ pub struct Config {
     pub ignore_interfaces: Vec<String>,
     /// Who on this network sees this device's name.
     pub nearby_visible: NearbyVisibility,
+    /// What other devices may ask for, and how it is found.
+    pub asks: AskRules,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// What is uploaded to stores.
@@ -68,6 +71,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             ignore_interfaces: Vec::new(),
             nearby_visible: NearbyVisibility::default(),
+            asks: AskRules::default(),
             wait: Duration::from_secs(15),
             upload: UploadRules::default(),
             index_announce: true,
@@ -250,6 +254,10 @@ impl Config {
             "nearby.visible" => {
                 self.nearby_visible = NearbyVisibility::parse(&text()).unwrap_or_default()
             }
+            "asks.folders" => self.asks.folders = names(),
+            "asks.notify" => self.asks.notify = flag(),
+            "asks.location" => self.asks.location = text(),
+            "asks.commands" => self.asks.commands = parsed(&names()),
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
@@ -287,6 +295,10 @@ impl Config {
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
             "nearby.visible" => self.nearby_visible.name().to_owned(),
+            "asks.folders" => self.asks.folders.join(","),
+            "asks.notify" => self.asks.notify.to_string(),
+            "asks.location" => self.asks.location.clone(),
+            "asks.commands" => shown(&self.asks.commands),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self

@@ -1,5 +1,6 @@
 //! The keys of the configuration: each with its default, its check and its comment, in one table.
 
+use crate::ask::AskCommand;
 use crate::config::ConfigError;
 use crate::costs::CostMode;
 use crate::limits::{DeviceLimit, parse_rate};
@@ -37,6 +38,17 @@ pub const TEMPLATE: &str = "\
 ## Who on this network is told this device's name and may ask whether it may send: everybody, known (your own devices
 ## and those that you said yes to) or nobody. For ten minutes everybody: hither nearby
 # nearby.visible = \"known\"
+
+## Where pictures, films, recordings and files are looked for that your other devices, or people you know, ask for (you
+## are asked before anything is answered); empty: Pictures, Videos, Music, Documents and Downloads.
+# asks.folders = []
+## Show what is asked for as a desktop notification.
+# asks.notify = true
+## Where this device is, when that is always the same: \"48.137, 11.575\". Empty: the system is asked.
+# asks.location = \"\"
+## Programs that answer: [\"photo.live rpicam-still -n -o {out}\", \"audio.live rec -q {out} trim 0 {seconds}\"]. They are run
+## as they stand here, without a shell.
+# asks.commands = []
 
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
@@ -110,6 +122,7 @@ pub(crate) enum Kind {
     Price,
     Engine,
     Visibility,
+    AskCommands,
     Level,
 }
 
@@ -125,7 +138,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 28] = [
+pub const KEYS: [Key; 32] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -165,6 +178,26 @@ pub const KEYS: [Key; 28] = [
         name: "nearby.visible",
         about: "who on this network sees this device",
         kind: Kind::Visibility,
+    },
+    Key {
+        name: "asks.folders",
+        about: "where what others ask for is looked for",
+        kind: Kind::Names,
+    },
+    Key {
+        name: "asks.notify",
+        about: "show what is asked for on the desktop",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "asks.location",
+        about: "where this device is, if that never changes",
+        kind: Kind::Text,
+    },
+    Key {
+        name: "asks.commands",
+        about: "programs that answer what others ask for",
+        kind: Kind::AskCommands,
     },
     Key {
         name: "wait",
@@ -287,6 +320,7 @@ impl Kind {
             Self::Price => "a price for each GiB, a number from 0 on",
             Self::Engine => "redb or sled",
             Self::Visibility => "everybody, known or nobody",
+            Self::AskCommands => "a list like [\"photo.live rpicam-still -n -o {out}\"]",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -307,7 +341,11 @@ impl Kind {
             Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
             Self::Port => i64::from(text.parse::<u16>().ok()?).into(),
-            Self::Names | Self::Networks | Self::DeviceLimits | Self::Schedule => text
+            Self::Names
+            | Self::Networks
+            | Self::DeviceLimits
+            | Self::Schedule
+            | Self::AskCommands => text
                 .split(',')
                 .map(str::trim)
                 .filter(|n| !n.is_empty())
@@ -337,6 +375,7 @@ impl Kind {
             Self::Networks => each::<NetworkRule>(value),
             Self::DeviceLimits => each::<DeviceLimit>(value),
             Self::Schedule => each::<ScheduleRule>(value),
+            Self::AskCommands => each::<AskCommand>(value),
             Self::Metered => value.as_str().is_some_and(|t| Metered::parse(t).is_some()),
             Self::Percent => value.as_str().is_some_and(|t| parse_percent(t).is_some()),
             Self::Mode => value

@@ -1,5 +1,6 @@
 //! What long work reports while it runs; one JSON object each, the contract of `--json`.
 
+use crate::ask::{AskInfo, AsksInfo};
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
@@ -165,6 +166,10 @@ pub enum Event {
     Message(MessageInfo),
     /// What is going on nearby.
     Nearby(NearbyInfo),
+    /// How a request of this device stands.
+    Ask(Box<AskInfo>),
+    /// Every request.
+    Asks(Box<AsksInfo>),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.

@@ -7,6 +7,7 @@
 //!
 //! Invariant: what is printed under `--json` is exactly what the API sent.
 
+mod ask;
 mod catalogue;
 mod client;
 mod config;
@@ -32,6 +33,10 @@ mod view;
 mod why;
 mod world;
 
+pub use ask::{
+    AnswerRequest, AskCommand, AskInfo, AskRequest, AskRules, AskThing, AsksInfo, GrantInfo,
+    GrantRequest,
+};
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events, Revival};
 pub use config::{Config, ConfigError};
@@ -50,8 +55,8 @@ pub use mail::{
     SentInfo, SentState, TicketNote,
 };
 pub use nearby::{
-    IntroductionInfo, NearbyAnswer, NearbyInfo, NearbyRequest, NearbyVisibility, OfferedKind,
-    RenameRequest,
+    DeviceRequest, IntroductionInfo, NearbyAnswer, NearbyInfo, NearbyRequest, NearbyVisibility,
+    OfferedKind, RenameRequest,
 };
 pub use paths::{Paths, PathsError};
 pub use relay::{DeviceInfo, DeviceRelation, RelayInfo, RelayRequest, RelayState};

@@ -103,9 +103,18 @@ pub struct NearbyAnswer {
     pub accept: bool,
 }
 
-/// `POST /v1/devices/{device}/name`.
+/// `POST /v1/devices/forget`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeviceRequest {
+    /// The device: its id, short id or name.
+    pub device: String,
+}
+
+/// `POST /v1/devices/rename`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RenameRequest {
+    /// The device: its id, short id or name.
+    pub device: String,
     /// What the device is called here from now on.
     pub name: String,
 }

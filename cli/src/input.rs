@@ -124,6 +124,20 @@ pub async fn yes(out: &Output, question: &str) -> Option<bool> {
     }
 }
 
+/// Asks a question that Enter answers with no. `None`: the input ended without an answer.
+pub async fn no(out: &Output, question: &str) -> Option<bool> {
+    loop {
+        out.ask(&format!("{question} [y/N] "));
+        let text = line().await?;
+        if text.trim().is_empty() {
+            return Some(false);
+        }
+        if let Some(answer) = answer(&text) {
+            return Some(answer);
+        }
+    }
+}
+
 fn answer(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "" | "y" | "yes" => Some(true),

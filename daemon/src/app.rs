@@ -4,6 +4,8 @@
 //! on; [`App::start`] makes them from the bottom up, and [`App::run`] starts their tasks. A handler
 //! of the local API gets the one service that it is about.
 
+use crate::asks::{AskDeps, AskService};
+use crate::audit::AuditLog;
 use crate::catalogue::{Catalogue, CatalogueService};
 use crate::diagnostics::Diagnostics;
 use crate::groups::{GroupService, Groups};
@@ -19,8 +21,8 @@ use crate::tickets::Tickets;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{
-    belonging, catalogue, expiry, failure, health, index, mail, rollback, store_upload, transfer,
-    watch,
+    asks, belonging, catalogue, expiry, failure, health, index, mail, rollback, store_upload,
+    transfer, watch,
 };
 use axum::extract::FromRef;
 use hither_api::{ApiError, Config, Paths, StorageEngine};
@@ -54,6 +56,7 @@ pub(crate) struct App {
     pub mail: Arc<MailService>,
     pub groups: Arc<GroupService>,
     pub catalogue: Arc<CatalogueService>,
+    pub asks: Arc<AskService>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -76,6 +79,7 @@ states! {
     mail: MailService,
     groups: GroupService,
     catalogue: CatalogueService,
+    asks: AskService,
     diagnostics: Diagnostics,
 }
 
@@ -349,6 +353,19 @@ impl App {
             mail: Arc::clone(&mail),
             tasks: base.tasks.clone(),
         });
+        let asks = AskService::open(AskDeps {
+            storage: Arc::clone(&base.storage),
+            mail: Arc::clone(&mail),
+            nearby: Arc::clone(&nearby),
+            publisher: Arc::clone(&publisher),
+            own: Arc::clone(&base.own),
+            audit: Arc::new(AuditLog::new(base.paths.audit_log())),
+            time: Arc::clone(&base.time),
+            rules: base.config.asks.clone(),
+            scratch: Paths::answers(&base.device.short()),
+            tasks: base.tasks.clone(),
+        })
+        .map_err(storage)?;
         let diagnostics = Arc::new(Diagnostics {
             device: base.device,
             name: base.name,
@@ -376,6 +393,7 @@ impl App {
             mail,
             groups,
             catalogue,
+            asks,
             diagnostics,
         };
         app.connect();
@@ -419,6 +437,7 @@ impl App {
         index::start(&self.index);
         watch::start(&self.publisher);
         mail::start(&self.mail);
+        asks::start(&self.asks);
         discovery
     }
 

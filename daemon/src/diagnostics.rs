@@ -84,6 +84,7 @@ impl Diagnostics {
     fn all_warnings(&self) -> Vec<String> {
         let mut warnings = self.losses.told();
         warnings.extend(self.warnings.all());
+        warnings.extend(self.mail.nearby.notice());
         for (share, record) in self.library.share_records() {
             let words = self
                 .publisher

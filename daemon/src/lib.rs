@@ -15,6 +15,8 @@
 
 mod api;
 mod app;
+mod asks;
+mod audit;
 mod belonging;
 mod catalogue;
 mod costs;

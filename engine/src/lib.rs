@@ -8,6 +8,7 @@
 //! `clippy.toml` and by `scripts/check`, which looks at the dependency tree); every table has a
 //! bound; the same inputs at the same times give the same commands.
 
+pub mod asks;
 mod carrier_choice;
 mod claims;
 mod command;

@@ -95,6 +95,13 @@ public_id!(
 );
 
 public_id!(
+    AskId,
+    16,
+    "a request's id",
+    "Names what one device asks of another: 16 random bytes of the asker."
+);
+
+public_id!(
     CircuitId,
     16,
     "a circuit's id",
@@ -221,6 +228,13 @@ impl GroupId {
             .finalize_xof()
             .fill(&mut id);
         MessageId(id)
+    }
+}
+
+impl AskId {
+    /// Parses the 32 hexadecimal digits that `Display` prints.
+    pub fn from_hex(text: &str) -> Result<Self, IdError> {
+        from_hex("a request's id in hexadecimal", text).map(Self)
     }
 }
 

@@ -8,6 +8,7 @@
 //! Invariants: no sockets, files, clocks, tasks or random sources here (enforced by this crate's
 //! `clippy.toml`); no decoder allocates more than a constant factor of the bytes it was given.
 
+mod ask;
 mod claim;
 mod device;
 mod frame;
@@ -35,6 +36,7 @@ pub mod wire {
     include!(concat!(env!("OUT_DIR"), "/hither.v1.rs"));
 }
 
+pub use ask::{Answer, Ask, AskKind, AskLetter, AskRefusal, Thing, Which};
 pub use claim::claim_weight;
 pub use device::{DeviceId, DeviceName};
 pub use frame::{
@@ -48,8 +50,8 @@ pub use group::{
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    ChunkId, ChunkKey, CircuitId, GroupId, GroupSecret, IdError, IndexTopic, Invitation, KeyMark,
-    MessageId, ReadKey, ShareId, ShareSecret, UserId,
+    AskId, ChunkId, ChunkKey, CircuitId, GroupId, GroupSecret, IdError, IndexTopic, Invitation,
+    KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId,
 };
 pub use knock::Knock;
 pub use manifest::{

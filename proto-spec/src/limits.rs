@@ -141,3 +141,22 @@ pub const MAX_GROUP_NEWS: usize = 256;
 pub const MAX_GROUP_PAGE: usize = 512 * 1024;
 /// Length of the digest of a note, bytes.
 pub const GROUP_DIGEST: usize = 16;
+
+/// Longest reason of a request, bytes.
+pub const MAX_ASK_REASON: usize = 256;
+/// Longest pattern for the name of what is asked for, bytes.
+pub const MAX_ASK_PATTERN: usize = 255;
+/// Longest time for which a request may be answered, seconds: 30 days.
+pub const MAX_ASK_VALID: u32 = 30 * 86_400;
+/// Longest recording that may be asked for, seconds.
+pub const MAX_ASK_SECONDS: u32 = 600;
+/// Longest text of an answer, bytes.
+pub const MAX_ANSWER_TEXT: usize = 128 * 1024;
+/// Most things in an answer.
+pub const MAX_ANSWER_THINGS: usize = 64;
+/// Most bytes of all things in a letter together.
+pub const MAX_ANSWER_CONTENT: usize = 192 * 1024;
+/// Longest small picture of a thing, bytes.
+pub const MAX_THUMBNAIL: usize = 32 * 1024;
+/// Longest media type, bytes.
+pub const MAX_MEDIA_TYPE: usize = 127;

@@ -2,28 +2,52 @@
 
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, now};
-use hither_api::{DeviceInfo, Exit};
+use clap::Subcommand;
+use hither_api::{DeviceInfo, DeviceRelation, DeviceRequest, Exit, RenameRequest};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
 Examples:
   hither devices
   hither devices --json | jq -r 'select(.online) | .name'
+  hither devices rename aaaaaaaa anna      what anna's phone is called here
+  hither devices forget anna               it is a stranger again
 
 Commands that take a device take its name, the short id shown here, or its whole
 id (with --json).";
 
-/// List your devices and those of your groups: online or not, last seen, on this network or not
+/// List your devices, those you know, and who shows itself on this network
 ///
 /// Devices that joined the same relay by the same invitation are yours (hither relay add). Others
-/// are members of groups that this device is in (hither group).
+/// you said yes to (hither nearby), are members of groups that this device is in (hither group), or
+/// are on this network and show their names.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
 
-const COLUMNS: [Column; 6] = [
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Give a device that you know another name on this one
+    Rename {
+        /// Its name, short id or id
+        device: String,
+        /// What it is called here from now on
+        name: String,
+    },
+    /// Forget a device that you said yes to: what it sends is not taken any more
+    Forget {
+        /// Its name, short id or id
+        device: String,
+    },
+}
+
+const COLUMNS: [Column; 7] = [
     Column::new("DEVICE", Align::Left).flexible(),
     Column::new("ID", Align::Left),
+    Column::new("WHOSE", Align::Left),
     Column::new("STATE", Align::Left),
     Column::new("NETWORK", Align::Left),
     Column::new("GROUPS", Align::Left).flexible().sparse(),
@@ -31,7 +55,36 @@ const COLUMNS: [Column; 6] = [
 ];
 
 /// Runs the command.
-pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    match args.action {
+        None => list(session).await,
+        Some(Action::Rename { device, name }) => {
+            let client = session.daemon().await?;
+            let request = RenameRequest { device, name };
+            let info = client
+                .post::<DeviceInfo>("/v1/devices/rename", &request)
+                .await?;
+            session.out.json(&info);
+            let (short, name) = (display_name(&info.short), display_name(&info.name));
+            session.out.say(&format!("{short} is called {name} here."));
+            Ok(Exit::Done)
+        }
+        Some(Action::Forget { device }) => {
+            let client = session.daemon().await?;
+            let info = client
+                .post::<DeviceInfo>("/v1/devices/forget", &DeviceRequest { device })
+                .await?;
+            session.out.json(&info);
+            let name = display_name(&info.name);
+            session.out.say(&format!(
+                "{name} is a stranger again: nothing is taken of it."
+            ));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn list(session: &Session<'_>) -> Outcome {
     let devices = session
         .daemon()
         .await?
@@ -46,9 +99,9 @@ pub async fn run(session: &Session<'_>, _: Args) -> Outcome {
         )));
     }
     if devices.len() < 2 {
-        session
-            .out
-            .say("No other device is known. Join the same relay on both: hither relay add URL");
+        session.out.say(&session.wrapped(
+            "No other device is known or shows itself here. On the other one: hither nearby, or join the same relay on both: hither relay add URL",
+        ));
     }
     Ok(Exit::Done)
 }
@@ -64,6 +117,7 @@ fn table(devices: &[DeviceInfo], now: u64) -> Table {
         table.row([
             name,
             display_name(&device.short),
+            whose(device).into(),
             state(device, now),
             network(device).into(),
             display_name(&device.groups.join(", ")),
@@ -71,6 +125,15 @@ fn table(devices: &[DeviceInfo], now: u64) -> Table {
         ]);
     }
     table
+}
+
+const fn whose(device: &DeviceInfo) -> &'static str {
+    match device.relation {
+        DeviceRelation::Own => "yours",
+        DeviceRelation::Known => "known",
+        DeviceRelation::Member => "group",
+        DeviceRelation::Nearby => "stranger",
+    }
 }
 
 fn state(device: &DeviceInfo, now: u64) -> String {
@@ -109,6 +172,7 @@ mod tests {
             short: "bbbbbbbb".into(),
             name: "pho\u{1b}ne".into(),
             this: false,
+            relation: DeviceRelation::Known,
             same_network: true,
             ..this.clone()
         };
@@ -122,15 +186,15 @@ mod tests {
         let lines = table(&[this, phone, away], 280).lines(80);
         assert_eq!(
             lines[1],
-            "desk           aaaaaaaa  this device     –        relay.example:47447"
+            "desk           aaaaaaaa  yours  this device     –        relay.example:47447"
         );
         assert_eq!(
             lines[2],
-            "pho\u{fffd}ne         bbbbbbbb  online          same     relay.example:47447"
+            "pho\u{fffd}ne         bbbbbbbb  known  online          same     relay.example:47447"
         );
         assert_eq!(
             lines[3],
-            "(no name yet)  bbbbbbbb  seen 3 min ago  –        relay.example:47447"
+            "(no name yet)  bbbbbbbb  known  seen 3 min ago  –        relay.example:47447"
         );
     }
 }

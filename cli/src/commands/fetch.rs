@@ -433,7 +433,12 @@ impl Following<'_> {
                             .wrapped(&format!("Version {version}: {summary}")),
                     );
                 }
-                Event::Names { .. } | Event::Upload(_) | Event::Message(_) | Event::Nearby(_) => {}
+                Event::Names { .. }
+                | Event::Upload(_)
+                | Event::Message(_)
+                | Event::Nearby(_)
+                | Event::Ask(_)
+                | Event::Asks(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();

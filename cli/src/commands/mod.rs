@@ -10,6 +10,7 @@ pub mod group;
 pub mod inbox;
 pub mod list;
 pub mod man;
+pub mod nearby;
 pub mod outbox;
 pub mod relay;
 pub mod send;
@@ -49,6 +50,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Transfers(args) => transfers::run(session, args).await,
         Command::Why(args) => why::run(session, args).await,
         Command::Devices(args) => devices::run(session, args).await,
+        Command::Nearby(args) => nearby::run(session, args).await,
         Command::Group(args) => group::run(session, args).await,
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,

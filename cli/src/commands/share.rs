@@ -223,7 +223,9 @@ pub async fn follow(
             | Event::Version { .. }
             | Event::Upload(_)
             | Event::Message(_)
-            | Event::Nearby(_) => {}
+            | Event::Nearby(_)
+            | Event::Ask(_)
+            | Event::Asks(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

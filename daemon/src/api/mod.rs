@@ -4,6 +4,7 @@
 //! their state; `work.rs` has the long calls, which answer with events; `door.rs` is the socket.
 //! Invariant: a connection from another user id is closed before a byte is read.
 
+mod asks;
 mod catalogue;
 mod door;
 mod groups;
@@ -72,6 +73,17 @@ use utoipa::OpenApi;
         mail::save,
         mail::delete,
         mail::events,
+        asks::list,
+        asks::ask,
+        asks::show,
+        asks::cancel,
+        asks::events,
+        asks::all_events,
+        asks::answer,
+        asks::refuse,
+        asks::grants,
+        asks::allow,
+        asks::revoke,
         catalogue::list,
         catalogue::find,
         groups::list,
@@ -139,8 +151,8 @@ fn router(app: App) -> Router {
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(nearby::devices))
-        .route("/v1/devices/{device}", delete(nearby::forget))
-        .route("/v1/devices/{device}/name", post(nearby::rename))
+        .route("/v1/devices/forget", post(nearby::forget))
+        .route("/v1/devices/rename", post(nearby::rename))
         .route("/v1/nearby", get(nearby::show).post(nearby::set_visible))
         .route("/v1/nearby/answer", post(nearby::answer))
         .route("/v1/nearby/events", get(nearby::events))
@@ -152,6 +164,14 @@ fn router(app: App) -> Router {
         .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
         .route("/v1/inbox/{id}/read", post(mail::mark_read))
         .route("/v1/inbox/{id}/save", post(mail::save))
+        .route("/v1/asks", get(asks::list).post(asks::ask))
+        .route("/v1/asks/events", get(asks::all_events))
+        .route("/v1/asks/grants", get(asks::grants).post(asks::allow))
+        .route("/v1/asks/grants/{grant}", delete(asks::revoke))
+        .route("/v1/asks/{ask}", get(asks::show).delete(asks::cancel))
+        .route("/v1/asks/{ask}/events", get(asks::events))
+        .route("/v1/asks/{ask}/answer", post(asks::answer))
+        .route("/v1/asks/{ask}/refuse", post(asks::refuse))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
         .route("/v1/groups", get(groups::list).post(groups::create))
@@ -184,7 +204,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 48);
+        assert_eq!(calls, 59);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

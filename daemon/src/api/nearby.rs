@@ -4,10 +4,12 @@ use super::Answer;
 use crate::groups::GroupService;
 use crate::nearby::{self, NearbyService};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, Stream};
-use hither_api::{DeviceInfo, Event, NearbyAnswer, NearbyInfo, NearbyRequest, RenameRequest};
+use hither_api::{
+    DeviceInfo, DeviceRequest, Event, NearbyAnswer, NearbyInfo, NearbyRequest, RenameRequest,
+};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -32,20 +34,22 @@ pub(super) async fn devices(
 }
 
 /// Forgets a device that the user said yes to.
-#[utoipa::path(delete, path = "/v1/devices/{device}", params(("device" = String, Path)), responses((status = 200, body = DeviceInfo)))]
-pub(super) async fn forget(State(service): Ctx, Path(device): Path<String>) -> Answer<DeviceInfo> {
-    Ok(Json(nearby::forget(&service, &device).await?))
+#[utoipa::path(post, path = "/v1/devices/forget", request_body = DeviceRequest, responses((status = 200, body = DeviceInfo)))]
+pub(super) async fn forget(
+    State(service): Ctx,
+    Json(request): Json<DeviceRequest>,
+) -> Answer<DeviceInfo> {
+    Ok(Json(nearby::forget(&service, &request.device).await?))
 }
 
 /// Gives a known device another name on this one.
-#[utoipa::path(post, path = "/v1/devices/{device}/name", params(("device" = String, Path)), request_body = RenameRequest, responses((status = 200, body = DeviceInfo)))]
+#[utoipa::path(post, path = "/v1/devices/rename", request_body = RenameRequest, responses((status = 200, body = DeviceInfo)))]
 pub(super) async fn rename(
     State(service): Ctx,
-    Path(device): Path<String>,
     Json(request): Json<RenameRequest>,
 ) -> Answer<DeviceInfo> {
     Ok(Json(
-        nearby::rename(&service, &device, &request.name).await?,
+        nearby::rename(&service, &request.device, &request.name).await?,
     ))
 }
 

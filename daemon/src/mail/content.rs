@@ -14,7 +14,6 @@ use hither_api::{MessageKind, TicketNote};
 use hither_proto::{EntryName, Ticket, display_name};
 use hither_util::clock::unix_millis;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 /// First byte.
 const FORMAT: u8 = 1;
@@ -120,9 +119,7 @@ pub(crate) struct Body {
     pub kind: String,
     /// When it was written, by the sender's clock, Unix milliseconds.
     pub made_ms: u64,
-    /// What it says, as JSON.
-    pub json: String,
-    /// Bytes that belong to it.
+    /// What it says, in the encoding of that service.
     pub payload: Vec<u8>,
 }
 
@@ -131,7 +128,7 @@ impl Body {
         let header = Header {
             made_ms: self.made_ms,
             kind: self.kind.clone(),
-            body: RawValue::from_string(self.json.clone()).ok(),
+            service: true,
             ..Header::default()
         };
         header.encode(&self.payload)
@@ -150,8 +147,9 @@ struct Header {
     share: Option<TicketNote>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     catalogue: Option<Notice>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    body: Option<Box<RawValue>>,
+    /// The rest of the message is for the service that its kind names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    service: bool,
 }
 
 impl Header {
@@ -240,17 +238,14 @@ impl Inside {
             "files" => Content::Files(files(header.files, payload)?),
             "ticket" => Content::Ticket(note(header.share.ok_or(Malformed)?)?),
             CATALOGUE => return header.catalogue.map(Self::Notice).ok_or(Malformed),
-            _ => match header.body {
-                Some(body) if header.kind.len() <= MAX_KIND => {
-                    return Ok(Self::Body(Body {
-                        kind: header.kind,
-                        made_ms,
-                        json: body.get().to_owned(),
-                        payload: payload.to_vec(),
-                    }));
-                }
-                _ => Content::Unknown,
-            },
+            _ if header.service && header.kind.len() <= MAX_KIND => {
+                return Ok(Self::Body(Body {
+                    kind: header.kind,
+                    made_ms,
+                    payload: payload.to_vec(),
+                }));
+            }
+            _ => Content::Unknown,
         };
         Ok(Self::Letter(Letter { made_ms, content }))
     }
@@ -387,7 +382,6 @@ mod tests {
         let body = Body {
             kind: "dance".into(),
             made_ms: 9,
-            json: r#"{"steps":3}"#.into(),
             payload: vec![1, 2, 3],
         };
         let decoded = Inside::decode(&body.encode()).unwrap();

@@ -121,10 +121,14 @@ impl Inbox {
                 taken.upto = Some(delivery.seq);
                 continue;
             };
-            match hand_over(delivery, &inside)? {
+            let handed = hand_over(delivery, &inside)?;
+            match handed {
                 Handed::Done => {}
-                Handed::ForTheUser => {
-                    let letter = inside.into_letter();
+                Handed::ForTheUser | Handed::Becomes(_) => {
+                    let letter = match handed {
+                        Handed::Becomes(letter) => letter,
+                        _ => inside.into_letter(),
+                    };
                     let size = letter.content.size();
                     if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
                         taken.full = true;

@@ -18,9 +18,9 @@ mod records;
 mod send;
 
 use content::Inside;
-pub(crate) use content::{Body, decode_letter, encode_notice};
+pub(crate) use content::{Body, Content, Letter, SmallFile, decode_letter, encode_notice};
 pub(crate) use inbox::Inbox;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{Outbox, Outcome};
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
 pub(crate) use send::{post, readers, send, send_ticket};
 
@@ -52,17 +52,24 @@ pub(crate) trait NoticeHandler: Send + Sync {
 /// Takes the messages of a kind that no inbox shows.
 pub(crate) trait BodyHandler: Send + Sync {
     /// Takes one; it is durable when this returns. The same one may come again after an error or a
-    /// crash. Blocks.
+    /// crash. Gives what the user finds of it in the inbox, if anything. Blocks.
     ///
     /// Errors: it cannot be made durable, and is left where it is.
-    fn take(&self, from: DeviceId, id: MessageId, body: &Body) -> Result<(), StorageError>;
+    fn take(
+        &self,
+        from: DeviceId,
+        id: MessageId,
+        body: &Body,
+    ) -> Result<Option<Content>, StorageError>;
 }
 
 /// What became of a message that was handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Handed {
     /// It is for the inbox.
     ForTheUser,
+    /// A service has it, durably; this is for the inbox.
+    Becomes(Letter),
     /// A service has it, durably.
     Done,
     /// The program ends: it is left where it is.
@@ -143,7 +150,14 @@ impl MailService {
                     // Something of a later version: the user sees that it is there.
                     None => return Ok(Handed::ForTheUser),
                     Some(None) => return Ok(Handed::Later),
-                    Some(Some(handler)) => handler.take(delivery.from, delivery.id, body)?,
+                    Some(Some(handler)) => {
+                        let shown = handler.take(delivery.from, delivery.id, body)?;
+                        let letter = shown.map(|content| Letter {
+                            made_ms: body.made_ms,
+                            content,
+                        });
+                        return Ok(letter.map_or(Handed::Done, Handed::Becomes));
+                    }
                 }
             }
         }

@@ -57,6 +57,19 @@ pub(crate) fn set_visible(service: &NearbyService, visible: bool) {
 }
 
 impl NearbyService {
+    /// Who waits for the user's answer, as a sentence for the status.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let waiting = self.waiting();
+        let names: Vec<String> = waiting
+            .iter()
+            .map(|(device, one, _)| format!("{} ({})", one.device_name, device.words()))
+            .collect();
+        (!names.is_empty()).then(|| {
+            let all = names.join(", ");
+            format!("Devices nearby want to send something: {all}. Answer with: hither nearby")
+        })
+    }
+
     /// Devices on this network that are not among `listed`, with the names they choose to show to
     /// this one; those that show none are left out. Takes at most 1.5 s.
     pub(crate) async fn strangers(&self, listed: &[DeviceInfo]) -> Vec<DeviceInfo> {

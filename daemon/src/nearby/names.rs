@@ -7,15 +7,18 @@ use futures::future::BoxFuture;
 use futures::stream;
 use hither_carrier::{MessageReader, Stream, write_message};
 use hither_proto::{DeviceId, DeviceName, DevicePurpose, Message, Refusal};
-use hither_swarm::{DeviceStreams, answer};
+use hither_swarm::{DeviceStreams, OpenError, answer};
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// How long an answer, or that there was none, is good for.
+/// How long a name is good for.
 const FRESH: Duration = Duration::from_secs(30);
+/// How long a device that did not answer is not asked again, so that lists do not wait for it. One
+/// that answers without a name may show itself any moment.
+const SILENT: Duration = Duration::from_secs(5);
 /// Longest wait for all answers.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Most devices that are asked at once.
@@ -31,7 +34,8 @@ impl Names {
     fn fresh(&self, device: DeviceId) -> Option<Option<DeviceName>> {
         let kept = self.0.lock();
         let (at, name) = kept.get(&device)?;
-        (at.elapsed() < FRESH).then(|| name.clone())
+        let good_for = if name.is_some() { FRESH } else { SILENT };
+        (at.elapsed() < good_for).then(|| name.clone())
     }
 
     fn keep(&self, device: DeviceId, name: Option<DeviceName>) {
@@ -60,8 +64,17 @@ impl NearbyService {
             .buffer_unordered(AT_ONCE);
         let all = async {
             while let Some((device, name)) = answers.next().await {
-                self.names.keep(device, name.clone());
-                found.extend(name.map(|name| (device, name)));
+                match name {
+                    Ok(Some(name)) => {
+                        self.names.keep(device, Some(name.clone()));
+                        found.insert(device, name);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::debug!(?device, %error, "a device does not say its name");
+                        self.names.keep(device, None);
+                    }
+                }
             }
         };
         let _ = timeout(PATIENCE, all).await; // who has not answered is left out
@@ -69,15 +82,17 @@ impl NearbyService {
         found
     }
 
-    async fn ask_name(&self, device: DeviceId) -> Option<DeviceName> {
+    /// Asks one device; `None`: it does not show itself to this one.
+    async fn ask_name(&self, device: DeviceId) -> Result<Option<DeviceName>, OpenError> {
         let opened = self
             .swarm
             .open_device_stream(device, DevicePurpose::Name)
             .await;
-        let (mut stream, mut reader) = opened.ok()?;
+        let (mut stream, mut reader) = opened?;
         match answer(&mut stream, &mut reader).await {
-            Ok(Message::Named(name)) => Some(name),
-            _ => None,
+            Ok(Message::Named(name)) => Ok(Some(name)),
+            Ok(_) | Err(OpenError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

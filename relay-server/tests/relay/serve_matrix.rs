@@ -438,7 +438,12 @@ async fn nothing_else_begins_a_stream() {
                 | Message::NewHead(_)
                 | Message::Ping { .. }
                 | Message::Pong { .. }
-                | Message::Elsewhere { .. } => false,
+                | Message::Elsewhere { .. }
+                | Message::DeviceOpen { .. }
+                | Message::Letter(_)
+                | Message::LetterTaken { .. }
+                | Message::Introduction(_)
+                | Message::Named(_) => false,
             };
             let stream = place
                 .device(caller)

@@ -43,6 +43,7 @@ mod groups_sharing;
 mod hostile;
 mod index;
 mod limits;
+mod nearby;
 mod network;
 mod prices;
 mod redial;
