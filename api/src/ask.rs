@@ -204,6 +204,17 @@ pub struct AnswerRequest {
     pub text: Option<String>,
 }
 
+/// A file that may answer a request (`GET /v1/asks/{ask}/candidates`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CandidateInfo {
+    /// Its absolute path.
+    pub path: String,
+    /// Its length, bytes.
+    pub bytes: u64,
+    /// When it was changed, Unix seconds.
+    pub made: u64,
+}
+
 /// `POST /v1/asks/grants`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantRequest {

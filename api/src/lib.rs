@@ -34,8 +34,8 @@ mod why;
 mod world;
 
 pub use ask::{
-    AnswerRequest, AskCommand, AskInfo, AskRequest, AskRules, AskThing, AsksInfo, GrantInfo,
-    GrantRequest,
+    AnswerRequest, AskCommand, AskInfo, AskRequest, AskRules, AskThing, AsksInfo, CandidateInfo,
+    GrantInfo, GrantRequest,
 };
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events, Revival};

@@ -1,8 +1,8 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    completions, config, devices, doctor, down, fetch, group, inbox, list, man, nearby, outbox,
-    relay, send, share, status, ticket, transfers, unshare, up, why,
+    ask, asks, completions, config, devices, doctor, down, fetch, group, inbox, list, man, nearby,
+    outbox, relay, send, share, status, ticket, transfers, unshare, up, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -66,6 +66,8 @@ pub enum Command {
     Nearby(nearby::Args),
     Group(group::Args),
     Send(send::Args),
+    Ask(ask::Args),
+    Asks(asks::Args),
     Inbox(inbox::Args),
     Outbox(outbox::Args),
     Relay(relay::Args),

@@ -138,6 +138,23 @@ pub async fn no(out: &Output, question: &str) -> Option<bool> {
     }
 }
 
+/// Lets the user search lines and choose one: its place. `None`: nothing was chosen.
+pub async fn choose(question: &str, lines: Vec<String>) -> Option<usize> {
+    let (sender, receiver) = oneshot::channel();
+    let question = question.to_owned();
+    // A thread of its own, as for a line.
+    std::thread::spawn(move || {
+        let chosen = dialoguer::FuzzySelect::new()
+            .with_prompt(question)
+            .items(&lines)
+            .default(0)
+            .max_length(12)
+            .interact_opt();
+        let _ = sender.send(chosen.ok().flatten());
+    });
+    receiver.await.ok().flatten()
+}
+
 fn answer(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "" | "y" | "yes" => Some(true),

@@ -287,7 +287,7 @@ fn show(session: &Session<'_>, message: &MessageInfo) {
     }
 }
 
-async fn save(session: &Session<'_>, id: u64, output: Option<PathBuf>) -> Outcome {
+pub(super) async fn save(session: &Session<'_>, id: u64, output: Option<PathBuf>) -> Outcome {
     let target = Target::open(output.as_deref())?;
     let client = session.daemon().await?;
     let request = SaveRequest {
@@ -305,7 +305,7 @@ async fn save(session: &Session<'_>, id: u64, output: Option<PathBuf>) -> Outcom
     Ok(Exit::Done)
 }
 
-async fn ticket(session: &Session<'_>, id: u64) -> Result<String, ApiError> {
+pub(super) async fn ticket(session: &Session<'_>, id: u64) -> Result<String, ApiError> {
     let client = session.daemon().await?;
     let message = get(&client, id).await?;
     let Some(share) = message.share else {

@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+pub mod ask;
+pub mod asks;
 pub mod completions;
 pub mod config;
 pub mod devices;
@@ -52,6 +54,8 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Devices(args) => devices::run(session, args).await,
         Command::Nearby(args) => nearby::run(session, args).await,
         Command::Group(args) => group::run(session, args).await,
+        Command::Ask(args) => ask::run(session, args).await,
+        Command::Asks(args) => asks::run(session, args).await,
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,
         Command::Outbox(args) => outbox::run(session, args).await,

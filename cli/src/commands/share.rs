@@ -74,7 +74,7 @@ pub struct Args {
 }
 
 /// A time of at least one second.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(span) if span >= Duration::from_secs(1) => Ok(span),
         Ok(_) => Err("at least one second is needed".into()),

@@ -8,8 +8,8 @@ use axum::extract::{Path, State};
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, Stream};
 use hither_api::{
-    AnswerRequest, ApiError, AskInfo, AskRequest, AsksInfo, ErrorCode, Event, GrantInfo,
-    GrantRequest,
+    AnswerRequest, ApiError, AskInfo, AskRequest, AsksInfo, CandidateInfo, ErrorCode, Event,
+    GrantInfo, GrantRequest,
 };
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -141,6 +141,15 @@ pub(super) async fn answer(
     };
     let words = service.accept(&ask, choice).await?;
     Ok(Json(json!({ "words": words })))
+}
+
+/// The latest files that may answer a request of another device.
+#[utoipa::path(get, path = "/v1/asks/{ask}/candidates", params(("ask" = String, Path)), responses((status = 200, body = [CandidateInfo])))]
+pub(super) async fn candidates(
+    State(service): Ctx,
+    Path(ask): Path<String>,
+) -> Answer<Vec<CandidateInfo>> {
+    Ok(Json(service.candidates(&ask).await?))
 }
 
 /// Refuses a request of another device.

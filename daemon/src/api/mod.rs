@@ -80,6 +80,7 @@ use utoipa::OpenApi;
         asks::events,
         asks::all_events,
         asks::answer,
+        asks::candidates,
         asks::refuse,
         asks::grants,
         asks::allow,
@@ -171,6 +172,7 @@ fn router(app: App) -> Router {
         .route("/v1/asks/{ask}", get(asks::show).delete(asks::cancel))
         .route("/v1/asks/{ask}/events", get(asks::events))
         .route("/v1/asks/{ask}/answer", post(asks::answer))
+        .route("/v1/asks/{ask}/candidates", get(asks::candidates))
         .route("/v1/asks/{ask}/refuse", post(asks::refuse))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
@@ -204,7 +206,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 59);
+        assert_eq!(calls, 60);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -2,12 +2,12 @@
 
 use super::answering::{Choice, Made};
 use super::records::{self, AskRecord, RECEIVED, ReceivedRecord};
-use super::{AskService, MAX_RECEIVED, answering};
+use super::{AskService, MAX_RECEIVED, answering, providers};
 use crate::failure;
-use hither_api::{ApiError, ErrorCode};
+use hither_api::{ApiError, CandidateInfo, ErrorCode};
 use hither_content::storage::{Batch, StorageError};
 use hither_engine::asks::{AskedEvent, AskedState};
-use hither_proto::{Answer, Ask, AskId, AskLetter, AskRefusal, DeviceId};
+use hither_proto::{Answer, Ask, AskId, AskKind, AskLetter, AskRefusal, DeviceId};
 use hither_util::clock::unix_seconds;
 use hither_util::hex;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 const MAX_WAITING: usize = 16;
 /// Most requests of one device in [`PERIOD`].
 const MAX_IN_PERIOD: usize = 120;
+/// Most files that the user may choose from.
+const MAX_CANDIDATES: usize = 500;
 /// The time over which requests are counted, seconds.
 const PERIOD: u64 = 3_600;
 
@@ -194,6 +196,40 @@ impl AskService {
     ) -> Result<String, ApiError> {
         let key = self.received_key(wanted)?;
         self.answer(key, choice, None).await
+    }
+
+    /// The latest files that the user may answer a request with.
+    ///
+    /// Errors: none waits by that id.
+    pub(crate) async fn candidates(
+        self: &Arc<Self>,
+        wanted: &str,
+    ) -> Result<Vec<CandidateInfo>, ApiError> {
+        let key = self.received_key(wanted)?;
+        let kind = self
+            .state()
+            .received
+            .get(&key)
+            .map(|one| one.ask.kind.clone());
+        let kind = kind
+            .and_then(|kind| AskKind::parse(&kind))
+            .ok_or_else(ended)?;
+        if !providers::has_files(kind) {
+            return Ok(Vec::new());
+        }
+        let (own, folders) = (Arc::clone(&self.own), self.rules.folders());
+        let look = move || providers::candidates(&own, kind, &folders, MAX_CANDIDATES);
+        let found = tokio::task::spawn_blocking(look)
+            .await
+            .map_err(failure::internal)?;
+        Ok(found
+            .into_iter()
+            .map(|(path, bytes, made_ms)| CandidateInfo {
+                path: path.to_string_lossy().into_owned(),
+                bytes,
+                made: made_ms / 1000,
+            })
+            .collect())
     }
 
     /// Makes and sends the answer of a request that waits. When it cannot be made the request waits

@@ -4,18 +4,21 @@
 use super::notice::Notice;
 use super::sync_state::{self, MAX_AWAY, SyncState};
 use crate::catalogue::CatalogueService;
+use crate::mail::Way;
 use crate::{failure, mail};
 use hither_api::ApiError;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, StorageError, Table};
 use hither_proto::{DeviceId, MessageId, stamp};
-use hither_relay_client::{CardRecord, Digest, RelayConnection, RequestError};
+use hither_relay_client::{CardRecord, Digest};
+use hither_swarm::Relation;
 use hither_util::backoff::Backoff;
 use hither_util::clock::unix_millis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// The notices sent to other devices, by device.
@@ -43,6 +46,8 @@ pub(super) struct Listed {
     pub digest: Option<Digest>,
     /// When that card was made.
     card_ms: u64,
+    /// It was paired with this one, and is on this network: it is told without a card.
+    direct: bool,
 }
 
 /// The user's other devices.
@@ -66,6 +71,13 @@ pub(super) fn listed(catalogue: &CatalogueService) -> BTreeMap<DeviceId, Listed>
                 }
             }
         });
+    }
+    for (device, known) in catalogue.mail.nearby.known().all() {
+        if known.relation == Relation::Own {
+            let one = all.entry(device).or_default();
+            one.direct = catalogue.mail.nearby.is_here(device);
+            one.online |= one.direct;
+        }
     }
     all
 }
@@ -100,6 +112,8 @@ impl Default for Recipient {
 /// Works until the daemon ends.
 pub(super) async fn run(catalogue: Arc<CatalogueService>) {
     let mut changes = catalogue.relays.changes();
+    let mut known = catalogue.mail.nearby.known().changes();
+    let mut moves = catalogue.mail.nearby.swarm.links().moves();
     let published = catalogue.state.digest();
     let told = blocking(&catalogue, load).await.unwrap_or_default();
     let (recipients, devices) = (BTreeMap::new(), BTreeSet::new());
@@ -121,9 +135,34 @@ pub(super) async fn run(catalogue: Arc<CatalogueService>) {
         tokio::select! {
             () = advertiser.catalogue.state.wake.notified() => {}
             Ok(()) = changes.changed() => {}
+            Ok(()) = known.changed() => {}
+            () = paired_came_or_went(&advertiser.catalogue, &mut moves) => {}
             () = tokio::time::sleep_until(until.min(Instant::now() + HOUSEKEEPING)) => {}
         }
     }
+}
+
+/// The paired devices that are on this network.
+fn paired_here(catalogue: &CatalogueService) -> BTreeSet<DeviceId> {
+    let known = catalogue.mail.nearby.known().all().into_iter();
+    known
+        .filter(|(device, known)| {
+            known.relation == Relation::Own && catalogue.mail.nearby.is_here(*device)
+        })
+        .map(|(device, _)| device)
+        .collect()
+}
+
+/// Waits until another set of paired devices is on this network; strangers that come and go are
+/// nothing to it.
+async fn paired_came_or_went(catalogue: &CatalogueService, moves: &mut watch::Receiver<()>) {
+    let before = paired_here(catalogue);
+    while moves.changed().await.is_ok() {
+        if paired_here(catalogue) != before {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Runs what blocks; what fails is tried again by the next round.
@@ -188,7 +227,10 @@ impl Advertiser {
             self.told.remove(&device);
             self.recipients.entry(device).or_default().asked_us = true;
         }
-        for (device, one) in listed.iter().filter(|(_, one)| one.digest.is_some()) {
+        let told = listed
+            .iter()
+            .filter(|(_, one)| one.digest.is_some() || one.direct);
+        for (device, one) in told {
             self.tell(*device, one).await;
         }
         // After the messages: who has them finds that the card fits.
@@ -237,10 +279,10 @@ impl Advertiser {
                 told.map_or(0, |told| told.away)
             };
             let recipient = self.recipients.entry(to).or_default();
-            let Some(connection) = self.catalogue.relays.way_to(to) else {
+            let Some(way) = self.catalogue.mail.way_to(to) else {
                 return;
             };
-            let room = (connection.welcome().max_message as usize * 3 / 4)
+            let room = (way.max_message() * 3 / 4)
                 .saturating_sub(FRAME)
                 .min(ROOM);
             let own = self.catalogue.state.own();
@@ -264,7 +306,7 @@ impl Advertiser {
             if away >= MAX_AWAY {
                 return;
             }
-            let Some(delivered) = self.send(&connection, to, &notice).await else {
+            let Some(delivered) = self.send(&way, to, &notice).await else {
                 return;
             };
             after.away = if delivered { 0 } else { away + 1 };
@@ -286,22 +328,20 @@ impl Advertiser {
     /// later.
     async fn send(
         &mut self,
-        connection: &RelayConnection,
+        way: &Way,
         to: DeviceId,
         notice: &Notice,
     ) -> Option<bool> {
         let sealed = sealed(&self.catalogue, to, notice);
         let mut least = Duration::ZERO;
         let sent = match sealed {
-            Ok((id, sealed)) => connection
-                .send(to, id, sealed.into())
-                .await
-                .map_err(|error| {
-                    if let RequestError::Refused(refusal) = &error {
-                        least = Duration::from_millis(u64::from(refusal.retry_after_ms));
-                    }
-                    error.to_string()
-                }),
+            Ok((id, sealed)) => {
+                let sent = self.catalogue.mail.send_now(way, to, id, sealed).await;
+                sent.map_err(|not_taken| {
+                    least = not_taken.least;
+                    not_taken.reason
+                })
+            }
             Err(error) => Err(error.message),
         };
         let recipient = self.recipients.entry(to).or_default();
@@ -359,14 +399,14 @@ impl Advertiser {
         if now < due {
             return self.wake_at(due);
         }
-        let Some(connection) = self.catalogue.relays.way_to(from) else {
+        let Some(way) = self.catalogue.mail.way_to(from) else {
             return;
         };
         let ask = Notice {
             ask: true,
             ..Notice::default()
         };
-        if self.send(&connection, from, &ask).await.is_some() {
+        if self.send(&way, from, &ask).await.is_some() {
             self.recipients.entry(from).or_default().asked = Some(one.card_ms);
         }
     }

@@ -6,9 +6,9 @@
 use super::MailService;
 use futures::future::BoxFuture;
 use hither_carrier::{MessageReader, Stream, write_message};
-use hither_proto::limits::MAX_FRAME;
+use hither_proto::limits::{MAX_FRAME, MAX_MESSAGE};
 use hither_proto::{DeviceId, DevicePurpose, Letter, Message, MessageId, Refusal};
-use hither_relay_client::Delivery;
+use hither_relay_client::{Delivery, RelayConnection, RequestError};
 use hither_swarm::{DeviceStreams, OpenError, answer, broken};
 use hither_util::clock::unix_millis;
 use std::sync::Arc;
@@ -130,5 +130,71 @@ impl DeviceStreams for MailService {
             }
             let _ = stream.send.finish().await; // the other side has gone if not
         })
+    }
+}
+
+/// A way that a message may take at once, without the outbox.
+pub(crate) enum Way {
+    /// The reader is on this network and may be written to.
+    Direct,
+    /// By a relay.
+    Relay(Arc<RelayConnection>),
+}
+
+/// Why a message was not taken.
+pub(crate) struct NotTaken {
+    /// In words.
+    pub reason: String,
+    /// When it may be tried again at the earliest.
+    pub least: Duration,
+}
+
+impl MailService {
+    /// A way to a device, if there is one: directly to one that is known and here, else by a relay.
+    pub(crate) fn way_to(&self, device: DeviceId) -> Option<Way> {
+        if self.nearby.known().relation(device).is_some() && self.nearby.is_here(device) {
+            return Some(Way::Direct);
+        }
+        self.relays.way_to(device).map(Way::Relay)
+    }
+
+    /// Sends sealed bytes at once; says whether their reader has them.
+    ///
+    /// Errors: they were not taken.
+    pub(crate) async fn send_now(
+        &self,
+        way: &Way,
+        to: DeviceId,
+        id: MessageId,
+        sealed: Vec<u8>,
+    ) -> Result<bool, NotTaken> {
+        let not_taken = |error: &dyn std::fmt::Display, ms: u32| NotTaken {
+            reason: error.to_string(),
+            least: Duration::from_millis(u64::from(ms)),
+        };
+        match way {
+            Way::Direct => match send(self, to, id, sealed).await {
+                Ok(()) => Ok(true),
+                Err(error @ OpenError::Refused(Refusal::Busy(ms))) => Err(not_taken(&error, ms)),
+                Err(error) => Err(not_taken(&error, 0)),
+            },
+            Way::Relay(connection) => {
+                let sent = connection.send(to, id, sealed.into()).await;
+                sent.map_err(|error| match &error {
+                    RequestError::Refused(refusal) => not_taken(&error, refusal.retry_after_ms),
+                    _ => not_taken(&error, 0),
+                })
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Longest sealed message that it takes, bytes.
+    pub(crate) fn max_message(&self) -> usize {
+        match self {
+            Self::Direct => MAX_MESSAGE,
+            Self::Relay(connection) => connection.welcome().max_message as usize,
+        }
     }
 }

@@ -19,6 +19,7 @@ mod send;
 
 use content::Inside;
 pub(crate) use content::{Body, Content, Letter, SmallFile, decode_letter, encode_notice};
+pub(crate) use direct::Way;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{Outbox, Outcome};
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};

@@ -12,6 +12,7 @@
     clippy::print_stdout
 )]
 
+mod asks;
 mod carriers;
 mod catalogue;
 mod chaos;

@@ -23,6 +23,45 @@ struct Candidate {
     changed_ms: u64,
 }
 
+/// The latest files of a kind that the user may choose from, the latest first, at most `most`. Blocks.
+pub(in crate::asks) fn candidates(
+    own: &OwnData,
+    kind: AskKind,
+    folders: &[PathBuf],
+    most: usize,
+) -> Vec<(PathBuf, u64, u64)> {
+    let wanted = |name: &EntryName| media::may_be(pictured(kind), name.as_str());
+    let found = search(own, folders, &wanted).into_iter().take(most);
+    found
+        .map(|one| (one.path, one.bytes, one.changed_ms))
+        .collect()
+}
+
+/// Codes are looked for on pictures.
+const fn pictured(kind: AskKind) -> AskKind {
+    match kind {
+        AskKind::Qr => AskKind::Photo,
+        kind => kind,
+    }
+}
+
+/// Every file below some folders whose name is wanted, the latest first.
+fn search(own: &OwnData, roots: &[PathBuf], wanted: &dyn Fn(&EntryName) -> bool) -> Vec<Candidate> {
+    let seen = own.look();
+    let mut search = Search {
+        own: &seen,
+        wanted,
+        left: MAX_ENTRIES,
+        found: Vec::new(),
+    };
+    for root in roots {
+        search.look_into(root, 0);
+    }
+    let mut found = search.found;
+    found.sort_by_key(|one| Reverse(one.changed_ms));
+    found
+}
+
 /// Finds what a request means, below `folder` where that is given. Blocks.
 ///
 /// Errors: there is nothing of that kind or name.
@@ -46,28 +85,14 @@ pub(super) fn find(
         Some(folder) => vec![folder.to_owned()],
         None => folders.to_vec(),
     };
-    let kind = match kind {
-        AskKind::Qr => AskKind::Photo,
-        kind => kind,
-    };
+    let kind = pictured(kind);
     let wanted = |name: &EntryName| {
         media::may_be(kind, name.as_str())
             && pattern
                 .as_ref()
                 .is_none_or(|pattern| pattern.matches_with(name.as_str(), RULES))
     };
-    let seen = own.look();
-    let mut search = Search {
-        own: &seen,
-        wanted: &wanted,
-        left: MAX_ENTRIES,
-        found: Vec::new(),
-    };
-    for root in &roots {
-        search.look_into(root, 0);
-    }
-    let mut found = search.found;
-    found.sort_by_key(|one| Reverse(one.changed_ms));
+    let found = search(own, &roots, &wanted);
     let latest = found
         .into_iter()
         .filter_map(|one| described(kind, one))

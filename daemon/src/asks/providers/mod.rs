@@ -10,7 +10,7 @@ mod live;
 mod media;
 mod qr;
 
-pub(super) use files::chosen;
+pub(super) use files::{candidates, chosen};
 pub(super) use media::thumbnail;
 
 use super::AskService;
