@@ -177,7 +177,8 @@ impl Getting<'_> {
             .filter(|p| self.target.is_unneeded(*p))
             .collect();
         if self.run.transfer.record().placing {
-            if have.len() == u64::from(self.version.head.head().chunks) {
+            let here = (&have | &unneeded).len();
+            if here == u64::from(self.version.head.head().chunks) {
                 return self.finish().await;
             }
             self.run

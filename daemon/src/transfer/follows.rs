@@ -34,7 +34,8 @@ pub(super) fn add_conflicts(record: &mut TransferRecord, kept: &[Kept], more: u6
             path: kept.path.display().to_string(),
             copy: kept.copy.as_ref().map(|copy| copy.display().to_string()),
         };
-        if record.conflicts.contains(&one) {
+        if let Some(known) = record.conflicts.iter_mut().find(|known| known.path == one.path) {
+            known.copy = one.copy.or(known.copy.take());
             continue;
         }
         if record.conflicts.len() < MAX_CONFLICTS {
@@ -85,7 +86,8 @@ impl Transfer {
             .map_or(0, |head| head.head().version)
             .max(record.followed.unwrap_or(0));
         let state = self.follow_state(&record, newest, there);
-        let waits = state == FollowState::Waiting;
+        // Trouble of its own is nobody else's.
+        let waits = state == FollowState::Waiting && (self.is_running() || record.reason.is_none());
         FollowInfo {
             transfer: record.id.clone(),
             state,
