@@ -34,7 +34,11 @@ pub(super) fn add_conflicts(record: &mut TransferRecord, kept: &[Kept], more: u6
             path: kept.path.display().to_string(),
             copy: kept.copy.as_ref().map(|copy| copy.display().to_string()),
         };
-        if let Some(known) = record.conflicts.iter_mut().find(|known| known.path == one.path) {
+        if let Some(known) = record
+            .conflicts
+            .iter_mut()
+            .find(|known| known.path == one.path)
+        {
             known.copy = one.copy.or(known.copy.take());
             continue;
         }

@@ -94,7 +94,9 @@ fn d5_three_devices_converge_and_who_was_off_catches_up() {
         phone.cable.restore();
         let back = same_within(Duration::from_secs(60), &things, &both);
         println!("caught up {caught_up:?} after a start, {back:?} after the network was back");
-        assert_eq!(listed(phone).state, FollowState::UpToDate);
+        until("it says so", || {
+            (listed(phone).state == FollowState::UpToDate).then_some(())
+        });
     });
 }
 
@@ -131,10 +133,12 @@ fn p9_a_follow_goes_on_without_its_command_until_it_is_ended() {
         desk.share(&things);
         up_to_date(&laptop, 4);
         // The same command looks on, and leaves.
-        let again = follow(&laptop, &ticket);
-        until("it looks on", || {
-            (laptop.transfers().len() == 1).then_some(())
+        let mut again = follow(&laptop, &ticket);
+        again.wait_for("it looks on", |event| match event {
+            Event::Progress { phase, .. } => (*phase == Phase::Following).then_some(()),
+            _ => None,
         });
+        assert_eq!(laptop.transfers().len(), 1);
         again.interrupt();
         again.finish().failed(130);
         // It is paused, and goes on.

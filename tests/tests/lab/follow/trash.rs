@@ -161,7 +161,7 @@ fn p9_a_single_file_has_its_trash_beside_it() {
 
 /// Publishes that many versions of a file of 1 MiB, and waits for each.
 fn versions(desk: &Device, laptop: &Device, number: u64) -> PathBuf {
-    let things = desk.path("things");
+    let things = desk.path(&format!("{}/things", laptop.name));
     fill(things.join("file"), 0, MIB);
     let ticket = desk.share(&things).ticket;
     let mut following = follow(laptop, &ticket);
