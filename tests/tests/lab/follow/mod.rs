@@ -11,12 +11,10 @@ mod hostile;
 mod trash;
 
 use hither_api::{Event, FollowInfo, FollowState, ShareInfo};
+use hither_content::TRASH;
 use hither_tests::lab::{Device, Running, until};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The folder of what was put aside.
-const TRASH: &str = ".hither-trash";
 
 fn follow(device: &Device, ticket: &str) -> Running {
     let into = device.path("got");
