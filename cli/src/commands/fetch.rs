@@ -26,8 +26,8 @@ Examples:
   hither fetch                           asks for the ticket, which other users
                                          of this machine cannot see then
   hither fetch hither1… -o - | tar x     a single file to standard output
-  hither fetch hither1… --follow         and every later version; it goes on after
-                                         Ctrl-C, until hither transfers cancel
+  hither fetch hither1… --follow         and every later version, after Ctrl-C
+                                         too, until hither transfers cancel
   hither fetch hither1… --max-cost 0.10  spend no more on paid sources
 
 It comes from every device that has some of it at once. What this device already

@@ -86,8 +86,12 @@ impl TrashKeeper {
     }
 
     /// Removes what is too old or too much from the trash of these copies and of all that are
-    /// remembered. Returns when it is to be done again.
-    fn clean(&self, copies: BTreeSet<PathBuf>) -> Result<Duration, StorageError> {
+    /// remembered, but for those whose disk does not answer. Returns when it is to be done again.
+    fn clean(
+        &self,
+        copies: BTreeSet<PathBuf>,
+        silent: &BTreeSet<PathBuf>,
+    ) -> Result<Duration, StorageError> {
         let known: Vec<(String, TrashRecord)> = self.store.all(TABLE)?;
         let mut by_trash: HashMap<PathBuf, Vec<TrashRecord>> = copies
             .into_iter()
@@ -99,6 +103,7 @@ impl TrashKeeper {
                 .or_default()
                 .push(record);
         }
+        by_trash.retain(|trash, _| !silent.contains(trash));
         let mut next = LOOK;
         for (trash, known) in by_trash {
             match self.clean_one(&trash, known) {
@@ -198,12 +203,15 @@ pub(crate) async fn run(service: Arc<TransferService>) {
         let of = Arc::clone(&service);
         let cleaned = tokio::task::spawn_blocking(move || {
             let records = of.transfers.records();
-            let silent = |record: &&TransferRecord| {
+            let is_silent = |record: &TransferRecord| {
                 let share = hither_proto::ShareId::from_hex(&record.share);
-                !share.is_ok_and(|share| of.library.disks.is_silent(share))
+                share.is_ok_and(|share| of.library.disks.is_silent(share))
             };
-            let copies = records.iter().filter(silent).flat_map(places).collect();
-            of.trash.clean(copies)
+            let (silent, heard): (Vec<_>, Vec<_>) =
+                records.into_iter().partition(|record| is_silent(record));
+            let copies = heard.iter().flat_map(places).collect();
+            of.trash
+                .clean(copies, &silent.iter().flat_map(places).collect())
         });
         let next = match cleaned.await {
             Ok(Ok(next)) => next,
