@@ -6,7 +6,7 @@
 //! nothing: a newer version may have written them.
 
 use crate::ask::AskRules;
-use crate::config_keys::{KEYS, Key, TEMPLATE, price};
+use crate::config_keys::{KEYS, Key, TEMPLATE, parse_span, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
 use crate::nearby::NearbyVisibility;
@@ -47,6 +47,8 @@ pub struct Config {
     pub index_announce: bool,
     /// How fast this device may send and receive.
     pub limits: RateLimits,
+    /// What is kept of what later versions of followed shares replace.
+    pub trash: TrashRules,
     /// What data costs.
     pub costs: Costs,
     /// What is known of the link and the battery, and what follows from it.
@@ -76,11 +78,30 @@ impl Default for Config {
             upload: UploadRules::default(),
             index_announce: true,
             limits: RateLimits::default(),
+            trash: TrashRules::default(),
             costs: Costs::default(),
             world: WorldRules::default(),
             storage_engine: StorageEngine::default(),
             log: "info".into(),
             unknown: Vec::new(),
+        }
+    }
+}
+
+/// What is kept of what later versions of followed shares replace or no longer have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrashRules {
+    /// How long it is kept; zero keeps nothing.
+    pub keep: Duration,
+    /// Most bytes that one trash holds, the oldest going first; `None` for any number.
+    pub max: Option<u64>,
+}
+
+impl Default for TrashRules {
+    fn default() -> Self {
+        Self {
+            keep: Duration::from_secs(30 * 24 * 3600),
+            max: Some(10 << 30),
         }
     }
 }
@@ -276,6 +297,10 @@ impl Config {
             "cost.store" => self.costs.store = price(value).unwrap_or_default(),
             "cost.relayed" => self.costs.relayed = price(value).unwrap_or_default(),
             "cost.metered" => self.costs.metered = price(value).unwrap_or_default(),
+            "follow.trash_keep" => {
+                self.trash.keep = parse_span(&text()).unwrap_or(self.trash.keep);
+            }
+            "follow.trash_max" => self.trash.max = parse_size(&text()),
             "storage.engine" => {
                 self.storage_engine = StorageEngine::parse(&text()).unwrap_or_default()
             }
@@ -333,6 +358,15 @@ impl Config {
             "cost.store" => self.costs.store.units_per_gib().to_string(),
             "cost.relayed" => self.costs.relayed.units_per_gib().to_string(),
             "cost.metered" => self.costs.metered.units_per_gib().to_string(),
+            "follow.trash_keep" => match self.trash.keep {
+                Duration::ZERO => "0".to_owned(),
+                keep => humantime::format_duration(keep).to_string(),
+            },
+            "follow.trash_max" => self
+                .trash
+                .max
+                .map(|size| format!("{size}B"))
+                .unwrap_or_default(),
             "storage.engine" => self.storage_engine.name().to_owned(),
             _ => self.log.clone(),
         })

@@ -11,6 +11,7 @@ use crate::upload_rules::{NetworkRule, parse_size};
 use crate::world::{Metered, parse_percent};
 use hither_proto::Price;
 use std::str::FromStr;
+use std::time::Duration;
 use toml_edit::Value;
 
 /// The text of a new configuration file: every key with its default, commented out by one `#`;
@@ -93,6 +94,11 @@ pub const TEMPLATE: &str = "\
 # cost.relayed = 0.09
 # cost.metered = 2.0
 
+## What later versions replace or no longer have in a folder that is followed (hither fetch --follow) is kept in its
+## .hither-trash: for so long, \"0\" for not at all, and at most so many bytes in each, the oldest going first; \"\" for any.
+# follow.trash_keep = \"30d\"
+# follow.trash_max = \"10GiB\"
+
 ## What keeps Hither's own metadata on disk: \"redb\" or \"sled\". redb is the default because it keeps its word when the
 ## power goes: of 100 power cuts under load it lost nothing in any, sled lost acknowledged data or did not open after 94
 ## (docs/design/storage-engine.md). What is there already is moved to the other engine when the daemon starts, which takes
@@ -110,6 +116,7 @@ pub(crate) enum Kind {
     Bool,
     Port,
     Duration,
+    Span,
     Names,
     Size,
     Networks,
@@ -138,7 +145,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 32] = [
+pub const KEYS: [Key; 34] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -290,6 +297,16 @@ pub const KEYS: [Key; 32] = [
         kind: Kind::Price,
     },
     Key {
+        name: "follow.trash_keep",
+        about: "how long the trash of what is followed is kept",
+        kind: Kind::Span,
+    },
+    Key {
+        name: "follow.trash_max",
+        about: "most bytes in the trash of what is followed",
+        kind: Kind::Size,
+    },
+    Key {
         name: "storage.engine",
         about: "what keeps the metadata on disk",
         kind: Kind::Engine,
@@ -308,6 +325,7 @@ impl Kind {
             Self::Bool => "true or false",
             Self::Port => "a number from 0 to 65535",
             Self::Duration => "a duration like \"15s\" or \"2m\"",
+            Self::Span => "a duration like \"30d\" or \"12h\", or 0",
             Self::Names => "a list of names like [\"eth0\"]",
             Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
             Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
@@ -330,6 +348,7 @@ impl Kind {
         let value: Value = match self {
             Self::Text
             | Self::Duration
+            | Self::Span
             | Self::Size
             | Self::Rate
             | Self::Metered
@@ -363,6 +382,7 @@ impl Kind {
             Self::Duration => value
                 .as_str()
                 .is_some_and(|t| humantime::parse_duration(t).is_ok()),
+            Self::Span => value.as_str().is_some_and(|t| parse_span(t).is_some()),
             Self::Names => value
                 .as_array()
                 .is_some_and(|a| a.iter().all(Value::is_str)),
@@ -392,6 +412,14 @@ impl Kind {
                 .as_str()
                 .is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t)),
         }
+    }
+}
+
+/// A duration that may be nothing.
+pub(crate) fn parse_span(text: &str) -> Option<Duration> {
+    match text.trim() {
+        "0" => Some(Duration::ZERO),
+        text => humantime::parse_duration(text).ok(),
     }
 }
 

@@ -39,7 +39,7 @@ pub use ask::{
 };
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events, Revival};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, TrashRules};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};

@@ -209,9 +209,53 @@ pub struct ShareInfo {
     /// How many are in all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unportable_total: u64,
+    /// How it is followed; absent for what is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<FollowInfo>,
     /// How its upload stands; absent for shares of others, and while no relay is joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<UploadInfo>,
+}
+
+/// How a followed copy stands (in [`ShareInfo`] and [`TransferInfo`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FollowInfo {
+    /// The transfer that follows: it can be paused, and ended (`DELETE /v1/transfers/{id}`).
+    pub transfer: String,
+    /// How it stands.
+    pub state: FollowState,
+    /// The version that is here; absent while none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The newest version that is known of; 0 while none is.
+    pub newest: u64,
+    /// The device that is waited for: its name, or its short id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+    /// Things in it that are not what was fetched and stay: edited files, and copies beside them.
+    pub conflicts: u64,
+    /// Why it does not go on at the moment, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a followed copy stands (in [`FollowInfo`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FollowState {
+    /// It is the newest version that is known of.
+    UpToDate,
+    /// A newer version is being fetched.
+    Behind,
+    /// A newer version, or the first, is not to be had at the moment; it is fetched as soon as it
+    /// is.
+    Waiting,
+    /// The user has stopped it for now.
+    Paused,
+    /// The copy is not where it was written, or its disk does not answer.
+    TargetMissing,
+    /// It failed and does not go on by itself.
+    Failed,
 }
 
 /// How the files of a share stand (in [`ShareInfo`]).
@@ -289,6 +333,9 @@ pub struct TransferInfo {
     /// Why it failed or waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How it is followed; absent for a fetch of one version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<FollowInfo>,
     /// Where its bytes came from so far.
     pub sources: Vec<SourceBytes>,
     /// Names of the last version written that could not be written as they are.

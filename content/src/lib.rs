@@ -39,6 +39,7 @@ mod stamp;
 mod stamp_clock;
 pub mod storage;
 mod target;
+mod trash;
 mod tree;
 mod version;
 
@@ -72,4 +73,5 @@ pub use target::{
     CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions,
     WriteError, target_name,
 };
+pub use trash::{TRASH, Trashed, is_trash_name, trashed};
 pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

@@ -8,6 +8,7 @@
 
 use crate::partial::is_partial_name;
 use crate::platform::{self, Dir, Kind, Stat};
+use crate::trash::is_trash_name;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -25,6 +26,8 @@ pub(crate) const KEY: &str = "it is a copy of this device's private key";
 
 /// The same of a fetch that is under way.
 const UNFINISHED: &str = "it is an unfinished fetch";
+/// The same of what later versions of something that is followed replaced or removed.
+pub(crate) const IN_TRASH: &str = "it is in the trash of something that is followed";
 
 /// The key file of a device, and what lies beside it.
 const DEVICE_KEY: &str = "device.key";
@@ -286,6 +289,12 @@ pub(crate) fn refuses_place(path: &Path) -> Option<&'static str> {
     if path.iter().any(unfinished) {
         return Some(UNFINISHED);
     }
+    if path
+        .iter()
+        .any(|name| name.to_str().is_some_and(is_trash_name))
+    {
+        return Some(IN_TRASH);
+    }
     path.ancestors().skip(1).find_map(|folder| {
         let stat = |name: &str| platform::stat_path(&folder.join(name));
         if holds_device(stat) {
@@ -393,6 +402,10 @@ mod tests {
         assert_eq!(
             refuses_place(&root.join("a.hither-partial/film.mkv")),
             Some(UNFINISHED)
+        );
+        assert_eq!(
+            refuses_place(&root.join("a/.hither-trash/film.mkv")),
+            Some(IN_TRASH)
         );
     }
 }

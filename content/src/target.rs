@@ -8,13 +8,16 @@
 //! (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
 //!
 //! At a place that is taken, `finish` merges (`merge`): what may be replaced is asked of
-//! `verdict`, and folders get their modes in `folders`.
+//! `verdict`, what is replaced goes to the trash (`aside`), and so does what an earlier version left
+//! and this one does not have (`clear`); folders get their modes in `folders`.
 //!
 //! Invariants: nothing but the partial is touched before `finish`; everything is opened through
 //! handles of folders, by one name at a time, and a symlink that somebody plants is an error or is
 //! replaced, never followed; new files are readable by this user only until they are finished.
 
+mod aside;
 mod check;
+mod clear;
 mod copy;
 mod discard;
 mod error;
@@ -33,6 +36,8 @@ pub use error::{FinishError, PrepareError, WriteError};
 pub use finish::Finished;
 pub use merge::Kept;
 pub use options::{IfExists, TargetOptions};
+
+pub(crate) use discard::empty_folder;
 
 use crate::access::Access;
 use crate::handles::Handles;

@@ -13,6 +13,7 @@ use crate::partial::is_partial_name;
 use crate::place::{Parts, Place};
 use crate::platform::{Dir, Kind, Stat};
 use crate::root::{self, Opened, RootError, RootId};
+use crate::trash::is_trash_name;
 use hither_proto::limits::{MAX_DEPTH, MAX_ENTRIES, MAX_SHARE, MAX_TARGET};
 use hither_proto::{EntryName, display_name};
 use std::cell::OnceCell;
@@ -398,6 +399,10 @@ impl Walker<'_> {
         };
         if is_partial_name(parsed.as_str()) {
             self.skipped.add(shown(), "it is an unfinished fetch");
+            return Ok(());
+        }
+        if is_trash_name(parsed.as_str()) {
+            self.skipped.add(shown(), own::IN_TRASH);
             return Ok(());
         }
         if !self.options.exclude.is_empty()

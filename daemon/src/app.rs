@@ -18,6 +18,7 @@ use crate::publish::Publisher;
 use crate::records::Records;
 use crate::store_upload::{StoreUploadService, StoreUploads};
 use crate::tickets::Tickets;
+use crate::transfer::trash::TrashKeeper;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{
@@ -313,6 +314,11 @@ impl App {
             library: Arc::clone(&library),
             relays: Arc::clone(&relays),
             index: Arc::clone(&index),
+            trash: TrashKeeper::new(
+                records.store().clone(),
+                Arc::clone(&base.time),
+                base.config.trash,
+            ),
             records,
             paths: base.paths.clone(),
             tasks: base.tasks.clone(),
@@ -431,6 +437,7 @@ impl App {
         tasks.spawn_forever(expiry::run(Arc::clone(library)));
         tasks.spawn_forever(health::run(Arc::clone(library)));
         tasks.spawn_forever(rollback::run(Arc::clone(library)));
+        tasks.spawn_forever(transfer::trash::run(Arc::clone(&self.transfers)));
         catalogue::start(&self.catalogue);
         self.relays.run();
         store_upload::start(&self.store_uploads);

@@ -94,6 +94,8 @@ impl Diagnostics {
             warnings
                 .extend(words.map(|words| format!("\"{}\": {words}", display_name(&record.name))));
         }
+        let transfers = self.transfers.transfers.all();
+        warnings.extend(transfers.iter().filter_map(|one| one.conflict_warning()));
         warnings
     }
 }

@@ -241,6 +241,15 @@ pub(crate) struct TransferRecord {
     /// Later versions are fetched too.
     #[serde(default)]
     pub follow: bool,
+    /// All of a later version is here, and it is being moved into place: that is finished first.
+    #[serde(default)]
+    pub placing: bool,
+    /// What is not what was fetched and stays in a followed copy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictRecord>,
+    /// How much more of it there is.
+    #[serde(default)]
+    pub conflicts_more: u64,
     /// The version that is here whole, when later ones are waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed: Option<u64>,
@@ -274,7 +283,21 @@ pub(crate) struct TransferRecord {
     pub reason: Option<String>,
 }
 
+/// Something of the user's that stays in a followed copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConflictRecord {
+    pub path: String,
+    /// The path at which the version's was written instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
+}
+
 impl TransferRecord {
+    /// How much stays in a followed copy that is not what was fetched.
+    pub(crate) fn conflict_count(&self) -> u64 {
+        self.conflicts.len() as u64 + self.conflicts_more
+    }
+
     /// Remembers as what a version was written, for all later ones: under the name that the first
     /// one got.
     pub(crate) fn choose(&mut self, title: &str, folder: bool) {

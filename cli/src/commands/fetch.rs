@@ -26,7 +26,8 @@ Examples:
   hither fetch                           asks for the ticket, which other users
                                          of this machine cannot see then
   hither fetch hither1… -o - | tar x     a single file to standard output
-  hither fetch hither1… --follow         and every later version, until Ctrl-C
+  hither fetch hither1… --follow         and every later version, after Ctrl-C
+                                         too, until hither transfers cancel
   hither fetch hither1… --max-cost 0.10  spend no more on paid sources
 
 It comes from every device that has some of it at once. What this device already
@@ -53,8 +54,9 @@ pub struct Args {
     /// Write beside what exists, under another name
     #[arg(long)]
     pub rename: bool,
-    /// Stay and fetch every later version too, over the one before; Ctrl-C ends it. What is not as
-    /// it was fetched stays, and the new one is written beside it
+    /// Fetch every later version too, over the one before. Once the first one is here this goes on
+    /// after Ctrl-C and restarts, until hither transfers cancel. What is not as it was fetched stays,
+    /// and what is replaced or removed goes to .hither-trash
     #[arg(long)]
     pub follow: bool,
     /// What becomes of names that cannot be written there: rename writes them in another way, skip
@@ -571,6 +573,9 @@ async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
     let Some(client) = begun.client.clone() else {
         return signals::stopped();
     };
+    if let Some(kept) = kept_up(&client, &begun).await {
+        return kept;
+    }
     let paused = tokio::select! {
         paused = pause(&client, &begun) => paused,
         () = signals::interrupted() => Ok(()),
@@ -582,6 +587,26 @@ async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
         ));
     }
     signals::stopped().with_hint("Run the same command to go on.")
+}
+
+/// A copy that is here and followed is kept up to date by the daemon: only the command ends.
+async fn kept_up(client: &Client, begun: &Begun) -> Option<ApiError> {
+    let all = client
+        .get::<Vec<TransferInfo>>("/v1/transfers")
+        .await
+        .ok()?;
+    let kept = all.into_iter().find(|info| {
+        let here = info.follow.as_ref().is_some_and(|f| f.version.is_some());
+        let named = begun.transfer.as_ref();
+        let this = named.map_or(info.share == begun.share, |id| info.transfer == *id);
+        here && this && info.ended.is_none()
+    })?;
+    let message = format!("{} is still kept up to date.", display_name(&kept.path));
+    let hint = format!(
+        "See it with hither list; end it with: hither transfers cancel {}",
+        kept.transfer
+    );
+    Some(ApiError::new(ErrorCode::Interrupted, message).with_hint(hint))
 }
 
 async fn pause(client: &Client, begun: &Begun) -> Result<(), ApiError> {

@@ -2,9 +2,10 @@
 
 use crate::pick::{id_length, short};
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, ago, bytes, device, grouped, now, until};
+use crate::show::{Align, Column, Table, ago, bytes, count, device, followed, grouped, now, until};
 use hither_api::{
-    ApiError, Client, ErrorCode, Exit, ListedShare, ShareInfo, Status, UploadInfo, UploadState,
+    ApiError, Client, ErrorCode, Exit, FollowInfo, ListedShare, ShareInfo, Status, UploadInfo,
+    UploadState,
 };
 use hither_proto::display_name;
 use serde_json::json;
@@ -27,10 +28,11 @@ pub struct Args {
     pub all: bool,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column::new("SHARE", Align::Left),
     Column::new("NAME", Align::Left).flexible(),
     Column::new("GROUP", Align::Left).flexible().sparse(),
+    Column::new("FOLLOWED", Align::Left).flexible().sparse(),
     Column::new("FILES", Align::Right),
     Column::new("SIZE", Align::Right),
     Column::new("FROM", Align::Left).optional(),
@@ -108,7 +110,12 @@ fn show(session: &Session<'_>, mut shares: Vec<ShareInfo>) {
                 .out
                 .say(&session.wrapped(&format!("{name}: {words}")));
         }
-        for words in left_out(share).into_iter().chain(unportable(share)) {
+        let follow = share.follow.as_ref().and_then(follow_words);
+        for words in left_out(share)
+            .into_iter()
+            .chain(unportable(share))
+            .chain(follow)
+        {
             session
                 .out
                 .say(&session.wrapped(&format!("{name}: {words}")));
@@ -138,6 +145,22 @@ fn unportable(share: &ShareInfo) -> Option<String> {
     Some(format!(
         "{path} has another name on systems that cannot write it: {reason}.{more}"
     ))
+}
+
+/// Returns what there is to say of a followed copy, in a sentence.
+fn follow_words(follow: &FollowInfo) -> Option<String> {
+    let conflicts = match follow.conflicts {
+        0 => None,
+        number => Some(format!(
+            "{} of yours: not what was fetched, and left as it is. Remove the copy beside it, or the file, to end that.",
+            count(number, "conflict")
+        )),
+    };
+    let reason = follow.reason.as_deref().map(display_name);
+    match (reason, conflicts) {
+        (Some(reason), Some(conflicts)) => Some(format!("{reason} {conflicts}")),
+        (reason, conflicts) => reason.or(conflicts),
+    }
 }
 
 /// How an upload stands, in a word or two.
@@ -170,6 +193,7 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
             short(&share.share, length).to_owned(),
             display_name(&share.name),
             share.group.as_deref().map(display_name).unwrap_or_default(),
+            share.follow.as_ref().map(followed).unwrap_or_default(),
             grouped(share.files),
             bytes(share.bytes),
             if share.mine {
@@ -240,6 +264,7 @@ mod tests {
             left_out_total: 0,
             unportable: Vec::new(),
             unportable_total: 0,
+            follow: None,
             upload: None,
         };
         let mine = ShareInfo {

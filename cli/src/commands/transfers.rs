@@ -19,7 +19,8 @@ Examples:
   hither transfers --watch           live: who gives how fast, and what
   hither transfers --watch photos    the same of one of them
   hither transfers pause photos      stop one; resume lets it go on
-  hither transfers cancel 3f2a       stop one and discard what it has so far";
+  hither transfers cancel 3f2a       stop one and discard what it has so far;
+                                     a follow ends, and its files stay";
 
 /// Show what is being fetched; pause, resume or cancel it
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,8 @@ enum Action {
     Pause(Which),
     /// Let a transfer go on
     Resume(Which),
-    /// Stop a transfer for good and discard what it has so far
+    /// Stop a transfer for good and discard what it has so far; end a follow: what is here whole
+    /// stays
     Cancel(Which),
 }
 
@@ -132,7 +134,16 @@ async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome
             client.post(&format!("{path}/resume"), &json!({})).await?,
             "goes on",
         ),
-        Action::Cancel(_) => (client.delete(&path).await?, "is cancelled"),
+        Action::Cancel(_) => {
+            let info: TransferInfo = client.delete(&path).await?;
+            let followed = info.follow.as_ref().is_some_and(|f| f.version.is_some());
+            let done = if followed {
+                "is not followed any more; what is here stays"
+            } else {
+                "is cancelled"
+            };
+            (info, done)
+        }
     };
     session.out.json(&now);
     session.out.say(&format!("{} {done}.", name(&now)));
@@ -236,6 +247,7 @@ mod tests {
             ended: None,
             seconds: 0.0,
             reason: None,
+            follow: None,
             names: Default::default(),
             sources: Vec::new(),
         };

@@ -287,6 +287,7 @@ mod tests {
             ended: Some(112),
             seconds: 12.0,
             reason: None,
+            follow: None,
             names: Default::default(),
             sources: Vec::new(),
         };

@@ -24,6 +24,7 @@ pub fn transfer(id: &str, phase: Phase, started: u64) -> TransferInfo {
         ended: None,
         seconds: 0.0,
         reason: None,
+        follow: None,
         names: Default::default(),
         sources: Vec::new(),
     }

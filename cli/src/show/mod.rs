@@ -23,5 +23,5 @@ pub use source::{device, kind_words};
 pub use summary::fetched;
 pub use table::{Align, Column, Table};
 pub use time::{ago, duration, now, until};
-pub use transfer::{phase_words, state};
+pub use transfer::{followed, phase_words, state};
 pub use wrap::wrap;

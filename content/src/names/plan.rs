@@ -3,6 +3,7 @@
 use super::{NameRules, Names, escape_free};
 use crate::layout::Layout;
 use crate::notes::Notes;
+use crate::trash::is_trash_name;
 use hither_proto::EntryKind;
 use std::collections::{HashMap, HashSet};
 
@@ -68,7 +69,11 @@ pub(crate) fn plan(
     before: Option<(&Layout, &Names)>,
 ) -> Names {
     let mut names = Names::default();
-    if rules.take_all() && before.is_none_or(|(_, names)| names.is_plain()) {
+    let own = || {
+        let mut names = layout.manifest().entries()[1..].iter();
+        names.any(|entry| is_trash_name(entry.name.as_str()))
+    };
+    if rules.take_all() && before.is_none_or(|(_, names)| names.is_plain()) && !own() {
         return names;
     }
     let before = before.map(|(layout, names)| Before::new(layout, names));

@@ -1,5 +1,6 @@
 //! The rules of a file system for names.
 
+use crate::trash::is_trash_name;
 use hither_proto::{NOT_ON_WINDOWS, folded, is_device_name};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -70,6 +71,8 @@ impl NameRules {
     /// being written.
     pub(super) fn refuses(&self, name: &str, at: usize, c: char) -> bool {
         self.forbidden.contains(&c)
+            // Hither's own, wherever a share is written: no version puts anything there.
+            || at == 0 && is_trash_name(name)
             || at == 0 && self.devices && is_device_name(name)
             || self.ends && matches!(c, '.' | ' ') && name.chars().count() == at + 1
     }
@@ -78,6 +81,8 @@ impl NameRules {
     pub(super) fn reason(&self, name: &str) -> &'static str {
         if name.len() > self.longest {
             "it is too long there"
+        } else if is_trash_name(name) {
+            "it is the name of Hither's own trash"
         } else if name.chars().any(|c| self.forbidden.contains(&c)) {
             "it has a character that is not allowed there"
         } else if self.devices && is_device_name(name) {
@@ -109,7 +114,7 @@ impl NameRules {
         self.longest
     }
 
-    /// Returns whether any name can be written as it is.
+    /// Returns whether any name but that of the trash can be written as it is.
     pub(super) fn take_all(&self) -> bool {
         self.forbidden.is_empty()
             && !self.devices

@@ -49,6 +49,21 @@ fn named(
 }
 
 #[test]
+fn nothing_of_a_share_is_called_as_the_trash_anywhere() {
+    for rules in [NameRules::any(), NameRules::windows()] {
+        for name in [".hither-trash", ".Hither-TRASH"] {
+            let (_, here) = named(&["a", name], &rules, Naming::Rename, None);
+            assert!(!here.iter().any(|name| crate::trash::is_trash_name(name)));
+            assert!(
+                here.iter()
+                    .any(|written| unescape(written).as_deref() == Some(name))
+            );
+            assert_eq!(named(&["a", name], &rules, Naming::Skip, None).1, ["a"]);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_written_so_that_it_can_be_read_back() {
     let windows = NameRules::windows();
     for (name, written) in [

@@ -61,6 +61,10 @@ fn open(above: &Dir, name: &OsStr) -> io::Result<Dir> {
 }
 
 /// Removes everything in a folder; symlinks are removed, not followed.
+pub(crate) fn empty_folder(dir: &Dir) -> io::Result<()> {
+    empty(dir, 0)
+}
+
 fn empty(dir: &Dir, depth: u32) -> io::Result<()> {
     // A share has at most MAX_DEPTH levels; deeper ones were not made by a fetch.
     if depth > MAX_DEPTH {

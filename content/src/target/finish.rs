@@ -5,17 +5,22 @@
 //! not be written to could not be filled. Every step can be repeated after a crash.
 
 use super::check::free_name;
+use super::discard::remove_partial;
 use super::merge::{Kept, Placed};
 use super::{FetchTarget, FinishError, IfExists, MAX_NAMES, WriteError};
 use crate::holding::Holding;
 use crate::place::Place;
-use crate::platform::{self, Dir, Kind, Stat};
+use crate::platform::{self, Dir, Kind};
 use crate::stamp::{FileStamp, Stamps};
+use crate::trash::Trashed;
 use hither_proto::EntryKind;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+
+/// Names of copies beside something that are looked for after a crash.
+const BESIDE: usize = 16;
 
 /// A finished fetch.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct Finished {
     pub kept: Vec<Kept>,
     /// How much more of it there is than [`Self::kept`] tells.
     pub kept_more: u64,
+    /// What it replaced, or put aside.
+    pub trashed: Option<Trashed>,
     /// True when anything of the share is not where the share has it, be it told now or with an
     /// earlier version.
     pub apart: bool,
@@ -48,6 +55,24 @@ impl FetchTarget {
     /// Like [`Self::finish`], with another answer to the question what to do about an existing
     /// file.
     pub fn finish_with(&self, if_exists: IfExists) -> Result<Finished, FinishError> {
+        let finished = self.place_with(if_exists)?;
+        self.tidy()?;
+        Ok(finished)
+    }
+
+    /// Like [`Self::finish`], but what is of no use any more stays in the partial until
+    /// [`Self::tidy`]: a crash in between can be followed by placing once more.
+    pub fn place(&self) -> Result<Finished, FinishError> {
+        self.place_with(self.options.if_exists)
+    }
+
+    /// Removes what placing left of the partial: empty folders, and what gave way to something that
+    /// stays.
+    pub fn tidy(&self) -> Result<(), WriteError> {
+        remove_partial(&self.above, &self.partial)
+    }
+
+    fn place_with(&self, if_exists: IfExists) -> Result<Finished, FinishError> {
         self.still_there()?;
         let entries = self.manifest().entries().len() as u32;
         for entry in (0..entries).filter(|entry| !self.names().is_skipped(*entry)) {
@@ -62,6 +87,7 @@ impl FetchTarget {
             name,
             kept,
             kept_more,
+            trashed,
             stamps,
             ..
         } = placed;
@@ -78,6 +104,7 @@ impl FetchTarget {
             holding,
             kept,
             kept_more,
+            trashed,
             apart,
         })
     }
@@ -168,7 +195,8 @@ impl FetchTarget {
         matches!(if_exists, IfExists::Overwrite | IfExists::Update) && self.moved_before(entry)
     }
 
-    /// Whether an earlier, interrupted finish has moved a file over the one it replaces.
+    /// Whether an earlier, interrupted finish has moved a file over the one it replaces, or beside
+    /// what stays.
     fn moved_before(&self, entry: u32) -> bool {
         let mut names = vec![entry];
         let mut at = entry;
@@ -183,20 +211,29 @@ impl FetchTarget {
                 self.access.name(entry)
             }
         };
-        let find = || -> io::Result<Stat> {
+        let find = || -> io::Result<bool> {
             let mut dir = Arc::clone(&self.above);
             for folder in names.iter().skip(1).rev() {
                 dir = Arc::new(dir.open_dir(name(*folder))?);
             }
-            dir.stat(name(entry))
+            Ok(self.is_entry(&dir, name(entry), entry)
+                || self
+                    .names_beside(entry, name(entry))
+                    .take(BESIDE)
+                    .any(|beside| self.is_entry(&dir, &beside, entry)))
         };
+        find().unwrap_or(false)
+    }
+
+    /// Returns whether what has this name looks like a file of the share, finished.
+    pub(super) fn is_entry(&self, dir: &Dir, name: &OsStr, entry: u32) -> bool {
         let wanted = self.entry(entry);
         let size = self
             .access
             .layout()
             .file_of(entry)
             .map(|file| self.access.layout().size_of(file));
-        find().is_ok_and(|stat| {
+        dir.stat(name).is_ok_and(|stat| {
             stat.kind == Kind::File
                 && Some(stat.size) == size
                 && stat.mtime_ns == wanted.mtime_ns

@@ -39,6 +39,10 @@ pub struct TargetOptions {
     /// For [`IfExists::Update`]: where the new version comes from and when, for the name of what
     /// is written beside something: `name (conflict of ORIGIN).ext`.
     pub origin: String,
+    /// For [`IfExists::Update`]: the date and time by which what the new version replaces is kept
+    /// in the trash, and what it no longer has is put there. `None`: what is replaced is gone, and
+    /// what it no longer has stays.
+    pub trash: Option<String>,
     /// What becomes of names that cannot be written there.
     pub naming: Naming,
     /// The rules for names; `None`: what the file system takes is found out when a target is
@@ -60,6 +64,7 @@ impl TargetOptions {
             before: None,
             overwrite: false,
             origin: String::new(),
+            trash: None,
             naming: Naming::Rename,
             rules: None,
         }

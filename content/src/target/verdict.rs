@@ -10,9 +10,10 @@ use crate::layout::Layout;
 use crate::names::{NameRules, Names};
 use crate::platform::{self, Dir, Kind, Stat};
 use crate::stamp::FileStamp;
+use crate::trash::TRASH;
 use hither_proto::limits::MAX_DEPTH;
 use hither_proto::{Entry, EntryKind};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::Arc;
@@ -41,16 +42,20 @@ pub(super) struct Verdicts<'a> {
     before: Option<Before<'a>>,
     /// Files of the new version where the earlier one's content is, whatever its stamp says.
     same_content: HashMap<u32, Stat>,
+    /// Files of the earlier version that the new one does not have, and that were only touched.
+    intact: HashMap<u32, Stat>,
 }
 
 /// An earlier version, by the paths in it.
-struct Before<'a> {
+pub(super) struct Before<'a> {
     holding: &'a Holding,
     rules: &'a NameRules,
     /// Entries by the folder they are in and their name here, as the file system compares names.
     by_name: HashMap<(u32, OsString), u32>,
     /// The entry of the same path for each entry of the new version.
     counterparts: Vec<Option<u32>>,
+    /// Entries of this version whose path the new version has too.
+    matched: HashSet<u32>,
 }
 
 impl<'a> Before<'a> {
@@ -85,8 +90,28 @@ impl<'a> Before<'a> {
             holding,
             rules,
             by_name,
+            matched: counterparts.iter().copied().flatten().collect(),
             counterparts,
         }
+    }
+
+    pub(super) const fn holding(&self) -> &Holding {
+        self.holding
+    }
+
+    /// The name of an entry here, the top's aside.
+    pub(super) fn name(&self, entry: u32) -> &OsStr {
+        self.holding.names().name(self.holding.layout(), entry)
+    }
+
+    /// Returns whether an entry was never written.
+    pub(super) fn is_skipped(&self, entry: u32) -> bool {
+        self.holding.names().is_skipped(entry)
+    }
+
+    /// Returns whether the new version has something at an entry's path.
+    pub(super) fn is_matched(&self, entry: u32) -> bool {
+        self.matched.contains(&entry)
     }
 
     fn entry(&self, entry: u32) -> &Entry {
@@ -110,6 +135,10 @@ impl<'a> Before<'a> {
                 .is_ok_and(|found| found == OsStr::new(target)),
             (EntryKind::Folder, Kind::Folder) if depth <= MAX_DEPTH => {
                 let inner = |dir: &Dir, name: &OsStr| {
+                    // The trash of a followed folder is Hither's own.
+                    if entry == 0 && name == TRASH {
+                        return true;
+                    }
                     let found = self.by_name.get(&(entry, self.rules.key_of(name))).copied();
                     let stat = dir.stat(name).ok();
                     found.zip(stat).is_some_and(|(found, stat)| {
@@ -166,9 +195,9 @@ impl<'a> Verdicts<'a> {
             .filter(|_| if_exists == IfExists::Update)
             .filter(here);
         let before = before.map(|holding| Before::new(holding, new, of.names(), &of.rules));
-        let same_content = before
+        let (same_content, intact) = before
             .as_ref()
-            .map(|before| same_contents(before, &of.access))
+            .map(|before| same_contents(before, &of.access, options.trash.is_some()))
             .unwrap_or_default();
         Self {
             new,
@@ -176,6 +205,7 @@ impl<'a> Verdicts<'a> {
             overwrite: options.overwrite,
             before,
             same_content,
+            intact,
         }
     }
 
@@ -237,15 +267,98 @@ impl<'a> Verdicts<'a> {
             .map_or(Ok(false), |(before, old)| before.remove(old, dir, name))
     }
 
+    /// The earlier version.
+    pub(super) const fn before(&self) -> Option<&Before<'a>> {
+        self.before.as_ref()
+    }
+
+    /// Returns whether `there`, which is where the earlier version has `old` and the new one
+    /// nothing, is what the earlier version left.
+    pub(super) fn may_go(&self, old: u32, at: (&Dir, &OsStr), there: &Stat) -> bool {
+        let left = |before: &Before<'_>| before.left(old, at, there, 0);
+        self.before.as_ref().is_some_and(left) || self.intact.get(&old) == Some(there)
+    }
+
+    /// Returns whether the earlier version's entry was not there either: that was told then.
+    pub(super) fn old_was_told(&self, old: u32) -> bool {
+        let stamp = |before: &Before<'_>| before.stamp(old) == Some(&FileStamp::UNKNOWN);
+        self.before.as_ref().is_some_and(stamp)
+    }
+
+    /// Returns whether what the earlier version left where the share has `entry` is `moved` now.
+    pub(super) fn still_left(&self, entry: u32, moved: (&Dir, &OsStr), stat: &Stat) -> bool {
+        stat.kind != Kind::Folder
+            || self
+                .counterpart(entry)
+                .is_some_and(|(before, old)| before.left(old, moved, stat, 0))
+    }
+
+    /// Returns whether what is at `to` has the content that takes its place, at `from`: nothing is
+    /// lost.
+    pub(super) fn brings_the_same(
+        &self,
+        entry: u32,
+        to: (&Dir, &OsStr),
+        there: &Stat,
+        from: (&Dir, &OsStr),
+    ) -> bool {
+        match (
+            &self.new.manifest().entries()[entry as usize].kind,
+            there.kind,
+        ) {
+            (EntryKind::File { size, .. }, Kind::File) if there.size == *size => {
+                self.same_chunks(entry) || equal(to, from).unwrap_or(false)
+            }
+            (EntryKind::Symlink { target }, Kind::Symlink) => {
+                to.0.read_link(to.1)
+                    .is_ok_and(|found| found == OsStr::new(target))
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns whether a file is the same in both versions, as their chunks say.
+    fn same_chunks(&self, entry: u32) -> bool {
+        let Some((before, old)) = self.counterpart(entry) else {
+            return false;
+        };
+        let (then, now) = (before.holding.layout(), self.new);
+        let (Some(one), Some(other)) = (then.file_of(old), now.file_of(entry)) else {
+            return false;
+        };
+        let (a, b) = (then.positions_of(one), now.positions_of(other));
+        let piece = |layout: &Layout, file: u32, position: u32| {
+            let (mut at, mut found) = (0u64, None);
+            for extent in layout.extents(position)? {
+                if extent.file == file {
+                    found = Some((at, extent.offset, extent.length));
+                }
+                at += u64::from(extent.length);
+            }
+            let id = layout.manifest().chunks().get(position as usize)?.id;
+            Some((id, found?))
+        };
+        a.len() == b.len()
+            && a.zip(b).all(|(a, b)| {
+                let (a, b) = (piece(then, one, a), piece(now, other, b));
+                a.is_some() && a == b
+            })
+    }
+
     fn counterpart(&self, entry: u32) -> Option<(&Before<'a>, u32)> {
         let before = self.before.as_ref()?;
         Some((before, (*before.counterparts.get(entry as usize)?)?))
     }
 }
 
-/// Files whose stamps tell nothing but that still have the earlier version's content.
-fn same_contents(before: &Before<'_>, new: &Access) -> HashMap<u32, Stat> {
-    let mut same = HashMap::new();
+/// Files whose stamps tell nothing but that still have the earlier version's content: by the new
+/// version's entries, and with `all` those it does not have by the earlier one's.
+fn same_contents(
+    before: &Before<'_>,
+    new: &Access,
+    all: bool,
+) -> (HashMap<u32, Stat>, HashMap<u32, Stat>) {
+    let (mut same, mut intact) = (HashMap::new(), HashMap::new());
     let old = before.holding.layout();
     let pairs = (0u32..)
         .zip(&before.counterparts)
@@ -254,8 +367,14 @@ fn same_contents(before: &Before<'_>, new: &Access) -> HashMap<u32, Stat> {
         .filter(|(entry, now)| unchanged(old, *entry, new.layout(), *now))
         .collect();
     let as_before = |old: u32| unchanged.get(&old).copied();
-    for (entry, old) in (0u32..).zip(&before.counterparts) {
-        let Some(old) = *old else { continue };
+    let matched = (0u32..)
+        .zip(&before.counterparts)
+        .filter_map(|(entry, old)| Some((Some(entry), (*old)?)));
+    let entries = before.holding.manifest().entries().len() as u32;
+    let others = (0..entries)
+        .filter(|old| all && !before.is_matched(*old) && !before.is_skipped(*old))
+        .map(|old| (None, old));
+    for (entry, old) in matched.chain(others) {
         let EntryKind::File { size, .. } = before.entry(old).kind else {
             continue;
         };
@@ -272,10 +391,13 @@ fn same_contents(before: &Before<'_>, new: &Access) -> HashMap<u32, Stat> {
         if before.holding.is_intact(old)
             || together::is_intact(before.holding, old, new, &as_before)
         {
-            same.insert(entry, stat);
+            match entry {
+                Some(entry) => same.insert(entry, stat),
+                None => intact.insert(old, stat),
+            };
         }
     }
-    same
+    (same, intact)
 }
 
 /// Returns whether an entry, with everything below it, is in both versions the same.
@@ -317,7 +439,7 @@ fn subtree(layout: &Layout, entry: u32) -> &[Entry] {
 }
 
 /// Returns whether two files have the same content.
-fn equal(one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<bool> {
+pub(super) fn equal(one: (&Dir, &OsStr), other: (&Dir, &OsStr)) -> io::Result<bool> {
     let (one, other) = (one.0.open_read(one.1)?, other.0.open_read(other.1)?);
     let (mut a, mut b) = (vec![0; BLOCK], vec![0; BLOCK]);
     let mut offset = 0;

@@ -214,3 +214,141 @@ fn no_mode_of_a_folder_makes_a_fetch_unfinishable() {
     assert_eq!(names(to.path()), ["things"]);
     assert_eq!(fs::read_to_string(got.join("shut/in")).unwrap(), "2");
 }
+
+/// The same as a mirror: what the new version replaces or does not have goes to the trash.
+fn mirror(from: &Path, to: &Path, before: Holding, when: &str) -> Finished {
+    let source = holding(&Handles::new(16), &share(from));
+    let options = TargetOptions {
+        before: Some(Arc::new(before)),
+        origin: "desk-1".into(),
+        trash: Some(when.into()),
+        ..options(IfExists::Update)
+    };
+    let target =
+        FetchTarget::prepare(&Handles::new(16), to, Arc::clone(source.layout()), &options).unwrap();
+    fetch_all(&source, &target);
+    target.finish().unwrap()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn a_mirror_keeps_in_the_trash_what_a_version_replaces_or_does_not_have() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (things, got) = (from.path().join("things"), to.path().join("things"));
+    for name in [
+        "same",
+        "changed",
+        "gone",
+        "deep/er/gone",
+        "kind/inner",
+        "mine/a",
+        "edited",
+        "touched",
+    ] {
+        put(&things.join(name), &format!("{name} 1"));
+    }
+    // Of a chunk of its own: what was only touched is known by its content.
+    let large: String = (0..300_000).map(|number| format!("{number} ")).collect();
+    put(&things.join("touched"), &large);
+    std::os::unix::fs::symlink("same", things.join("link")).unwrap();
+    let first = update(&things, to.path(), None);
+    put(&got.join("edited"), "edited by me");
+    put(&got.join("mine/b"), "my own");
+    fs::File::open(got.join("touched"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    for name in ["gone", "edited", "link", "touched"] {
+        fs::remove_file(things.join(name)).unwrap();
+    }
+    for name in ["deep", "kind", "mine"] {
+        fs::remove_dir_all(things.join(name)).unwrap();
+    }
+    put(&things.join("changed"), "changed 2");
+    put(&things.join("kind"), "a file now");
+    let second = mirror(&things, to.path(), first.holding, "2026-11-29_12-30-05");
+    let trashed = second.trashed.unwrap();
+    let trash = trashed.trash.join(&trashed.name);
+    assert_eq!(trash, got.join(".hither-trash/2026-11-29_12-30-05"));
+    for name in ["changed", "gone", "deep/er/gone", "kind/inner", "mine/a"] {
+        assert_eq!(read(&trash.join(name)), format!("{name} 1"));
+    }
+    assert_eq!(read(&trash.join("touched")), large);
+    assert_eq!(
+        fs::read_link(trash.join("link")).unwrap(),
+        Path::new("same")
+    );
+    assert!(!trash.join("same").exists() && !trash.join("edited").exists());
+    assert_eq!(read(&got.join("changed")), "changed 2");
+    assert_eq!(read(&got.join("kind")), "a file now");
+    assert!(!got.join("deep").exists(), "empty folders go");
+    assert_eq!(read(&got.join("mine/b")), "my own");
+    assert!(!got.join("mine/a").exists());
+    let kept: Vec<_> = second
+        .kept
+        .iter()
+        .map(|kept| (&kept.path, &kept.copy))
+        .collect();
+    assert_eq!(kept, [(&got.join("edited"), &None)]);
+    assert_eq!(read(&got.join("edited")), "edited by me");
+    // Nothing changes: nothing is put aside.
+    let third = mirror(&things, to.path(), second.holding, "2026-11-29_12-30-06");
+    assert_eq!(third.trashed, None);
+    // Everything goes, and what is the user's stays.
+    fs::remove_dir_all(&things).unwrap();
+    fs::create_dir(&things).unwrap();
+    let fourth = mirror(&things, to.path(), third.holding, "2026-11-29_12-30-06");
+    assert!(fourth.trashed.is_some() && fourth.kept.is_empty());
+    let mut left = names(&got);
+    left.sort();
+    assert_eq!(left, [".hither-trash", "edited", "mine"]);
+    for one in [trashed, fourth.trashed.unwrap()] {
+        one.remove().unwrap();
+    }
+    assert!(!got.join(".hither-trash").exists(), "an empty trash goes");
+}
+
+#[test]
+fn a_mirror_goes_through_no_link() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (things, got) = (from.path().join("things"), to.path().join("things"));
+    put(&things.join("folder/file"), "1");
+    put(&things.join("file"), "1");
+    let first = update(&things, to.path(), None);
+    // The folder moves outside, and a link leads there: what is in it is what was fetched.
+    let outside = to.path().join("outside");
+    fs::rename(got.join("folder"), &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, got.join("folder")).unwrap();
+    fs::remove_dir_all(things.join("folder")).unwrap();
+    let second = mirror(&things, to.path(), first.holding, "2026-11-29_12-30-05");
+    assert_eq!(read(&outside.join("file")), "1");
+    assert_eq!(second.kept[0].path, got.join("folder"));
+    assert_eq!(second.trashed, None);
+    // A link in place of the trash is an error; nothing is lost, and it goes on when that is away.
+    let elsewhere = to.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, got.join(".hither-trash")).unwrap();
+    put(&things.join("file"), "2");
+    let source = holding(&Handles::new(16), &share(&things));
+    let options = TargetOptions {
+        before: Some(Arc::new(second.holding)),
+        trash: Some("2026-11-29_12-30-06".into()),
+        ..options(IfExists::Update)
+    };
+    let layout = Arc::clone(source.layout());
+    let target = FetchTarget::prepare(&Handles::new(16), to.path(), layout, &options).unwrap();
+    fetch_all(&source, &target);
+    assert!(target.finish().is_err());
+    assert_eq!(read(&got.join("file")), "1");
+    assert!(names(&elsewhere).is_empty());
+    fs::remove_file(got.join(".hither-trash")).unwrap();
+    target.finish().unwrap();
+    assert_eq!(read(&got.join("file")), "2");
+    assert_eq!(
+        read(&got.join(".hither-trash/2026-11-29_12-30-06/file")),
+        "1"
+    );
+}

@@ -3,6 +3,7 @@
 use super::{Answer, Failure};
 use crate::failure;
 use crate::publish::Publisher;
+use crate::transfer::TransferService;
 use axum::Json;
 use axum::extract::{Path, State};
 use hither_api::{ApiError, ErrorCode, LeftOut, ShareInfo, TicketInfo};
@@ -14,14 +15,21 @@ type Ctx = State<Arc<Publisher>>;
 
 /// Every share on this device.
 #[utoipa::path(get, path = "/v1/shares", responses((status = 200, body = [ShareInfo])))]
-pub(super) async fn shares(State(publisher): Ctx) -> Answer<Vec<ShareInfo>> {
+pub(super) async fn shares(
+    State(publisher): Ctx,
+    State(transfers): State<Arc<TransferService>>,
+) -> Answer<Vec<ShareInfo>> {
     let infos = tokio::task::spawn_blocking(move || {
         let mut infos: Vec<ShareInfo> = Vec::new();
         for (share, record) in publisher.library.share_records() {
             // Files may have changed since: the answer covers the files that can be given now.
             if let Some(version) = share.current() {
                 let held = publisher.library.recheck(&share, &version);
-                infos.push(info(&publisher, &share, &record, &version, held));
+                let info = info(&publisher, &share, &record, &version, held);
+                infos.push(ShareInfo {
+                    follow: transfers.follow_of(share.id),
+                    ..info
+                });
             }
         }
         infos.sort_by_key(|info| std::cmp::Reverse(info.published));
@@ -77,6 +85,7 @@ fn info(
         left_out_total: record.left_out.total,
         unportable: told(&record.unportable),
         unportable_total: record.unportable.total,
+        follow: None,
         upload: publisher.store_uploads.upload_info(share),
     }
 }

@@ -18,21 +18,24 @@ pub(super) fn find(service: &TransferService, id: &str) -> Result<Arc<Transfer>,
 
 /// Every transfer, the latest first.
 #[utoipa::path(get, path = "/v1/transfers", responses((status = 200, body = [TransferInfo])))]
-pub(super) async fn transfers(State(service): Ctx) -> Json<Vec<TransferInfo>> {
-    Json(
-        service
-            .transfers
-            .all()
-            .iter()
-            .map(|t| t.info(&service))
-            .collect(),
-    )
+pub(super) async fn transfers(State(service): Ctx) -> Answer<Vec<TransferInfo>> {
+    let all = move || {
+        let all = service.transfers.all();
+        all.iter().map(|t| t.full_info(&service)).collect()
+    };
+    Ok(Json(
+        tokio::task::spawn_blocking(all)
+            .await
+            .map_err(failure::internal)?,
+    ))
 }
 
 /// One transfer.
 #[utoipa::path(get, path = "/v1/transfers/{transfer}", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
 pub(super) async fn transfer(State(service): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
-    Ok(Json(find(&service, &id)?.info(&service)))
+    let found = find(&service, &id)?;
+    let info = tokio::task::spawn_blocking(move || found.full_info(&service));
+    Ok(Json(info.await.map_err(failure::internal)?))
 }
 
 /// Accepts what was offered: writing begins. Refused when that is not what is offered now.
@@ -64,6 +67,7 @@ pub(super) async fn accept(
 pub(super) async fn pause(State(service): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
     let transfer = find(&service, &id)?;
     ended(&transfer, Control::Pause).await;
+    transfer.pause_waiting(&service)?;
     Ok(Json(transfer.info(&service)))
 }
 
@@ -91,7 +95,10 @@ pub(super) async fn resume(State(service): Ctx, Path(id): Path<String>) -> Answe
 #[utoipa::path(delete, path = "/v1/transfers/{transfer}", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
 pub(super) async fn cancel(State(service): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {
     let transfer = find(&service, &id)?;
-    let info = transfer.info(&service);
+    let (of, at) = (Arc::clone(&transfer), Arc::clone(&service));
+    let info = tokio::task::spawn_blocking(move || of.full_info(&at))
+        .await
+        .map_err(failure::internal)?;
     if transfer.is_running() {
         ended(&transfer, Control::Cancel).await;
     } else {

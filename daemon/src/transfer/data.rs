@@ -6,11 +6,11 @@
 use super::run::{End, Got, Run, Wake, blocking};
 use super::stage::{Repeats, Stage};
 use super::target::{discard_partial, open_target};
-use super::{Transfer, lock};
+use super::{Transfer, follows, lock};
 use crate::failure;
 use crate::transfer::TransferService;
 use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, SourceKind};
-use hither_content::{FetchTarget, Finished, ManifestFile, WriteError};
+use hither_content::{FetchTarget, Kept, ManifestFile, Trashed, WriteError};
 use hither_proto::{Manifest, Message, SignedHead, Space};
 use hither_swarm::{TransferInput, Version};
 use roaring::RoaringBitmap;
@@ -176,6 +176,15 @@ impl Getting<'_> {
             .iter()
             .filter(|p| self.target.is_unneeded(*p))
             .collect();
+        if self.run.transfer.record().placing {
+            let here = (&have | &unneeded).len();
+            if here == u64::from(self.version.head.head().chunks) {
+                return self.finish().await;
+            }
+            self.run
+                .transfer
+                .update(&self.run.service, |record| record.placing = false)?;
+        }
         let wanted = wanted(
             &repeats,
             &repeated,
@@ -446,12 +455,16 @@ impl Getting<'_> {
         self.run.set_phase(Phase::Writing);
         self.settle().await?;
         self.run.transfer.stages.set(Stage::Idle).await;
+        let later = self.run.transfer.record().followed.is_some();
+        if later {
+            self.ready_to_place().await?;
+        }
         let target = Arc::clone(&self.target);
-        let finished = blocking(move || target.finish())
+        let finished = blocking(move || target.place())
             .await?
             .map_err(|e| failure::finish(&e))?;
         let path = finished.place.path();
-        self.tell_kept(&finished);
+        self.tell_kept(&finished.kept, finished.kept_more);
         let names = self.tell_names();
         let apart = finished.apart;
         self.version.set_holding(finished.holding);
@@ -478,14 +491,17 @@ impl Getting<'_> {
         let (version, manifest) = (self.version.number(), &self.manifest);
         self.run.transfer.update(&self.run.service, |record| {
             record.path = path.display().to_string();
-            record.partial = None;
+            record.placing = false;
             record.apart = apart;
+            record.reason = None;
             record.names = names;
             if record.follow {
                 record.followed = Some(version);
                 record.choose(manifest.name().as_str(), !manifest.is_single_file());
+                follows::add_conflicts(record, &finished.kept, finished.kept_more);
             }
         })?;
+        self.tidy(finished.trashed).await?;
         if let Err(error) = self.run.service.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
@@ -497,6 +513,40 @@ impl Getting<'_> {
 }
 
 impl Getting<'_> {
+    /// All of a later version is durable, and that is written down: whatever comes now, it is moved
+    /// into place before anything else is looked at.
+    async fn ready_to_place(&mut self) -> Result<(), End> {
+        self.next_checkpoint = Instant::now();
+        self.checkpoint();
+        self.settle().await?;
+        self.run
+            .transfer
+            .update(&self.run.service, |record| record.placing = true)?;
+        Ok(())
+    }
+
+    /// Removes what is left of the partial files, and remembers what went to the trash.
+    async fn tidy(&self, trashed: Option<Trashed>) -> Result<(), End> {
+        let (target, service) = (Arc::clone(&self.target), Arc::clone(&self.run.service));
+        let id = self.run.transfer.id.clone();
+        let tidied = blocking(move || {
+            if let Some(trashed) = trashed
+                && let Err(error) = service.trash.put(&trashed)
+            {
+                tracing::warn!(transfer = id, %error, "what is in the trash was not noted");
+            }
+            target.tidy()
+        })
+        .await?;
+        if let Err(error) = tidied {
+            tracing::warn!(%error, "partial files stay behind");
+        }
+        self.run
+            .transfer
+            .update(&self.run.service, |record| record.partial = None)?;
+        Ok(())
+    }
+
     /// Tells what could not be called as in the share, and returns it.
     fn tell_names(&self) -> NamesInfo {
         let transfer = &self.run.transfer;
@@ -528,9 +578,9 @@ impl Getting<'_> {
     }
 
     /// Tells what of the user stays where this version has something else.
-    fn tell_kept(&self, finished: &Finished) {
+    fn tell_kept(&self, kept: &[Kept], kept_more: u64) {
         let transfer = &self.run.transfer;
-        for kept in &finished.kept {
+        for kept in kept {
             let path = kept.path.display().to_string();
             let copy = kept.copy.as_ref().map(|copy| copy.display().to_string());
             tracing::warn!(
@@ -545,11 +595,8 @@ impl Getting<'_> {
                 copy,
             });
         }
-        if finished.kept_more > 0 {
-            let message = format!(
-                "{} more files that were not fetched stay as they are.",
-                finished.kept_more
-            );
+        if kept_more > 0 {
+            let message = format!("{kept_more} more files that were not fetched stay as they are.");
             tracing::warn!(transfer = transfer.id, "{message}");
             transfer.emit(Event::Warning { message });
         }

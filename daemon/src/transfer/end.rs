@@ -22,10 +22,14 @@ impl Run {
         };
         let seconds = self.began.elapsed().as_secs_f64();
         *lock(&transfer.earlier) = sources.clone();
+        let record = transfer.record();
+        let goes_on = matches!(&end, End::Failed(error) if super::follows::goes_on(&record, error));
         let (state, phase) = match &end {
             End::Done { .. } => (TransferState::Done, Phase::Done),
             End::Paused => (TransferState::Paused, Phase::Paused),
             End::Suspended => (TransferState::Active, Phase::Paused),
+            // It is tried again by itself, also after a restart.
+            End::Failed(_) if goes_on => (TransferState::Active, Phase::Waiting),
             End::Cancelled | End::Failed(_) => (TransferState::Failed, Phase::Failed),
         };
         self.set_phase(phase);
@@ -55,6 +59,9 @@ impl Run {
         self.announce_end(end, sources);
         if nothing_left {
             self.discard();
+        }
+        if goes_on {
+            super::follows::go_on_later(service, transfer);
         }
         if state == TransferState::Done {
             if transfer.record().spooled {

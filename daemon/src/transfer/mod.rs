@@ -2,10 +2,12 @@
 //! began it.
 //!
 //! `stage.rs` is what the disk threads see, `run.rs` the task, `offer.rs` the question, `target.rs`
-//! where it is written, `data.rs` the getting of files, `meter.rs` the numbers.
+//! where it is written, `data.rs` the getting of files, `meter.rs` the numbers, `follows.rs` what
+//! is followed, `trash.rs` what later versions replaced.
 
 mod data;
 mod end;
+mod follows;
 mod lookup;
 mod meter;
 mod missing;
@@ -15,6 +17,7 @@ mod spool;
 mod stage;
 mod start;
 mod target;
+pub(crate) mod trash;
 
 use crate::costs;
 use crate::index::IndexService;
@@ -31,6 +34,7 @@ use hither_util::tasks::Tasks;
 use meter::Meter;
 use stage::Stages;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
@@ -84,6 +88,8 @@ pub(crate) struct TransferService {
     pub mode: CostMode,
     /// How long a fetch looks for a holder.
     pub wait: Duration,
+    /// The trash of followed copies.
+    pub trash: trash::TrashKeeper,
 }
 
 /// One fetch.
@@ -104,6 +110,8 @@ pub(crate) struct Transfer {
     kept: Mutex<Option<Kept>>,
     /// When the last run began, and how long all before it were at work, seconds.
     counted_from: Mutex<(Time, f64)>,
+    /// How often in a row it ended by trouble that may pass.
+    failures: AtomicU32,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -137,6 +145,7 @@ impl Transfer {
             control: Mutex::new(None),
             kept: Mutex::default(),
             counted_from: Mutex::default(),
+            failures: AtomicU32::new(0),
         }
     }
 
@@ -159,6 +168,20 @@ impl Transfer {
             .records
             .put_transfer(&record)
             .map_err(|e| crate::failure::storage(&e))
+    }
+
+    /// Counts one more end by trouble; returns how many there were in a row.
+    fn fail_once_more(&self) -> u32 {
+        self.failures.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Forgets trouble of before.
+    fn went_well(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+    }
+
+    fn failures(&self) -> u32 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -209,6 +232,18 @@ impl Transfer {
         lock(&self.control)
             .as_ref()
             .is_some_and(|sender| sender.send(control).is_ok())
+    }
+
+    /// Keeps a follow that waits to be tried again from that.
+    pub(crate) fn pause_waiting(
+        &self,
+        service: &TransferService,
+    ) -> Result<(), hither_api::ApiError> {
+        if self.is_running() || self.record().state != TransferState::Active {
+            return Ok(());
+        }
+        self.meter().phase = Phase::Paused;
+        self.update(service, |record| record.state = TransferState::Paused)
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -279,6 +314,16 @@ impl Transfer {
         lock(&self.kept).clone()
     }
 
+    /// Like [`info`](Self::info), with how a followed copy stands. Blocks, but for no disk that
+    /// does not answer.
+    pub(crate) fn full_info(&self, service: &TransferService) -> TransferInfo {
+        let follow = self.follow_info(service);
+        TransferInfo {
+            follow,
+            ..self.info(service)
+        }
+    }
+
     pub(crate) fn info(&self, service: &TransferService) -> TransferInfo {
         let record = self.record();
         let meter = self.meter();
@@ -296,6 +341,7 @@ impl Transfer {
             ended: record.ended,
             seconds: record.seconds,
             reason: record.reason,
+            follow: None,
             names: record.names,
             sources: {
                 drop(meter);

@@ -229,13 +229,32 @@ impl Run {
     async fn first_version(&mut self) -> Result<SignedHead, End> {
         let record = self.transfer.record();
         let followed = record.followed.filter(|_| record.follow);
+        if let Some(begun) = self.begun_head() {
+            // A crash came while a version was moved into place: that is done first, and needs
+            // nobody.
+            if record.placing {
+                return Ok(begun);
+            }
+            // Or right after that.
+            if followed == Some(begun.head().version) && record.partial.is_some() {
+                super::target::discard_partial(self).await?;
+            }
+        }
         // The user's own files that stay there make no version whole, and are not fetched again.
         if let Some(here) =
             followed.filter(|here| record.apart && self.transfer.share.version(*here).is_some())
         {
             return self.newer_than(here).await;
         }
-        let head = self.choose_version().await?;
+        let chosen = self.choose_version().await;
+        // Nobody is there, and what is here is what was fetched, but for the user's changes.
+        if let (Err(End::Failed(error)), Some(here)) = (&chosen, followed)
+            && error.code == ErrorCode::NoHolder
+            && self.transfer.share.version(here).is_some()
+        {
+            return self.newer_than(here).await;
+        }
+        let head = chosen?;
         let version = head.head().version;
         if followed == Some(version) && self.is_whole(version) {
             return self.newer_than(version).await;
@@ -245,6 +264,7 @@ impl Run {
 
     /// A version is here, and later ones are waited for: they replace it.
     fn tell_version(&self, version: u64, path: &std::path::Path, bytes: u64) {
+        self.transfer.went_well();
         let sources = self.transfer.sources(&self.service);
         self.transfer.emit(Event::Version {
             transfer: self.transfer.id.clone(),
@@ -384,6 +404,10 @@ impl Run {
             },
         };
         self.proportionate(&file)?;
+        let whole = have.len() == file.root().records().len() as u64;
+        if whole && self.transfer.record().placing {
+            return Ok(Got::Whole(file));
+        }
         let lengths: Vec<u32> = file.root().records().iter().map(|r| r.length).collect();
         let wanted = RoaringBitmap::from_iter(0..lengths.len() as u32) - &have;
         self.transfer
@@ -546,6 +570,10 @@ impl Run {
         Some(newer)
     }
 
+    fn phase(&self) -> Phase {
+        self.transfer.meter().phase
+    }
+
     pub(super) fn set_phase(&self, phase: Phase) {
         self.transfer.meter().phase = phase;
     }
@@ -585,11 +613,17 @@ impl Run {
         }
         let changed =
             owner && waiting == Some(Waiting::NotHeld) && self.transfer.record().followed.is_none();
+        let standing = {
+            let record = self.transfer.record();
+            record.follow && record.followed.is_some() && self.phase() != Phase::Connecting
+        };
         let patience = match (self.wait, self.ever_reached, waiting) {
             (_, _, Some(Waiting::Gone)) => Some(Duration::ZERO),
             // Others may have it and are tried meanwhile; the owner may be about to publish anew.
             (_, _, Some(Waiting::Unknown)) => Some(FOR_OTHERS),
             (_, _, Some(Waiting::NotHeld)) if changed => Some(FOR_OTHERS),
+            // Who keeps a copy up to date waits for whoever has the next version.
+            (None, _, Some(Waiting::NoHolder | Waiting::NotHeld)) if standing => None,
             (Some(wait), _, _) => Some(wait),
             (None, false, _) | (None, _, Some(Waiting::Damaged | Waiting::TooDear)) => {
                 Some(self.service.wait)

@@ -164,7 +164,8 @@ fn resumable(service: &TransferService, request: &Request) -> Option<Arc<Transfe
         let record = transfer.record();
         transfer.ticket.secret == request.ticket.secret
             && transfer.ticket.pin == request.ticket.pin
-            && matches!(record.state, TransferState::Paused | TransferState::Failed)
+            && !transfer.is_running()
+            && record.state != TransferState::Done
             && same_target(request, &record)
     })
 }
@@ -194,6 +195,9 @@ fn new_record(service: &TransferService, request: &Request) -> Result<TransferRe
         names: NamesInfo::default(),
         apart: false,
         follow: request.follow,
+        placing: false,
+        conflicts: Vec::new(),
+        conflicts_more: 0,
         followed: None,
         mode: request.mode,
         max_cost: request.max_cost,
@@ -211,7 +215,11 @@ fn new_record(service: &TransferService, request: &Request) -> Result<TransferRe
 }
 
 /// Starts the task of a transfer that does not run.
-fn start(service: &Arc<TransferService>, transfer: &Arc<Transfer>, wait: Option<Duration>) {
+pub(super) fn start(
+    service: &Arc<TransferService>,
+    transfer: &Arc<Transfer>,
+    wait: Option<Duration>,
+) {
     let (sender, control) = mpsc::unbounded_channel();
     *lock(&transfer.control) = Some(sender);
     lock(&transfer.told).clear();

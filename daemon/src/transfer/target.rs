@@ -158,6 +158,7 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
         before: before(run, record),
         overwrite,
         origin: origin(run),
+        trash: Some(when()),
         naming: match record.naming {
             _ if record.spooled => Naming::Rename,
             hither_api::Naming::Rename => Naming::Rename,
@@ -179,6 +180,11 @@ fn chosen_name(record: &TransferRecord) -> Option<EntryName> {
 fn before(run: &Run, record: &TransferRecord) -> Option<Arc<Holding>> {
     let version = run.transfer.share.version(record.followed?)?;
     Some(version.holding())
+}
+
+/// Returns the date and time: the name of what goes to the trash now.
+fn when() -> String {
+    chrono::Local::now().format("%Y-%m-%d_%H-%M-%S").to_string()
 }
 
 /// Returns who published what comes, and the day: for the name of what is written beside something.

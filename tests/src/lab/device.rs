@@ -302,7 +302,13 @@ impl Device {
 
     /// The daemon dies, as by a crash.
     pub fn kill(&self) {
+        self.kill_at(|| {});
+    }
+
+    /// The same as soon as something returns: not a moment later.
+    pub fn kill_at(&self, moment: impl FnOnce()) {
         let process = Process::find(self.status().pid).unwrap();
+        moment();
         process.signal(Signal::KILL);
         assert!(process.ends_within(PATIENCE), "a killed daemon lives on");
         process.reap();

@@ -71,7 +71,8 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Everything about a file, or a folder and what is in it, except what its top is called.
+/// Everything about a file, or a folder and what is in it, except what its top is called, and what
+/// Hither keeps in a trash: that is no part of a share.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tree(BTreeMap<PathBuf, Entry>);
 
@@ -87,6 +88,9 @@ impl Tree {
             let entry = if found.is_dir() {
                 for inner in fs::read_dir(&path).unwrap() {
                     let inner = inner.unwrap();
+                    if inner.file_name() == hither_content::TRASH {
+                        continue;
+                    }
                     folders.push((inner.path(), name.join(inner.file_name())));
                 }
                 Entry::Folder { mode, mtime }

@@ -58,11 +58,15 @@ fn warning(following: &mut Running, of: &str) {
     });
 }
 
+/// What is in a folder, beside a trash.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> = entries.map(|name| name.into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .filter(|name| name != hither_content::TRASH)
+        .map(|name| name.into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
