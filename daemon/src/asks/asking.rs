@@ -4,8 +4,8 @@
 use super::records::{self, AskRecord, SENT, SentRecord, ThingRecord, refusal_name};
 use super::{AskService, MAX_SENT};
 use crate::failure;
-use crate::mail::{Content, SmallFile};
-use hither_api::{ApiError, AskInfo, AskRequest, ErrorCode, TicketNote};
+use crate::mail::{Content, Outcome, SmallFile};
+use hither_api::{ApiError, AskInfo, AskRequest, ErrorCode, SentState, TicketNote};
 use hither_content::storage::{Batch, StorageError};
 use hither_engine::asks::{AskerEvent, AskerState};
 use hither_proto::{
@@ -50,37 +50,30 @@ impl AskService {
         records::put(self.storage.as_ref(), SENT, id.as_bytes(), &record)
             .map_err(|e| failure::storage(&e))?;
         self.state().sent.insert(id, record);
-        let told = self.post(to, &AskLetter::Ask(ask.clone()), until);
-        let told = match told {
-            Ok(told) => told,
-            Err(error) => {
-                // Nobody will ever hear of it.
-                let _ = self.sent_event(id, AskerEvent::Cancel, |_| {});
-                return Err(error);
-            }
-        };
+        if let Err(error) = self.post(to, &AskLetter::Ask(ask.clone()), until) {
+            // Nobody will ever hear of it.
+            let _ = self.sent_event(id, AskerEvent::Cancel, |_| {});
+            return Err(error);
+        }
         self.wake.notify_one();
         self.changed();
-        let of = Arc::clone(self);
-        self.tasks.spawn(async move {
-            // The first outcome is what the sender sees; later ones show in the answer.
-            if let Ok(outcome) = told.await {
-                let delivered = outcome.state == hither_api::SentState::Delivered;
-                let words = outcome.reason.unwrap_or_default();
-                let event = match outcome.state {
-                    hither_api::SentState::Failed => AskerEvent::Refused,
-                    _ if delivered => AskerEvent::Delivered,
-                    _ => return,
-                };
-                let noted = tokio::task::spawn_blocking(move || {
-                    of.sent_event(id, event, |record| record.words = words)
-                });
-                if let Ok(Err(error)) = noted.await {
-                    tracing::warn!(%error, "how a request stands cannot be kept");
-                }
-            }
-        });
         Ok(())
+    }
+
+    /// The letter of a request is at its reader or a relay, or never will be. Blocks.
+    pub(super) fn letter_sent(&self, to: DeviceId, id: AskId, outcome: &Outcome) {
+        let event = match outcome.state {
+            SentState::Delivered => AskerEvent::Delivered,
+            SentState::Failed => AskerEvent::Refused,
+            SentState::AtRelay | SentState::Waiting => return,
+        };
+        if !self.is_of(id, to) {
+            return;
+        }
+        let words = outcome.reason.clone().unwrap_or_default();
+        if let Err(error) = self.sent_event(id, event, |record| record.words = words) {
+            tracing::warn!(%error, "how a request stands cannot be kept");
+        }
     }
 
     /// Forgets the oldest that ended when there are too many. Blocks.

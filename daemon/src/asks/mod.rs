@@ -18,7 +18,7 @@ mod providers;
 mod records;
 
 use crate::audit::AuditLog;
-use crate::mail::{self, Body, BodyHandler, Content, MailService};
+use crate::mail::{self, Body, BodyHandler, Content, MailService, Outcome};
 use crate::nearby::NearbyService;
 use crate::publish::Publisher;
 pub(crate) use answering::Choice;
@@ -136,18 +136,18 @@ impl AskService {
     }
 
     /// Sends a letter about a request; it is durable when this returns. Blocks.
-    fn post(
-        &self,
-        to: DeviceId,
-        letter: &AskLetter,
-        until: u64,
-    ) -> Result<tokio::sync::oneshot::Receiver<mail::Outcome>, ApiError> {
+    fn post(&self, to: DeviceId, letter: &AskLetter, until: u64) -> Result<(), ApiError> {
         let body = Body {
             kind: KIND.into(),
             made_ms: unix_millis(),
             payload: letter.encode(),
         };
-        mail::post(&self.mail, to, &body, Some(until))
+        // A request goes by its own id, so that what becomes of its letter is known to be its.
+        let id = match letter {
+            AskLetter::Ask(ask) => MessageId::new(*ask.id.as_bytes()),
+            _ => mail::message_id()?,
+        };
+        mail::post(&self.mail, to, id, &body, Some(until))
     }
 }
 
@@ -175,6 +175,10 @@ fn load(storage: &dyn Storage) -> Result<State, StorageError> {
 }
 
 impl BodyHandler for AskService {
+    fn sent(&self, to: DeviceId, id: MessageId, outcome: &Outcome) {
+        self.letter_sent(to, AskId::new(*id.as_bytes()), outcome);
+    }
+
     fn take(
         &self,
         from: DeviceId,

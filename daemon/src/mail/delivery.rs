@@ -12,6 +12,7 @@ use crate::nearby::{Introduced, Offer};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hither_api::{MessageKind, SentState};
+use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, OfferKind, Refusal, RelayRefusal, RelayRefusalCode};
 use hither_relay_client::{RelayConnection, RequestError};
 use hither_swarm::OpenError;
@@ -262,14 +263,38 @@ fn refused(refusal: RelayRefusal) -> Attempt {
 async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pauses: &mut Pauses) {
     let outbox = &mail.outbox;
     let (of, number) = (Arc::clone(mail), waiting.number);
+    // Of what a service sent, that is told it.
+    let record = outbox.record(number);
+    let service = record
+        .filter(|record| record.kind == MessageKind::Request)
+        .map(|record| record.summary);
+    let told = move |mail: &MailService, outcome: &Outcome| {
+        if let Some(kind) = &service {
+            mail.tell_service(kind, waiting.to, waiting.id, outcome);
+        }
+    };
     let written = match ended {
         Attempt::Sent(outcome) => {
             pauses.remove(&waiting.to);
-            tokio::task::spawn_blocking(move || of.outbox.sent(number, outcome)).await
+            let work = move || {
+                of.outbox.sent(number, outcome.clone())?;
+                told(&of, &outcome);
+                Ok::<_, StorageError>(())
+            };
+            tokio::task::spawn_blocking(work).await
         }
         Attempt::Never(reason) => {
             pauses.remove(&waiting.to);
-            tokio::task::spawn_blocking(move || of.outbox.give_up(number, reason)).await
+            let work = move || {
+                of.outbox.give_up(number, reason.clone())?;
+                let outcome = Outcome {
+                    state: SentState::Failed,
+                    reason: Some(reason),
+                };
+                told(&of, &outcome);
+                Ok::<_, StorageError>(())
+            };
+            tokio::task::spawn_blocking(work).await
         }
         Attempt::Lost => return,
         Attempt::Stranger => {

@@ -23,7 +23,7 @@ pub(crate) use direct::Way;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{Outbox, Outcome};
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
-pub(crate) use send::{post, readers, send, send_ticket};
+pub(crate) use send::{message_id, post, readers, send, send_ticket};
 
 use crate::catalogue::Notice;
 use crate::nearby::NearbyService;
@@ -62,6 +62,9 @@ pub(crate) trait BodyHandler: Send + Sync {
         id: MessageId,
         body: &Body,
     ) -> Result<Option<Content>, StorageError>;
+
+    /// A message that the service sent is at its reader or a relay, or never will be. Blocks.
+    fn sent(&self, to: DeviceId, id: MessageId, outcome: &Outcome);
 }
 
 /// What became of a message that was handed over.
@@ -138,6 +141,14 @@ impl MailService {
     /// they are. It is held weakly: it may hold this service.
     pub(crate) fn handle_bodies(&self, kind: &'static str, handler: Weak<dyn BodyHandler>) {
         self.bodies.write().insert(kind, handler);
+    }
+
+    /// Tells a service what became of a message of its kind. Blocks.
+    fn tell_service(&self, kind: &str, to: DeviceId, id: MessageId, outcome: &Outcome) {
+        let handler = self.bodies.read().get(kind).and_then(Weak::upgrade);
+        if let Some(handler) = handler {
+            handler.sent(to, id, outcome);
+        }
     }
 
     /// Gives what came inside a message to whoever it is for. Blocks.

@@ -145,7 +145,7 @@ fn write(
         made_ms: unix_millis(),
         content,
     };
-    keep(mail, to, outgoing, &letter.encode())
+    keep(mail, to, message_id()?, outgoing, &letter.encode())
 }
 
 /// The facts that stand beside the sealed bytes of a message.
@@ -158,15 +158,17 @@ struct Outgoing {
 }
 
 /// Sends something to a service of another device: it is durable here when this returns, and
-/// forgotten when `until` (seconds of the clock of deadlines) is past. Blocks.
+/// forgotten when `until` (seconds of the clock of deadlines) is past. The service hears what became
+/// of it under `id`. Blocks.
 ///
 /// Errors: it is too long, too much waits already, or the store failed.
 pub(crate) fn post(
     mail: &MailService,
     to: DeviceId,
+    id: MessageId,
     body: &Body,
     until: Option<u64>,
-) -> Result<oneshot::Receiver<Outcome>, ApiError> {
+) -> Result<(), ApiError> {
     let outgoing = Outgoing {
         kind: MessageKind::Request,
         summary: body.kind.clone(),
@@ -174,19 +176,24 @@ pub(crate) fn post(
         bytes: body.payload.len() as u64,
         until,
     };
-    keep(mail, to, outgoing, &body.encode()).map(|(_, told)| told)
+    keep(mail, to, id, outgoing, &body.encode()).map(|_| ())
+}
+
+/// A new id for a message.
+pub(crate) fn message_id() -> Result<MessageId, ApiError> {
+    let mut id = [0_u8; MessageId::LEN];
+    getrandom::fill(&mut id).map_err(failure::internal)?;
+    Ok(MessageId::new(id))
 }
 
 /// Seals what a message says, and keeps it in the outbox. Blocks.
 fn keep(
     mail: &MailService,
     to: DeviceId,
+    id: MessageId,
     outgoing: Outgoing,
     inside: &[u8],
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
-    let mut id = [0_u8; MessageId::LEN];
-    getrandom::fill(&mut id).map_err(failure::internal)?;
-    let id = MessageId::new(id);
     let sealed = seal::seal(&mail.identity, to, SealPurpose::Message, &id, inside);
     let sealed = sealed.map_err(|error| match error {
         SealError::TooLong { .. } => too_long(),

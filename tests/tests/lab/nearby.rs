@@ -84,12 +84,12 @@ fn p1_a_stranger_on_the_network_is_sent_to_after_one_yes_without_a_relay() {
         says(&phone, "accept", "desk");
         assert_eq!(messages(&phone, 1)[0].text.as_deref(), Some("hello"));
         // From now on at once, both ways, also after restarts and after the ten minutes.
-        for device in [&desk, &phone] {
+        for (device, other) in [(&desk, &phone), (&phone, &desk)] {
             device.down();
             device.up();
+            device.sees(1);
+            other.sees(1);
         }
-        desk.sees(1);
-        phone.sees(1);
         assert!(nearby(&phone).left_seconds.is_none());
         assert_eq!(desk.send("phone", "again").state, SentState::Delivered);
         assert_eq!(phone.send("desk", "thanks").state, SentState::Delivered);
