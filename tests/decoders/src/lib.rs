@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 pub type Decoder = fn(&[u8]);
 
 /// All of them, by the names of their fuzz targets and corpora.
-pub const ALL: [(&str, Decoder); 17] = [
+pub const ALL: [(&str, Decoder); 18] = [
     ("frame", frame),
     ("relay_frame", relay_frame),
     ("ticket", ticket),
@@ -33,6 +33,7 @@ pub const ALL: [(&str, Decoder); 17] = [
     ("record", record),
     ("sealed", sealed),
     ("letter", letter),
+    ("ask", ask),
     ("note", note),
     ("api", api),
     ("config", config),
@@ -71,6 +72,14 @@ pub fn relay_frame(data: &[u8]) {
             hither_proto::decode_relay_frame(&again[4..]),
             Ok(Some(message))
         );
+    }
+}
+
+/// Letters about requests: whatever is accepted is encoded to the same letter again.
+pub fn ask(data: &[u8]) {
+    if let Ok(Some(letter)) = hither_proto::AskLetter::decode(data) {
+        let again = hither_proto::AskLetter::decode(&letter.encode());
+        assert_eq!(again, Ok(Some(letter)));
     }
 }
 

@@ -146,11 +146,11 @@ impl Device {
             command.env_remove(name);
         }
         command.env("HITHER_HOME", self.home());
-        // Not that of the machine that the lab is on.
-        command.env(
-            "DBUS_SYSTEM_BUS_ADDRESS",
-            format!("unix:path={}", self.bus().display()),
-        );
+        // Not those of the machine that the lab is on.
+        for bus in ["DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS"] {
+            command.env(bus, format!("unix:path={}", self.bus().display()));
+        }
+        command.env("XDG_CACHE_HOME", self.folder.join("cache"));
         for (name, value) in &self.settings {
             command.env(name, value);
         }

@@ -115,6 +115,11 @@ impl SystemBus {
         }
     }
 
+    /// Where others find it.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     fn builder(&self, name: &'static str) -> connection::Builder<'_> {
         connection::Builder::address(self.address.as_str())
             .unwrap()

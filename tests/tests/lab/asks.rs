@@ -313,6 +313,43 @@ fn qr(path: &Path, words: &str) {
 }
 
 #[test]
+fn c1_c3_the_desktop_is_asked_and_answers_from_a_notification() {
+    lab::run(|lab| {
+        let (desk, mut phone) = acquainted(lab);
+        phone.down();
+        let bus = phone.system_bus();
+        let desktop = lab::Desktop::start(&bus);
+        phone.set("asks.notify", "true");
+        phone.up();
+        desk.sees(1);
+        let text = |answer: Value| answer["text"].as_str().unwrap().to_owned();
+        let accepted = |what: &str, number: usize| {
+            let asked = ask(&desk, &[what, "--reason", "<b>now</b> & here"]);
+            let shown = until("the notification", || desktop.shown().get(number).cloned());
+            assert!(shown.title.contains("desk asks for"), "{shown:?}");
+            assert_eq!(shown.text, "&lt;b>now&lt;/b> &amp; here");
+            desktop.press(shown.id, "accept");
+            text(last(&asked.finish().well()))
+        };
+        assert_eq!(
+            accepted("playing", 0),
+            "Anna – A film\nat 0:01:30\nhttps://example.org/film.mp4"
+        );
+        let place = accepted("place", 1);
+        assert!(
+            place.ends_with("https://example.org/film.mp4#t=90"),
+            "{place}"
+        );
+        assert_eq!(accepted("location", 2), "48.137000, 11.575000 (±25 m)");
+        // A no from there as well.
+        let asked = ask(&desk, &["playing"]);
+        let shown = until("the notification", || desktop.shown().get(3).cloned());
+        desktop.press(shown.id, "refuse");
+        asked.finish().failed(4);
+    });
+}
+
+#[test]
 fn c1_a_qr_code_on_a_picture_is_read() {
     lab::run(|lab| {
         let (desk, phone) = acquainted(lab);
