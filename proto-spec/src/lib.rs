@@ -9,6 +9,7 @@
 //! `clippy.toml`); no decoder allocates more than a constant factor of the bytes it was given.
 
 mod claim;
+mod code;
 mod device;
 mod frame;
 mod group;
@@ -35,6 +36,11 @@ pub mod wire {
 }
 
 pub use claim::claim_weight;
+pub use code::{
+    CodeConfirmation, CodeGift, CodeKeys, CodeKind, CodeMessage, CodeName, CodePake, CodeRefusal,
+    CodeSecret, CodeSide, PairDevice, PairGrant, PairText, PairTextError, PakeError, PakeMessage,
+    SpokenCode, SpokenCodeError, UnknownWord, Word,
+};
 pub use device::{DeviceId, DeviceName};
 pub use frame::{
     FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
@@ -55,8 +61,8 @@ pub use manifest::{
     ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError,
 };
 pub use message::{
-    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind,
-    Purpose, Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Message, MessageError, Opened,
+    ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use price::{Price, PriceError};

@@ -139,3 +139,12 @@ pub const MAX_GROUP_NEWS: usize = 256;
 pub const MAX_GROUP_PAGE: usize = 512 * 1024;
 /// Length of the digest of a note, bytes.
 pub const GROUP_DIGEST: usize = 16;
+
+/// How long a code is good, seconds: long enough to say three words on the telephone and to type
+/// them, too short to be noted down.
+pub const CODE_SECONDS: u64 = 600;
+/// Longest sealed message on a stream about a code, bytes: [`MAX_DEVICES`] names and
+/// [`MAX_RELAYS`] invitations fit.
+pub const MAX_CODE_SEALED: usize = 64 * 1024;
+/// Most nameplates that a device announces on its network, and that are remembered of one.
+pub const MAX_NAMEPLATES: usize = 4;

@@ -1,9 +1,10 @@
 //! Messages of the link protocol between their types and the wire.
 
 use super::{
-    Announcement, Claims, Delta, Holder, HolderKind, Message, MessageError, Opened, ProofKind,
-    Purpose, Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Message, MessageError, Opened,
+    ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
+use crate::code::{code_from_wire, code_to_wire};
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::ShareId;
@@ -19,6 +20,11 @@ impl Message {
     pub(crate) fn parse(body: Body) -> Result<Self, MessageError> {
         Ok(match body {
             Body::Open(m) => parse_open(&m)?,
+            Body::DeviceOpen(m) => Self::DeviceOpen {
+                protocol: m.protocol,
+                purpose: device_purpose(m.purpose()),
+            },
+            Body::Code(m) => Self::Code(Box::new(code_from_wire(m)?)),
             Body::BlindQuery(m) => Self::BlindQuery {
                 protocol: m.protocol,
                 query: BlindQuery::from_slice(&m.query)?,
@@ -80,6 +86,11 @@ impl Message {
                     .map(|owner| owner.as_bytes().to_vec().into())
                     .unwrap_or_default(),
             }),
+            Self::DeviceOpen { protocol, purpose } => Body::DeviceOpen(wire::DeviceOpen {
+                protocol: *protocol,
+                purpose: device_purpose_to_wire(*purpose).into(),
+            }),
+            Self::Code(message) => Body::Code(code_to_wire(message)),
             Self::BlindQuery { protocol, query } => Body::BlindQuery(wire::BlindQuery {
                 protocol: *protocol,
                 query: query.as_bytes().to_vec().into(),
@@ -242,6 +253,26 @@ pub(crate) const fn purpose_to_wire(purpose: Option<Purpose>) -> wire::Purpose {
         Some(Purpose::Bulk) => wire::Purpose::Bulk,
         Some(Purpose::Lookup) => wire::Purpose::Lookup,
         None => wire::Purpose::Unspecified,
+    }
+}
+
+const fn device_purpose(purpose: wire::DevicePurpose) -> Option<DevicePurpose> {
+    match purpose {
+        wire::DevicePurpose::Mail => Some(DevicePurpose::Mail),
+        wire::DevicePurpose::Introduction => Some(DevicePurpose::Introduction),
+        wire::DevicePurpose::Name => Some(DevicePurpose::Name),
+        wire::DevicePurpose::Code => Some(DevicePurpose::Code),
+        wire::DevicePurpose::Unspecified => None,
+    }
+}
+
+const fn device_purpose_to_wire(purpose: Option<DevicePurpose>) -> wire::DevicePurpose {
+    match purpose {
+        Some(DevicePurpose::Mail) => wire::DevicePurpose::Mail,
+        Some(DevicePurpose::Introduction) => wire::DevicePurpose::Introduction,
+        Some(DevicePurpose::Name) => wire::DevicePurpose::Name,
+        Some(DevicePurpose::Code) => wire::DevicePurpose::Code,
+        None => wire::DevicePurpose::Unspecified,
     }
 }
 

@@ -4,6 +4,7 @@ mod codec;
 
 pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
 
+use crate::code::CodeMessage;
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::{IdError, ShareId};
@@ -41,6 +42,19 @@ pub enum Purpose {
     Bulk,
     /// Who holds the share? Answered with [`Message::Elsewhere`], then the stream ends.
     Lookup,
+}
+
+/// What a stream between two devices that is about no share is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DevicePurpose {
+    /// Messages.
+    Mail,
+    /// What devices know of each other.
+    Introduction,
+    /// What a device calls itself.
+    Name,
+    /// A code that was said or scanned, with [`CodeMessage`]s.
+    Code,
 }
 
 /// What the proofs of a stream are made of.
@@ -196,6 +210,15 @@ pub enum Message {
         /// version.
         purpose: Option<Purpose>,
     },
+    /// First message on a stream between two devices that is about no share.
+    DeviceOpen {
+        /// Protocol version spoken.
+        protocol: u32,
+        /// The purpose of the stream; `None`: something of a later version.
+        purpose: Option<DevicePurpose>,
+    },
+    /// About a code, on a stream of [`DevicePurpose::Code`].
+    Code(Box<CodeMessage>),
     /// First message on a stream to a device that nobody has named as a holder of what is looked
     /// for.
     BlindQuery {

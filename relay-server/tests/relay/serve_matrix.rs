@@ -438,7 +438,9 @@ async fn nothing_else_begins_a_stream() {
                 | Message::NewHead(_)
                 | Message::Ping { .. }
                 | Message::Pong { .. }
-                | Message::Elsewhere { .. } => false,
+                | Message::Elsewhere { .. }
+                | Message::DeviceOpen { .. }
+                | Message::Code(_) => false,
             };
             let stream = place
                 .device(caller)

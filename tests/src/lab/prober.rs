@@ -10,9 +10,10 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, Claims, Delta, DeviceId, DeviceName, Message,
-    Opened, PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
-    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
+    Announcement, BlindKey, BlindQuery, BlindReply, Claims, CodeConfirmation, CodeMessage, Delta,
+    DeviceId, DeviceName, DevicePurpose, Message, Opened, PositionRange, Proof, ProofKey,
+    ProofKind, Purpose, Ranges, Refusal, RelayPurpose, ShareSecret, Side, Space, Terms, Ticket,
+    UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,6 +62,8 @@ fn kind(message: &Message) -> &'static str {
             ..
         } => "open, bulk",
         Message::Open { .. } => "open, something else",
+        Message::DeviceOpen { .. } => "device open",
+        Message::Code(_) => "code",
         Message::BlindQuery { .. } => "blind query",
         Message::BlindReply { .. } => "blind reply",
         Message::Opened(_) => "opened",
@@ -203,8 +206,17 @@ impl Knows {
                 proof: None,
                 holders: Vec::new(),
             },
+            Message::DeviceOpen {
+                protocol: PROTOCOL,
+                purpose: Some(DevicePurpose::Code),
+            },
+            Message::Code(Box::new(CodeMessage::Confirm(code_confirmation()))),
         ]
     }
+}
+
+fn code_confirmation() -> CodeConfirmation {
+    CodeConfirmation::from_slice(&[7; 32]).expect("32 bytes")
 }
 
 /// Says a message at a place of a new stream; gives what is seen then.
