@@ -11,6 +11,7 @@ use crate::limits::{RateLimits, parse_rate};
 use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
+use hither_proto::limits::CODE_SECONDS;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct Config {
     pub ignore_interfaces: Vec<String>,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
+    /// How long a code of three words is good, at most
+    /// [`CODE_SECONDS`](hither_proto::limits::CODE_SECONDS).
+    pub code_expires: Duration,
     /// What is uploaded to stores.
     pub upload: UploadRules,
     /// Whether the indexes of relays are told what this device holds.
@@ -65,6 +69,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             ignore_interfaces: Vec::new(),
             wait: Duration::from_secs(15),
+            code_expires: Duration::from_secs(CODE_SECONDS),
             upload: UploadRules::default(),
             index_announce: true,
             limits: RateLimits::default(),
@@ -243,6 +248,9 @@ impl Config {
             "discovery" => self.discovery = flag(),
             "interfaces" => self.interfaces = names(),
             "ignore_interfaces" => self.ignore_interfaces = names(),
+            "code.expires" => {
+                self.code_expires = humantime::parse_duration(&text()).unwrap_or(self.code_expires)
+            }
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
@@ -279,6 +287,7 @@ impl Config {
             "discovery" => self.discovery.to_string(),
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
+            "code.expires" => humantime::format_duration(self.code_expires).to_string(),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self

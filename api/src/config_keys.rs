@@ -36,6 +36,9 @@ pub const TEMPLATE: &str = "\
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
+## How long a code of three words (hither share --code, hither pair) is good: at most ten minutes.
+# code.expires = \"10m\"
+
 ## What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
 ## fetched while this device is away. Not with: hither share --no-upload
 # upload.enabled = true
@@ -93,6 +96,8 @@ pub(crate) enum Kind {
     Bool,
     Port,
     Duration,
+    /// A time that a code may be good.
+    Brief,
     Names,
     Size,
     Networks,
@@ -119,7 +124,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 27] = [
+pub const KEYS: [Key; 28] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -159,6 +164,11 @@ pub const KEYS: [Key; 27] = [
         name: "wait",
         about: "how long a fetch looks for a holder",
         kind: Kind::Duration,
+    },
+    Key {
+        name: "code.expires",
+        about: "how long a code of three words is good",
+        kind: Kind::Brief,
     },
     Key {
         name: "upload.enabled",
@@ -264,6 +274,7 @@ impl Kind {
             Self::Bool => "true or false",
             Self::Port => "a number from 0 to 65535",
             Self::Duration => "a duration like \"15s\" or \"2m\"",
+            Self::Brief => "a duration from 1s to 10m",
             Self::Names => "a list of names like [\"eth0\"]",
             Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
             Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
@@ -284,6 +295,7 @@ impl Kind {
         let value: Value = match self {
             Self::Text
             | Self::Duration
+            | Self::Brief
             | Self::Size
             | Self::Rate
             | Self::Metered
@@ -312,6 +324,11 @@ impl Kind {
             Self::Duration => value
                 .as_str()
                 .is_some_and(|t| humantime::parse_duration(t).is_ok()),
+            Self::Brief => value.as_str().is_some_and(|t| {
+                let brief = std::time::Duration::from_secs(1)
+                    ..=std::time::Duration::from_secs(hither_proto::limits::CODE_SECONDS);
+                humantime::parse_duration(t).is_ok_and(|time| brief.contains(&time))
+            }),
             Self::Names => value
                 .as_array()
                 .is_some_and(|a| a.iter().all(Value::is_str)),

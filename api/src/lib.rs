@@ -9,6 +9,7 @@
 
 mod catalogue;
 mod client;
+mod code;
 mod config;
 mod config_keys;
 mod costs;
@@ -33,6 +34,7 @@ mod world;
 
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events, Revival};
+pub use code::{AnswerCode, CodeInfo, CodeMet, EnterCode, ShowCode};
 pub use config::{Config, ConfigError};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};

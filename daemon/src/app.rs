@@ -5,6 +5,7 @@
 //! of the local API gets the one service that it is about.
 
 use crate::catalogue::{Catalogue, CatalogueService};
+use crate::code::{self, CodeService};
 use crate::diagnostics::Diagnostics;
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
@@ -52,6 +53,7 @@ pub(crate) struct App {
     pub mail: Arc<MailService>,
     pub groups: Arc<GroupService>,
     pub catalogue: Arc<CatalogueService>,
+    pub codes: Arc<CodeService>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -73,6 +75,7 @@ states! {
     mail: MailService,
     groups: GroupService,
     catalogue: CatalogueService,
+    codes: CodeService,
     diagnostics: Diagnostics,
 }
 
@@ -319,6 +322,18 @@ impl App {
             groups: Arc::clone(&groups),
             tasks: base.tasks.clone(),
         });
+        let codes = Arc::new(CodeService {
+            device: base.device,
+            name: base.name.clone(),
+            swarm: Arc::clone(&swarm),
+            library: Arc::clone(&library),
+            tickets: Arc::clone(&tickets),
+            tasks: base.tasks.clone(),
+            expires: base.config.code_expires,
+            wait: base.config.wait,
+            shown: Default::default(),
+            waiting: Default::default(),
+        });
         let publisher = Arc::new(Publisher {
             device: base.device,
             identity: Arc::clone(&base.identity),
@@ -357,6 +372,7 @@ impl App {
             mail,
             groups,
             catalogue,
+            codes,
             diagnostics,
         };
         app.connect();
@@ -395,6 +411,7 @@ impl App {
         tasks.spawn_forever(health::run(Arc::clone(library)));
         tasks.spawn_forever(rollback::run(Arc::clone(library)));
         catalogue::start(&self.catalogue);
+        code::start(&self.codes);
         self.relays.run();
         store_upload::start(&self.store_uploads);
         index::start(&self.index);

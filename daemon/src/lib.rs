@@ -17,6 +17,7 @@ mod api;
 mod app;
 mod belonging;
 mod catalogue;
+mod code;
 mod costs;
 #[doc(hidden)]
 pub mod decoders;

@@ -2,11 +2,13 @@
 
 use crate::circuits::CircuitRefusals;
 use crate::core::Core;
+use crate::device_streams::DeviceServices;
 use crate::holders::Holders;
 use crate::host_state::HostState;
 use crate::interfaces::reachable_addresses;
 use crate::links::Links;
 use crate::marks::Marks;
+use crate::nameplates::Nameplates;
 use crate::ports::{CircuitRelays, Membership};
 use crate::routes::{Routes, SupervisorInput};
 use crate::shares::{Share, Shares};
@@ -77,6 +79,8 @@ pub struct Swarm {
     pub(crate) twins: Twins,
     pub(crate) membership: Arc<dyn Membership>,
     relays: OnceLock<Arc<dyn CircuitRelays>>,
+    pub(crate) device_services: DeviceServices,
+    pub(crate) nameplates: Nameplates,
     /// Counts up when the network may be another one.
     pub(crate) network: watch::Sender<u64>,
     /// Shares of which a chunk could not be served.
@@ -112,6 +116,8 @@ impl Swarm {
             twins: deps.twins,
             membership: deps.membership,
             relays: OnceLock::new(),
+            device_services: DeviceServices::default(),
+            nameplates: Nameplates::default(),
             network: watch::Sender::new(0),
             unreadable: Marks::default(),
             behind: Marks::default(),
@@ -164,6 +170,11 @@ impl Swarm {
     /// The address book and the open links.
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// First words of the codes that are shown on this network.
+    pub fn nameplates(&self) -> &Nameplates {
+        &self.nameplates
     }
 
     /// Every share of which this device knows the secret.

@@ -236,6 +236,7 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
         bytes: 4_200_000,
         chunks: 3,
         sent: Vec::new(),
+        code: None,
     }))]);
     let (status, screen) = Terminal::run(home.hither("share ."), 80).end();
     assert_eq!(status.code(), Some(0));

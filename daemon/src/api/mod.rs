@@ -5,6 +5,7 @@
 //! Invariant: a connection from another user id is closed before a byte is read.
 
 mod catalogue;
+mod codes;
 mod door;
 mod groups;
 mod mail;
@@ -67,6 +68,9 @@ use utoipa::OpenApi;
         mail::events,
         catalogue::list,
         catalogue::find,
+        codes::show,
+        codes::enter,
+        codes::answer,
         groups::list,
         groups::create,
         groups::search,
@@ -142,6 +146,9 @@ fn router(app: App) -> Router {
         .route("/v1/inbox/{id}/save", post(mail::save))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
+        .route("/v1/codes", post(codes::show))
+        .route("/v1/codes/enter", post(codes::enter))
+        .route("/v1/codes/{id}/answer", post(codes::answer))
         .route("/v1/groups", get(groups::list).post(groups::create))
         .route("/v1/groups/search", post(groups::search))
         .route("/v1/groups/join", post(groups::join))
@@ -172,7 +179,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 42);
+        assert_eq!(calls, 45);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -4,6 +4,7 @@
 //! that it knows it.
 
 use super::{Control, ControlStream, SOON};
+use crate::device_streams;
 use crate::handshake::HANDSHAKE;
 use crate::links;
 use crate::shares::Share;
@@ -11,8 +12,8 @@ use crate::swarm::Swarm;
 use hither_carrier::{MessageReader, Stream, write_message};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    BlindQuery, BlindReply, DeviceId, Message, Opened, Proof, ProofKey, ProofKind, Purpose,
-    Refusal, ShareId, Side, SignedHead,
+    BlindQuery, BlindReply, DeviceId, DevicePurpose, Message, Opened, Proof, ProofKey, ProofKind,
+    Purpose, Refusal, ShareId, Side, SignedHead,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -20,8 +21,12 @@ use tokio::sync::mpsc;
 /// A stream that another device opened: checks its proof and serves it as what it was opened for.
 pub(crate) async fn accept(swarm: Arc<Swarm>, mut stream: Stream) {
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
-    let Some((share, purpose)) = admitted(&swarm, &mut stream, &mut reader).await else {
-        return;
+    let (share, purpose) = match admitted(&swarm, &mut stream, &mut reader).await {
+        Some(Admitted::Share(share, purpose)) => (share, purpose),
+        Some(Admitted::Device(protocol, purpose)) => {
+            return device_streams::accept(&swarm, stream, reader, (protocol, purpose)).await;
+        }
+        None => return,
     };
     let Some(head) = share.head() else { return };
     let opened = Message::Opened(Box::new(Opened {
@@ -46,17 +51,28 @@ pub(crate) async fn accept(swarm: Arc<Swarm>, mut stream: Stream) {
     }
 }
 
+/// What a stream is about.
+enum Admitted {
+    /// A share that its opener has proven to know.
+    Share(Arc<Share>, Purpose),
+    /// No share: protocol and purpose.
+    Device(u32, Option<DevicePurpose>),
+}
+
 /// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`,
 /// the stream is done with.
 async fn admitted(
     swarm: &Swarm,
     stream: &mut Stream,
     reader: &mut MessageReader,
-) -> Option<(Arc<Share>, Purpose)> {
+) -> Option<Admitted> {
     let mut asked = None;
     loop {
         let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
         let refusal = match first {
+            Ok(Ok(Some(Message::DeviceOpen { protocol, purpose }))) if asked.is_none() => {
+                return Some(Admitted::Device(protocol, purpose));
+            }
             Ok(Ok(Some(Message::BlindQuery { protocol, query }))) if asked.is_none() => {
                 match recognised(swarm, stream, protocol, &query) {
                     Ok(share) => {
@@ -84,8 +100,8 @@ async fn admitted(
                 // A device that queried one share has no reason to open another one on the same
                 // stream.
                 match admit(swarm, stream, protocol, share, proof, purpose) {
-                    Ok(admitted) if asked.is_none_or(|asked| asked == share) => {
-                        return Some(admitted);
+                    Ok((held, purpose)) if asked.is_none_or(|asked| asked == share) => {
+                        return Some(Admitted::Share(held, purpose));
                     }
                     Ok(_) => Refusal::NotFound,
                     Err(refusal) => refusal,

@@ -1,0 +1,194 @@
+//! Streams about codes that this device shows.
+
+use super::CodeService;
+use super::shown::ShownCode;
+use super::talk::{STEP, SealedTalk, Talk, TalkError};
+use crate::failure;
+use hither_api::{ApiError, Done, ErrorCode, Event};
+use hither_carrier::{MessageReader, Stream};
+use hither_proto::{
+    CodeGift, CodeKeys, CodeKind, CodeMessage, CodeName, CodePake, CodeRefusal, CodeSide, DeviceId,
+    PakeMessage, SpokenCode,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Longest wait for the name of a code: it is sent together with the opening of the stream.
+const NAME: Duration = Duration::from_secs(5);
+
+/// What the opener of a stream says first.
+struct Start {
+    name: CodeName,
+    kind: CodeKind,
+    pake: PakeMessage,
+}
+
+/// Serves one stream to its end.
+pub(super) async fn serve(service: Arc<CodeService>, stream: Stream, reader: MessageReader) {
+    let device = stream.device;
+    let mut talk = Talk::new(stream, reader);
+    let Some(start) = begin(&service, &mut talk, device).await else {
+        return; // dropped, which resets it
+    };
+    let code = match admit(&service, &start) {
+        Ok(code) => code,
+        Err(refusal) => return talk.refuse(refusal).await,
+    };
+    tokio::select! {
+        // Dropped when the command that shows the code has gone: nobody could say yes.
+        () = code.withdrawn.cancelled() => {}
+        () = attempt(&service, &code, talk, &start) => {}
+    }
+}
+
+/// Waits for the name of a code; `None`: it does not come, or others came meanwhile.
+async fn begin(service: &CodeService, talk: &mut Talk, device: DeviceId) -> Option<Start> {
+    let place = service.waiting.enter(device);
+    let heard = tokio::select! {
+        heard = tokio::time::timeout(NAME, talk.hear()) => heard.ok()?.ok()?,
+        () = place.taken.cancelled() => return None,
+    };
+    match heard {
+        CodeMessage::Start { name, kind, pake } => Some(Start { name, kind, pake }),
+        _ => None,
+    }
+}
+
+/// The code that is meant, which is spent from now on.
+fn admit(service: &CodeService, start: &Start) -> Result<Arc<ShownCode>, CodeRefusal> {
+    let now = service.library.time.millis();
+    let code = service
+        .shown
+        .find(start.name, now)
+        .ok_or(CodeRefusal::Spent)?;
+    if code.kind != start.kind {
+        return Err(CodeRefusal::Kind);
+    }
+    if code.spend() {
+        Ok(code)
+    } else {
+        Err(CodeRefusal::Spent)
+    }
+}
+
+/// The one attempt that a code is good for.
+async fn attempt(service: &CodeService, code: &ShownCode, mut talk: Talk, start: &Start) {
+    let device = talk.stream.device;
+    let keys = match exchange(service, code, &mut talk, start).await {
+        Ok(Some(keys)) => keys,
+        Ok(None) => {
+            // On its own: the command that shows the code ends when it hears of this.
+            service.tasks.spawn_forever(talk.refuse(CodeRefusal::Spent));
+            return code.tell(Event::Error(wrong(&device))).await;
+        }
+        Err(error) => {
+            tracing::debug!(?device, %error, "an exchange about a code broke off");
+            return code.tell(Event::Error(left(&device, &error))).await;
+        }
+    };
+    let words = keys.words();
+    let given = match talk.sealed(&keys, CodeSide::Shows) {
+        Ok(sealed) => give(service, code, sealed, (device, words)).await,
+        Err(error) => Err(broken(&error)),
+    };
+    let last = given.map_or_else(Event::Error, Event::Done);
+    code.tell(last).await;
+}
+
+/// Runs the key exchange; `None`: the other side has another code.
+async fn exchange(
+    service: &CodeService,
+    code: &ShownCode,
+    talk: &mut Talk,
+    start: &Start,
+) -> Result<Option<CodeKeys>, TalkError> {
+    let (binding, device) = (talk.stream.binding, talk.stream.device);
+    let secret = code.secret(start.name).ok_or(TalkError::Unexpected)?;
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(std::io::Error::other)?;
+    let pake = CodePake::show(secret, &device, &service.device, *seed);
+    let own = pake.message();
+    let Ok(key) = pake.finish(&start.pake) else {
+        return Ok(None);
+    };
+    talk.say(CodeMessage::Answer(own)).await?;
+    let keys = CodeKeys::new(&key, &binding, start.kind, start.name, (&start.pake, &own));
+    let CodeMessage::Confirm(confirmation) = talk.hear().await? else {
+        return Err(TalkError::Unexpected);
+    };
+    if confirmation != keys.confirmation(CodeSide::Enters) {
+        return Ok(None);
+    }
+    let own = keys.confirmation(CodeSide::Shows);
+    talk.say(CodeMessage::Confirm(own)).await?;
+    Ok(Some(keys))
+}
+
+/// Gives what the code stands for.
+async fn give(
+    service: &CodeService,
+    code: &ShownCode,
+    mut talk: SealedTalk,
+    (device, words): (DeviceId, SpokenCode),
+) -> Result<Done, ApiError> {
+    let Some(share) = code.share else {
+        return Err(failure::internal("a code stands for nothing"));
+    };
+    let share = service
+        .swarm
+        .shares()
+        .get(share)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "The share has ended."))?;
+    let ticket = service.tickets.ticket(&share);
+    let given = async {
+        talk.give(&CodeGift::Ticket(Box::new(ticket))).await?;
+        match talk.take(STEP).await? {
+            CodeGift::Taken => Ok(()),
+            _ => Err(TalkError::Unexpected),
+        }
+    };
+    given.await.map_err(|error| broken(&error))?;
+    Ok(Done::Taken {
+        taken_by: device.to_string(),
+        name: name_of(service, device),
+        words: words.to_string(),
+    })
+}
+
+/// What a device calls itself, as far as is known.
+fn name_of(service: &CodeService, device: DeviceId) -> String {
+    let name = service.swarm.links().name(device);
+    name.map(|name| name.as_str().to_owned())
+        .unwrap_or_default()
+}
+
+fn wrong(device: &DeviceId) -> ApiError {
+    ApiError::new(
+        ErrorCode::Refused,
+        format!(
+            "Somebody entered a wrong code, on the device {}: the code is spent, and nothing was given.",
+            device.short()
+        ),
+    )
+    .with_hint("Run the same command again for a new one.")
+}
+
+fn left(device: &DeviceId, error: &TalkError) -> ApiError {
+    ApiError::new(
+        ErrorCode::Refused,
+        format!(
+            "The device {} began to enter the code, but then {error}: the code is spent, and nothing was given.",
+            device.short()
+        ),
+    )
+    .with_hint("Run the same command again for a new one.")
+}
+
+fn broken(error: &TalkError) -> ApiError {
+    ApiError::new(
+        ErrorCode::NoHolder,
+        format!("The code was right, but then {error}. It is spent."),
+    )
+    .with_hint("Run the same command again for a new one.")
+}
