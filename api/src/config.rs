@@ -8,6 +8,7 @@
 use crate::config_keys::{KEYS, Key, TEMPLATE, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
+use crate::nearby::NearbyVisibility;
 use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
@@ -34,6 +35,8 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Never these network interfaces.
     pub ignore_interfaces: Vec<String>,
+    /// Who on this network sees this device's name.
+    pub nearby_visible: NearbyVisibility,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// How long a code of three words is good, at most
@@ -68,6 +71,7 @@ impl Default for Config {
             discovery: true,
             interfaces: Vec::new(),
             ignore_interfaces: Vec::new(),
+            nearby_visible: NearbyVisibility::default(),
             wait: Duration::from_secs(15),
             code_expires: Duration::from_secs(CODE_SECONDS),
             upload: UploadRules::default(),
@@ -251,6 +255,9 @@ impl Config {
             "code.expires" => {
                 self.code_expires = humantime::parse_duration(&text()).unwrap_or(self.code_expires)
             }
+            "nearby.visible" => {
+                self.nearby_visible = NearbyVisibility::parse(&text()).unwrap_or_default()
+            }
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
@@ -288,6 +295,7 @@ impl Config {
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
             "code.expires" => humantime::format_duration(self.code_expires).to_string(),
+            "nearby.visible" => self.nearby_visible.name().to_owned(),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self

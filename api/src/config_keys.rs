@@ -3,6 +3,7 @@
 use crate::config::ConfigError;
 use crate::costs::CostMode;
 use crate::limits::{DeviceLimit, parse_rate};
+use crate::nearby::NearbyVisibility;
 use crate::schedule::ScheduleRule;
 use crate::storage::StorageEngine;
 use crate::upload_rules::{NetworkRule, parse_size};
@@ -32,6 +33,10 @@ pub const TEMPLATE: &str = "\
 ## Only these network interfaces, or all but these.
 # interfaces = []
 # ignore_interfaces = []
+
+## Who on this network is told this device's name and may ask whether it may send: everybody, known (your own devices
+## and those that you said yes to) or nobody. For ten minutes everybody: hither nearby
+# nearby.visible = \"known\"
 
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
@@ -109,6 +114,7 @@ pub(crate) enum Kind {
     Mode,
     Price,
     Engine,
+    Visibility,
     Level,
 }
 
@@ -124,7 +130,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 28] = [
+pub const KEYS: [Key; 29] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -159,6 +165,11 @@ pub const KEYS: [Key; 28] = [
         name: "ignore_interfaces",
         about: "all but these network interfaces",
         kind: Kind::Names,
+    },
+    Key {
+        name: "nearby.visible",
+        about: "who on this network sees this device",
+        kind: Kind::Visibility,
     },
     Key {
         name: "wait",
@@ -286,6 +297,7 @@ impl Kind {
             Self::Mode => "saver, balanced or fast",
             Self::Price => "a price for each GiB, a number from 0 on",
             Self::Engine => "redb or sled",
+            Self::Visibility => "everybody, known or nobody",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -302,6 +314,7 @@ impl Kind {
             | Self::Percent
             | Self::Mode
             | Self::Engine
+            | Self::Visibility
             | Self::Level => text.into(),
             Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
@@ -350,6 +363,9 @@ impl Kind {
             Self::Engine => value
                 .as_str()
                 .is_some_and(|t| StorageEngine::parse(t).is_some()),
+            Self::Visibility => value
+                .as_str()
+                .is_some_and(|t| NearbyVisibility::parse(t).is_some()),
             Self::Level => value
                 .as_str()
                 .is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t)),

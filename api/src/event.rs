@@ -3,6 +3,7 @@
 use crate::code::{CodeInfo, CodeMet};
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
+use crate::nearby::NearbyInfo;
 use crate::types::NamesInfo;
 use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,8 @@ pub enum Event {
     Code(CodeInfo),
     /// The other device has the same code; of a code for pairing, an answer is waited for.
     CodeMet(CodeMet),
+    /// What is going on nearby.
+    Nearby(NearbyInfo),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.
@@ -226,6 +229,19 @@ pub enum Done {
         name: String,
         /// Three words that both screens show.
         words: String,
+    },
+    /// The code of pairing, on both sides.
+    Paired {
+        /// The other device, which is one of the user's now.
+        paired: String,
+        /// What it calls itself; safe to show.
+        name: String,
+        /// Three words that both screens show.
+        words: String,
+        /// How many more of the user's devices became known.
+        devices: u64,
+        /// Hosts of the relays that the new device belongs to now.
+        relays: Vec<String>,
     },
     /// The code of a share, at the device at which it was entered.
     Opened {
@@ -311,7 +327,14 @@ mod tests {
             json(&code),
             serde_json::json!({"event":"code","code":"a-b-c","expires_seconds":600,"id":"i"})
         );
-        for event in [shared, fetched, error, taken, opened, code] {
+        let paired = Event::Done(Done::Paired {
+            paired: "d".into(),
+            name: "n".into(),
+            words: "a-b-c".into(),
+            devices: 0,
+            relays: Vec::new(),
+        });
+        for event in [shared, fetched, error, taken, opened, code, paired] {
             assert_eq!(
                 serde_json::from_value::<Event>(json(&event)).unwrap(),
                 event

@@ -19,6 +19,7 @@ mod group;
 mod limits;
 mod listening;
 mod mail;
+mod nearby;
 mod paths;
 mod relay;
 mod schedule;
@@ -50,8 +51,12 @@ pub use mail::{
     FileInfo, MessageInfo, MessageKind, OutgoingInfo, SaveRequest, SavedInfo, SendRequest,
     SentInfo, SentState, TicketNote,
 };
+pub use nearby::{
+    IntroductionInfo, NearbyAnswer, NearbyInfo, NearbyRequest, NearbyVisibility, OfferedKind,
+    RenameRequest,
+};
 pub use paths::{Paths, PathsError};
-pub use relay::{DeviceInfo, RelayInfo, RelayRequest, RelayState};
+pub use relay::{DeviceInfo, DeviceRelation, RelayInfo, RelayRequest, RelayState};
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use socket::SocketAddress;
 pub use storage::StorageEngine;

@@ -109,6 +109,8 @@ pub enum MessageKind {
     Files,
     /// The ticket of a share.
     Ticket,
+    /// Something is asked for, answered or told; no inbox shows it.
+    Request,
     /// Something that this version does not know.
     Unknown,
 }

@@ -69,6 +69,21 @@ pub struct RelayInfo {
     pub retry_seconds: Option<u64>,
 }
 
+/// How a device belongs to this one's user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceRelation {
+    /// It is one of the user's.
+    #[default]
+    Own,
+    /// It is somebody else's, and the user said yes to it.
+    Known,
+    /// It is a member of a group of this device.
+    Member,
+    /// It is on this network, and nothing else is known of it.
+    Nearby,
+}
+
 /// One device of the user (`GET /v1/devices`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceInfo {
@@ -78,6 +93,12 @@ pub struct DeviceInfo {
     pub short: String,
     /// What it calls itself, safe to show; empty while not known.
     pub name: String,
+    /// Three words made of its key, by which people recognise it on its own screen.
+    #[serde(default)]
+    pub words: String,
+    /// How it belongs to the user.
+    #[serde(default)]
+    pub relation: DeviceRelation,
     /// It is the one that answers.
     pub this: bool,
     /// It is known to be there now: connected to a relay, or seen on this network.

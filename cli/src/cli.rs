@@ -1,8 +1,8 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    completions, config, devices, doctor, down, fetch, group, inbox, list, man, outbox, relay,
-    send, share, status, ticket, transfers, unshare, up, why,
+    completions, config, devices, doctor, down, fetch, group, inbox, list, man, outbox, pair,
+    relay, send, share, status, ticket, transfers, unshare, up, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -63,6 +63,7 @@ pub enum Command {
     Transfers(transfers::Args),
     Why(why::Args),
     Devices(devices::Args),
+    Pair(pair::Args),
     Group(group::Args),
     Send(send::Args),
     Inbox(inbox::Args),

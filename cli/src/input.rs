@@ -137,6 +137,30 @@ pub async fn yes(out: &Output, question: &str) -> Option<bool> {
     }
 }
 
+/// Asks a question that only a yes answers with yes: Enter, and the end of the input, mean no.
+pub async fn agrees(out: &Output, question: &str) -> Option<bool> {
+    loop {
+        out.ask(&format!("{question} [y/N] "));
+        let text = line().await?;
+        if text.trim().is_empty() {
+            return Some(false);
+        }
+        if let Some(answer) = answer(&text) {
+            return Some(answer);
+        }
+    }
+}
+
+/// A program's answer, `yes` or `no` on a line of its own. `None`: there is none on standard input.
+pub async fn plain_answer() -> Option<bool> {
+    loop {
+        let text = line().await?;
+        if let Some(answer) = answer(&text).filter(|_| !text.trim().is_empty()) {
+            return Some(answer);
+        }
+    }
+}
+
 fn answer(text: &str) -> Option<bool> {
     match text.trim().to_lowercase().as_str() {
         "" | "y" | "yes" => Some(true),

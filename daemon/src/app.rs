@@ -12,6 +12,7 @@ use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
 use crate::losses::{self, Losses};
 use crate::mail::{MailDeps, MailService, NoticeHandler};
+use crate::nearby::{NearbyDeps, NearbyService};
 use crate::publish::Publisher;
 use crate::records::Records;
 use crate::store_upload::{StoreUploadService, StoreUploads};
@@ -31,7 +32,7 @@ use hither_proto::{DeviceId, DeviceName};
 use hither_relay_client::{
     CatalogueDigest, Deliveries, GroupNews, RelayClient, RelayClientDeps, Subscribers,
 };
-use hither_swarm::{Membership, Swarm, SwarmDeps, SwarmInputs, Twins, Warnings};
+use hither_swarm::{KnownDevices, Membership, Swarm, SwarmDeps, SwarmInputs, Twins, Warnings};
 use hither_util::private_fs::create_folder;
 use hither_util::tasks::Tasks;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub(crate) struct App {
     pub transfers: Arc<TransferService>,
     pub store_uploads: Arc<StoreUploadService>,
     pub index: Arc<IndexService>,
+    pub nearby: Arc<NearbyService>,
     pub mail: Arc<MailService>,
     pub groups: Arc<GroupService>,
     pub catalogue: Arc<CatalogueService>,
@@ -72,6 +74,7 @@ states! {
     relays: RelayClient,
     publisher: Publisher,
     transfers: TransferService,
+    nearby: NearbyService,
     mail: MailService,
     groups: GroupService,
     catalogue: CatalogueService,
@@ -145,6 +148,7 @@ impl Foundation {
     /// Makes what moves chunks.
     fn swarm(&self, groups: &Arc<Groups>) -> Result<(Arc<Swarm>, SwarmInputs), ApiError> {
         let config = &self.config;
+        let known = KnownDevices::load(Arc::clone(&self.storage));
         let endpoint = EndpointConfig {
             port: config.port,
             quic: config.quic,
@@ -177,6 +181,7 @@ impl Foundation {
             tasks: self.tasks.clone(),
             membership: Arc::clone(groups) as Arc<dyn Membership>,
             twins: twins.map_err(failure::internal)?,
+            known: Arc::new(known.map_err(|e| failure::storage(&e))?),
         })
         .map_err(failure::internal)
     }
@@ -217,11 +222,23 @@ impl Foundation {
         }))
     }
 
-    fn mail(&self, relays: &Arc<RelayClient>) -> Result<Arc<MailService>, ApiError> {
+    fn nearby(&self, swarm: &Arc<Swarm>, relays: &Arc<RelayClient>) -> Arc<NearbyService> {
+        NearbyService::new(NearbyDeps {
+            device: self.device,
+            name: self.name.clone(),
+            swarm: Arc::clone(swarm),
+            relays: Arc::clone(relays),
+            visible: self.config.nearby_visible,
+            tasks: self.tasks.clone(),
+        })
+    }
+
+    fn mail(&self, nearby: &Arc<NearbyService>) -> Result<Arc<MailService>, ApiError> {
         MailService::open(MailDeps {
             storage: Arc::clone(&self.storage),
             identity: Arc::clone(&self.identity),
-            relays: Arc::clone(relays),
+            relays: Arc::clone(&nearby.relays),
+            nearby: Arc::clone(nearby),
             own: Arc::clone(&self.own),
             time: Arc::clone(&self.time),
             warnings: self.warnings.clone(),
@@ -258,7 +275,8 @@ impl App {
                 Arc::clone(&watches) as Arc<dyn LibraryListener>,
             ],
         )?;
-        let mail = base.mail(&relays)?;
+        let nearby = base.nearby(&swarm, &relays);
+        let mail = base.mail(&nearby)?;
         let tickets = Arc::new(Tickets {
             device: base.device,
             swarm: Arc::clone(&swarm),
@@ -328,6 +346,8 @@ impl App {
             swarm: Arc::clone(&swarm),
             library: Arc::clone(&library),
             tickets: Arc::clone(&tickets),
+            relays: Arc::clone(&relays),
+            known: Arc::clone(swarm.known()),
             tasks: base.tasks.clone(),
             expires: base.config.code_expires,
             wait: base.config.wait,
@@ -369,6 +389,7 @@ impl App {
             transfers,
             store_uploads,
             index,
+            nearby,
             mail,
             groups,
             catalogue,

@@ -10,6 +10,7 @@ use hither_engine::Waiting;
 use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
 use hither_relay_client::{FindDeviceError, JoinError, RelayError, RelayStorageError, Trouble};
 use hither_swarm::PutError;
+use hither_swarm::RememberError;
 use std::path::Path;
 
 fn shown(path: impl AsRef<Path>) -> String {
@@ -80,7 +81,7 @@ pub(crate) fn find_device(error: &FindDeviceError) -> ApiError {
             .with_hint(if *others {
                 "See them all with: hither devices"
             } else {
-                "No other device of yours is known yet. Join a relay on both: hither relay add URL"
+                "No other device is known or shows itself here. On the other one: hither nearby"
             })
         }
         FindDeviceError::Ambiguous { wanted, candidates } => ApiError::new(
@@ -148,6 +149,15 @@ fn refused(at: &hither_proto::HostPort, refusal: RelayRefusal) -> ApiError {
         ),
     };
     ApiError::new(code, format!("The relay {at} refused: {refusal}.")).with_hint(hint)
+}
+
+/// A device could not be remembered.
+pub(crate) fn remember(error: &RememberError) -> ApiError {
+    match error {
+        RememberError::Storage(error) => storage(error),
+        RememberError::Full => ApiError::new(ErrorCode::OverQuota, format!("{error}."))
+            .with_hint("Forget some first: hither devices forget DEVICE"),
+    }
 }
 
 pub(crate) fn storage(error: &StorageError) -> ApiError {

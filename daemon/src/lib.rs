@@ -36,6 +36,7 @@ mod live_view;
 mod loading;
 mod losses;
 mod mail;
+mod nearby;
 mod ownership;
 mod publish;
 mod records;

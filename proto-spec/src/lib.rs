@@ -28,6 +28,7 @@ mod root;
 pub mod stamp;
 mod ticket;
 pub mod timeline;
+pub mod words;
 
 /// Types generated from the `.proto` files. Not for use beyond this crate's parsers and encoders.
 #[allow(missing_docs, clippy::all, unreachable_pub)]
@@ -61,8 +62,8 @@ pub use manifest::{
     ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError,
 };
 pub use message::{
-    Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Message, MessageError, Opened,
-    ProofKind, Purpose, Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Introduction, Letter, Message,
+    MessageError, OfferKind, Opened, ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use price::{Price, PriceError};

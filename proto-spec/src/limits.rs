@@ -76,6 +76,8 @@ pub const MAX_DEVICES: usize = 256;
 pub const MAX_CARD: usize = 4096;
 /// Longest sealed message to another device, bytes.
 pub const MAX_MESSAGE: usize = 256 * 1024;
+/// Longest summary of what a device that is not known yet offers, bytes.
+pub const MAX_OFFER_SUMMARY: usize = 256;
 /// Most records in one list of an upload.
 pub const MAX_PUT_LIST: usize = 16_384;
 /// Most ciphertext of one version of a share, root and manifest included, bytes: [`MAX_SHARE`] and

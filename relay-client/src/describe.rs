@@ -2,9 +2,10 @@
 
 use super::connection_state::{ConnectionState, Relay};
 use crate::client::RelayClient;
-use hither_api::{DeviceInfo, RelayInfo, RelayState};
+use hither_api::{DeviceInfo, DeviceRelation, RelayInfo, RelayState};
 use hither_carrier::CarrierKind;
 use hither_proto::{DeviceId, DeviceName, stamp};
+use hither_swarm::Relation;
 use hither_util::clock::{unix_millis, unix_seconds};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ impl RelayClient {
         for relay in self.all() {
             self.add_listed(&relay, &mut all);
         }
+        self.add_known(&mut all);
         let nearby = self.swarm.links().nearby();
         for (device, info) in &mut all {
             // A device seen on this network is there, whatever relays report.
@@ -100,6 +102,8 @@ impl RelayClient {
             device: self.device.to_string(),
             short: self.device.short(),
             name: self.name.to_string(),
+            words: self.device.words(),
+            relation: DeviceRelation::Own,
             this: true,
             online: true,
             last_seen: Some(unix_seconds()),
@@ -108,6 +112,26 @@ impl RelayClient {
             relays,
             addresses: addresses.iter().map(ToString::to_string).collect(),
             as_of: None,
+        }
+    }
+
+    /// Adds the devices that the user said yes to.
+    fn add_known(&self, all: &mut BTreeMap<DeviceId, DeviceInfo>) {
+        for (device, known) in self.swarm.known().all() {
+            let info = all.entry(device).or_insert_with(|| DeviceInfo {
+                device: device.to_string(),
+                short: device.short(),
+                words: device.words(),
+                relation: match known.relation {
+                    Relation::Own => DeviceRelation::Own,
+                    Relation::Known => DeviceRelation::Known,
+                },
+                ..Default::default()
+            });
+            info.last_seen = info
+                .last_seen
+                .max(Some(known.last_seen).filter(|seen| *seen > 0));
+            info.name = self.name_of(device);
         }
     }
 
@@ -128,6 +152,7 @@ impl RelayClient {
                 device: device.to_string(),
                 short: device.short(),
                 name: self.name_of(device),
+                words: device.words(),
                 as_of: Some(0),
                 ..Default::default()
             });
@@ -148,8 +173,8 @@ impl RelayClient {
         }
     }
 
-    /// Returns the name a device calls itself by: as in its latest card, else as it sent after a
-    /// proof; empty when it is not known.
+    /// Returns the name of a device: as in its latest card, else as the user knows it, else as it
+    /// sent after a proof; empty when none is known.
     pub fn name_of(&self, device: DeviceId) -> String {
         if device == self.device {
             return self.name.to_string();
@@ -161,7 +186,12 @@ impl RelayClient {
         let newest =
             cards.max_by_key(|card| (stamp::is_plausible(card.made_ms, now), card.made_ms));
         let newest = newest.map(|card| DeviceName::clean(&card.name));
+        let known = || {
+            let known = self.swarm.known().get(device)?;
+            Some(DeviceName::clean(&known.name))
+        };
         newest
+            .or_else(known)
             .or_else(|| self.swarm.links().name(device))
             .map(|name| name.to_string())
             .unwrap_or_default()

@@ -145,10 +145,7 @@ impl DeviceList {
 
 /// The device that `wanted` means: its id, its short id or its name, in this order; a name in any
 /// case when no name is exactly that.
-pub(super) fn resolve<'a>(
-    all: &'a [DeviceInfo],
-    wanted: &str,
-) -> Result<&'a DeviceInfo, FindDeviceError> {
+pub fn resolve<'a>(all: &'a [DeviceInfo], wanted: &str) -> Result<&'a DeviceInfo, FindDeviceError> {
     let lower = wanted.to_lowercase();
     let ways: [&dyn Fn(&DeviceInfo) -> bool; 4] = [
         &|one| one.device == wanted,
@@ -164,8 +161,7 @@ pub(super) fn resolve<'a>(
         [one] => Ok(one),
         [] => Err(FindDeviceError::Unknown {
             wanted: wanted.to_owned(),
-            // This device is always one of them.
-            others: all.len() > 1,
+            others: all.iter().any(|one| !one.this),
         }),
         several => Err(FindDeviceError::Ambiguous {
             wanted: wanted.to_owned(),

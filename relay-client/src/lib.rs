@@ -35,7 +35,7 @@ pub use client::{RelayClient, RelayClientDeps};
 pub use connection::{Delivery, RelayConnection};
 pub use connection_state::{ConnectionState, Relay};
 pub use describe::carrier_name;
-pub use devices::{Device, DeviceList};
+pub use devices::{Device, DeviceList, resolve};
 pub use dial::{RelayError, RelayStream, dial, open};
 pub use error::{FindDeviceError, JoinError, RelayStorageError};
 pub use failing::RequestError;

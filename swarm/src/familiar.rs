@@ -1,5 +1,6 @@
 //! Which devices matter here: those that tickets, holders, indexes and cards named or that proved
-//! something (the address book knows them), and the members of this device's groups. Discovery
+//! something (the address book knows them), those that the user said yes to, and the members of
+//! this device's groups. Discovery
 //! keeps places for them.
 
 use crate::swarm::Swarm;
@@ -16,9 +17,9 @@ pub(crate) type Members = Arc<RwLock<HashSet<DeviceId>>>;
 pub(crate) fn of(swarm: &Arc<Swarm>, members: &Members) -> Familiar {
     let (swarm, members): (Weak<Swarm>, _) = (Arc::downgrade(swarm), Arc::clone(members));
     Familiar::new(move |device| {
-        let is_named = swarm
-            .upgrade()
-            .is_some_and(|swarm| swarm.links.is_named(*device));
+        let is_named = swarm.upgrade().is_some_and(|swarm| {
+            swarm.links.is_named(*device) || swarm.known.relation(*device).is_some()
+        });
         is_named || members.read().contains(device)
     })
 }
@@ -26,6 +27,7 @@ pub(crate) fn of(swarm: &Arc<Swarm>, members: &Members) -> Familiar {
 /// Follows who belongs to it, and has discovery tell of those whom it left out before.
 pub(crate) async fn follow(swarm: Arc<Swarm>, members: Members, recall: Recall) {
     let (mut groups, mut named) = (swarm.membership.changes(), swarm.links.names());
+    let mut known = swarm.known.changes();
     loop {
         let now = swarm.membership.fellow_members(&swarm.device);
         *members.write() = now;
@@ -33,6 +35,7 @@ pub(crate) async fn follow(swarm: Arc<Swarm>, members: Members, recall: Recall) 
         let changed = tokio::select! {
             changed = groups.changed() => changed,
             changed = named.changed() => changed,
+            changed = known.changed() => changed,
         };
         if changed.is_err() {
             return;

@@ -23,6 +23,7 @@ mod handshake;
 mod holders;
 mod host_state;
 mod interfaces;
+mod known_devices;
 mod links;
 mod marks;
 mod nameplates;
@@ -45,11 +46,12 @@ mod workers;
 pub use self::core::Core;
 pub use circuits::CircuitRefusals;
 pub use clock::Clock;
-pub use device_streams::DeviceStreams;
+pub use device_streams::{DeviceStreams, answer};
 pub use download_stream::{ChunkSink, PutError};
 pub use handshake::{HANDSHAKE, OpenError, broken, greet, holds, open};
 pub use holders::Holders;
 pub use host_state::{Battery, Facts, HostState};
+pub use known_devices::{KnownDevice, KnownDevices, MAX_KNOWN, Relation, RememberError};
 pub use links::probing::ANSWERS;
 pub use links::watching::{
     UNSEEN, Verdict, Watch, Writing, given_up, loses, takes_little, takes_nothing,

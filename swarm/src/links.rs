@@ -175,6 +175,7 @@ impl Links {
         if let Some(known) = self.book().get_mut(&device) {
             known.nearby = false;
         }
+        self.moved.send_replace(());
     }
 
     /// A ticket names its owner's address.
@@ -261,6 +262,11 @@ impl Links {
             known.name = Some(name);
             known.tcp_port = tcp_port.or(known.tcp_port);
         });
+    }
+
+    /// Returns whether discovery sees a device.
+    pub fn is_nearby(&self, device: DeviceId) -> bool {
+        self.book().get(&device).is_some_and(|known| known.nearby)
     }
 
     /// Devices that discovery sees.
@@ -521,7 +527,7 @@ impl Links {
     }
 
     /// Waits until addresses in the book have changed.
-    pub(crate) fn moves(&self) -> watch::Receiver<()> {
+    pub fn moves(&self) -> watch::Receiver<()> {
         self.moved.subscribe()
     }
 }

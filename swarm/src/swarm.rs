@@ -2,10 +2,11 @@
 
 use crate::circuits::CircuitRefusals;
 use crate::core::Core;
-use crate::device_streams::DeviceServices;
+use crate::device_streams::Handlers;
 use crate::holders::Holders;
 use crate::host_state::HostState;
 use crate::interfaces::reachable_addresses;
+use crate::known_devices::KnownDevices;
 use crate::links::Links;
 use crate::marks::Marks;
 use crate::nameplates::Nameplates;
@@ -53,6 +54,8 @@ pub struct SwarmDeps<'a> {
     pub membership: Arc<dyn Membership>,
     /// Finds out about other machines with this device's key.
     pub twins: Twins,
+    /// The devices that the user said yes to.
+    pub known: Arc<KnownDevices>,
 }
 
 /// The engine's requests for work that needs tasks; [`Swarm::run`] takes them.
@@ -79,8 +82,9 @@ pub struct Swarm {
     pub(crate) twins: Twins,
     pub(crate) membership: Arc<dyn Membership>,
     relays: OnceLock<Arc<dyn CircuitRelays>>,
-    pub(crate) device_services: DeviceServices,
     pub(crate) nameplates: Nameplates,
+    pub(crate) device_streams: Handlers,
+    pub(crate) known: Arc<KnownDevices>,
     /// Counts up when the network may be another one.
     pub(crate) network: watch::Sender<u64>,
     /// Shares of which a chunk could not be served.
@@ -116,8 +120,9 @@ impl Swarm {
             twins: deps.twins,
             membership: deps.membership,
             relays: OnceLock::new(),
-            device_services: DeviceServices::default(),
             nameplates: Nameplates::default(),
+            device_streams: Handlers::default(),
+            known: deps.known,
             network: watch::Sender::new(0),
             unreadable: Marks::default(),
             behind: Marks::default(),
@@ -200,6 +205,11 @@ impl Swarm {
     /// The limits of what is sent and received.
     pub fn throttles(&self) -> &Throttles {
         &self.throttles
+    }
+
+    /// The devices that the user said yes to.
+    pub fn known(&self) -> &Arc<KnownDevices> {
+        &self.known
     }
 
     /// Returns the known state of the link and the battery.

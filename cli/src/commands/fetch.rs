@@ -454,7 +454,12 @@ impl Following<'_> {
                             .wrapped(&format!("Version {version}: {summary}")),
                     );
                 }
-                Event::Names { .. } | Event::Upload(_) | Event::Message(_) => {}
+                Event::Names { .. }
+                | Event::Upload(_)
+                | Event::Message(_)
+                | Event::Nearby(_)
+                | Event::Code(_)
+                | Event::CodeMet(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();

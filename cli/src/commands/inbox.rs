@@ -177,7 +177,9 @@ fn brief(message: &MessageInfo) -> String {
                 bytes(share.bytes)
             )
         }),
-        MessageKind::Unknown => "(a newer version of Hither is needed to read it)".into(),
+        MessageKind::Request | MessageKind::Unknown => {
+            "(a newer version of Hither is needed to read it)".into()
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod list;
 pub mod man;
 pub mod outbox;
+pub mod pair;
 pub mod relay;
 pub mod send;
 pub mod share;
@@ -54,6 +55,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,
         Command::Outbox(args) => outbox::run(session, args).await,
+        Command::Pair(args) => pair::run(session, args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Up(args) => up::run(session, args).await,
         Command::Down(args) => down::run(session, args).await,

@@ -78,7 +78,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 fn summary(message: &OutgoingInfo) -> String {
     let summary = display_name(&message.summary);
     match message.kind {
-        MessageKind::Text | MessageKind::Unknown => summary,
+        MessageKind::Text | MessageKind::Request | MessageKind::Unknown => summary,
         MessageKind::Files => format!("files: {summary}"),
         MessageKind::Ticket => format!("share: {summary}"),
     }

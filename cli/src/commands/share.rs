@@ -232,7 +232,8 @@ pub async fn follow(
             | Event::Upload(_)
             | Event::Code(_)
             | Event::CodeMet(_)
-            | Event::Message(_) => {}
+            | Event::Message(_)
+            | Event::Nearby(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

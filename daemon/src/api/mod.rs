@@ -9,6 +9,7 @@ mod codes;
 mod door;
 mod groups;
 mod mail;
+mod nearby;
 mod relays;
 mod shares;
 mod status;
@@ -56,7 +57,13 @@ use utoipa::OpenApi;
         relays::relays,
         relays::join,
         relays::leave,
-        relays::devices,
+        nearby::devices,
+        nearby::forget,
+        nearby::rename,
+        nearby::show,
+        nearby::set_visible,
+        nearby::answer,
+        nearby::events,
         mail::send,
         mail::outbox,
         mail::take_back,
@@ -135,7 +142,12 @@ fn router(app: App) -> Router {
         .route("/v1/transfers/{transfer}/view", get(work::view))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/{relay}", delete(relays::leave))
-        .route("/v1/devices", get(relays::devices))
+        .route("/v1/devices", get(nearby::devices))
+        .route("/v1/devices/{device}", delete(nearby::forget))
+        .route("/v1/devices/{device}/name", post(nearby::rename))
+        .route("/v1/nearby", get(nearby::show).post(nearby::set_visible))
+        .route("/v1/nearby/answer", post(nearby::answer))
+        .route("/v1/nearby/events", get(nearby::events))
         .route("/v1/messages", post(mail::send))
         .route("/v1/outbox", get(mail::outbox))
         .route("/v1/outbox/{id}", delete(mail::take_back))
@@ -179,7 +191,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 45);
+        assert_eq!(calls, 51);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

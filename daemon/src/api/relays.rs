@@ -1,11 +1,10 @@
-//! Calls about relays and the user's devices.
+//! Calls about relays.
 
 use super::{Answer, Failure};
 use crate::failure;
-use crate::groups::GroupService;
 use axum::Json;
 use axum::extract::{Path, State};
-use hither_api::{ApiError, DeviceInfo, ErrorCode, RelayInfo, RelayRequest};
+use hither_api::{ApiError, ErrorCode, RelayInfo, RelayRequest};
 use hither_proto::{RelayUrl, display_name};
 use hither_relay_client::{Relay, RelayClient};
 use std::sync::Arc;
@@ -65,17 +64,4 @@ fn find(relays: &RelayClient, id: &str) -> Result<Arc<Relay>, Failure> {
         )
         .into()
     })
-}
-
-/// The user's devices, this one first, then members of its groups. Waits a moment for relays that
-/// are being connected.
-#[utoipa::path(get, path = "/v1/devices", responses((status = 200, body = [DeviceInfo])))]
-pub(super) async fn devices(
-    State(relays): Ctx,
-    State(groups): State<Arc<GroupService>>,
-) -> Json<Vec<DeviceInfo>> {
-    relays.settle().await;
-    let mut devices = relays.devices();
-    devices.extend(crate::groups::devices(&groups, &devices));
-    Json(devices)
 }

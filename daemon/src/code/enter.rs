@@ -1,7 +1,7 @@
 //! Entering a code that another device shows: finding that device, the exchange, what it gives.
 
 use super::talk::{STEP, SealedTalk, Talk, TalkError};
-use super::{CodeService, spent};
+use super::{CodeService, pairing, spent};
 use hither_api::{ApiError, Done, EnterCode, ErrorCode, Event};
 use hither_carrier::{MessageReader, Stream};
 use hither_proto::{
@@ -86,14 +86,17 @@ pub(super) async fn enter(
         }
         (None, CodeName::Scanned(_)) => return Err(spent()),
     };
-    receive(service, met).await
+    match entered.kind {
+        CodeKind::Share => receive(service, *met).await,
+        CodeKind::Pair => pairing::join(service, *met, events).await,
+    }
 }
 
 /// A device that has the same code.
-struct Met {
-    talk: SealedTalk,
-    device: DeviceId,
-    words: SpokenCode,
+pub(super) struct Met {
+    pub(super) talk: SealedTalk,
+    pub(super) device: DeviceId,
+    pub(super) words: SpokenCode,
 }
 
 /// What came of trying a code with one device.
@@ -263,7 +266,7 @@ async fn exchange(
 }
 
 /// Takes what the other device gives.
-async fn receive(service: &CodeService, mut met: Box<Met>) -> Result<Done, ApiError> {
+async fn receive(service: &CodeService, mut met: Met) -> Result<Done, ApiError> {
     let taken = async {
         match met.talk.take(STEP).await? {
             CodeGift::Ticket(ticket) => Ok(ticket),
@@ -284,7 +287,7 @@ async fn receive(service: &CodeService, mut met: Box<Met>) -> Result<Done, ApiEr
     })
 }
 
-fn broken(error: &TalkError) -> ApiError {
+pub(super) fn broken(error: &TalkError) -> ApiError {
     let code = match error {
         // Whoever shows the code is to blame.
         TalkError::Gift(_) | TalkError::Unexpected | TalkError::Sealed(_) => {

@@ -2,7 +2,8 @@
 //! (SPEC.md, "Codes").
 //!
 //! `shown.rs` has the codes that this device shows, `serve.rs` what comes on streams about them,
-//! `enter.rs` the other side, `talk.rs` the exchange as both have it, `gift.rs` what is given.
+//! `enter.rs` the other side, `talk.rs` the exchange as both have it, `pairing.rs` what is granted
+//! by it.
 //!
 //! Invariants: a code is spent by the first message of a key exchange about it, right or wrong;
 //! nothing of the user's leaves this device before the other one has confirmed the key, and for
@@ -11,6 +12,7 @@
 //! exchange in [`STEP`](talk::STEP).
 
 mod enter;
+mod pairing;
 mod serve;
 mod shown;
 mod talk;
@@ -22,7 +24,8 @@ use futures::future::BoxFuture;
 use hither_api::{ApiError, ErrorCode, Event};
 use hither_carrier::{MessageReader, Stream};
 use hither_proto::{DeviceId, DeviceName, DevicePurpose};
-use hither_swarm::{DeviceStreams, Swarm};
+use hither_relay_client::RelayClient;
+use hither_swarm::{DeviceStreams, KnownDevices, Swarm};
 use hither_util::tasks::Tasks;
 pub(crate) use shown::Showing;
 use shown::Shown;
@@ -43,6 +46,8 @@ pub(crate) struct CodeService {
     pub swarm: Arc<Swarm>,
     pub library: Arc<Library>,
     pub tickets: Arc<Tickets>,
+    pub relays: Arc<RelayClient>,
+    pub known: Arc<KnownDevices>,
     pub tasks: Tasks,
     /// How long a code is good.
     pub expires: Duration,

@@ -1,10 +1,9 @@
 //! Streams about codes that this device shows.
 
-use super::CodeService;
 use super::shown::ShownCode;
 use super::talk::{STEP, SealedTalk, Talk, TalkError};
-use crate::failure;
-use hither_api::{ApiError, Done, ErrorCode, Event};
+use super::{CodeService, pairing};
+use hither_api::{ApiError, CodeMet, Done, ErrorCode, Event};
 use hither_carrier::{MessageReader, Stream};
 use hither_proto::{
     CodeGift, CodeKeys, CodeKind, CodeMessage, CodeName, CodePake, CodeRefusal, CodeSide, DeviceId,
@@ -12,10 +11,14 @@ use hither_proto::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 /// Longest wait for the name of a code: it is sent together with the opening of the stream.
 const NAME: Duration = Duration::from_secs(5);
+
+/// How often the other device hears that the user has not answered yet.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// What the opener of a stream says first.
 struct Start {
@@ -133,7 +136,7 @@ async fn give(
     (device, words): (DeviceId, SpokenCode),
 ) -> Result<Done, ApiError> {
     let Some(share) = code.share else {
-        return Err(failure::internal("a code stands for nothing"));
+        return pair(service, code, talk, (device, words)).await;
     };
     let share = service
         .swarm
@@ -154,6 +157,88 @@ async fn give(
         name: name_of(service, device),
         words: words.to_string(),
     })
+}
+
+/// Asks the user, and makes the other device one of theirs after a yes.
+async fn pair(
+    service: &CodeService,
+    code: &ShownCode,
+    mut talk: SealedTalk,
+    (device, words): (DeviceId, SpokenCode),
+) -> Result<Done, ApiError> {
+    let introduced = talk.take(STEP).await.map_err(|error| broken(&error))?;
+    let CodeGift::Introduction(name) = introduced else {
+        return Err(broken(&TalkError::Unexpected));
+    };
+    let offer = pairing::Offer::make(service, device);
+    let (question, answer) = oneshot::channel();
+    *code.question.lock() = Some(question);
+    code.tell(Event::CodeMet(CodeMet {
+        id: code.id.clone(),
+        device: device.to_string(),
+        name: name.as_str().to_owned(),
+        words: words.to_string(),
+        relays: offer.hosts(),
+        devices: offer.devices.len() as u64,
+    }))
+    .await;
+    if !answered(service, code, &mut talk, answer).await? {
+        // It may have gone; nothing is granted either way.
+        let _ = talk.give_last(&CodeGift::Declined).await;
+        return Err(ApiError::new(
+            ErrorCode::Declined,
+            "You said no: nothing was granted.",
+        ));
+    }
+    let devices = offer.devices.len() as u64;
+    let (grant, relays) = offer.grant(service, (device, name.clone())).await?;
+    let given = async {
+        talk.give(&CodeGift::Grant(Box::new(grant))).await?;
+        match talk.take(STEP).await? {
+            CodeGift::Taken => Ok(()),
+            _ => Err(TalkError::Unexpected),
+        }
+    };
+    given.await.map_err(|error| {
+        let message = format!("What you granted may not have arrived: {error}.");
+        ApiError::new(ErrorCode::NoHolder, message)
+            .with_hint("If the other device does not show it, pair again; hither devices lists it.")
+    })?;
+    Ok(Done::Paired {
+        paired: device.to_string(),
+        name: name.as_str().to_owned(),
+        words: words.to_string(),
+        devices,
+        relays,
+    })
+}
+
+/// Waits for the user's yes or no, and tells the other device meanwhile that somebody is there.
+async fn answered(
+    service: &CodeService,
+    code: &ShownCode,
+    talk: &mut SealedTalk,
+    mut answer: oneshot::Receiver<bool>,
+) -> Result<bool, ApiError> {
+    loop {
+        if service.library.time.millis() >= code.ends {
+            return Err(ApiError::new(
+                ErrorCode::Refused,
+                "Nobody answered in time: nothing was granted.",
+            ));
+        }
+        tokio::select! {
+            yes = &mut answer => return Ok(yes.unwrap_or(false)),
+            // It has nothing to say before the answer.
+            said = talk.next() => {
+                let error = said.err().unwrap_or(TalkError::Unexpected);
+                return Err(broken(&error));
+            }
+            () = tokio::time::sleep(WAIT) => {
+                talk.give(&CodeGift::Wait).await.map_err(|error| broken(&error))?;
+            }
+        }
+    }
 }
 
 /// What a device calls itself, as far as is known.

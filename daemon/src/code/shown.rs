@@ -14,13 +14,13 @@ use zeroize::Zeroizing;
 /// One code, under one or two names: said and scanned are the same code, and one attempt spends
 /// both.
 pub(super) struct ShownCode {
-    id: String,
+    pub(super) id: String,
     pub(super) kind: CodeKind,
     secrets: Vec<CodeSecret>,
     /// What it stands for; `None`: pairing.
     pub(super) share: Option<ShareId>,
     /// When it ends, milliseconds of [`Library::time`](crate::library::Library::time).
-    ends: u64,
+    pub(super) ends: u64,
     spent: AtomicBool,
     events: mpsc::Sender<Event>,
     /// Is cancelled when it was withdrawn.

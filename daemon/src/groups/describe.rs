@@ -4,8 +4,8 @@ use super::store::Stands;
 use super::{Asker, Known};
 use crate::groups::GroupService;
 use hither_api::{
-    ApiError, DeviceInfo, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy, GroupRole,
-    GroupShare, GroupState,
+    ApiError, DeviceInfo, DeviceRelation, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy,
+    GroupRole, GroupShare, GroupState,
 };
 use hither_proto::{DeviceId, GroupId, GroupInvite, NameSeal, Policy, Role, display_name};
 use hither_util::clock::unix_seconds;
@@ -304,6 +304,8 @@ pub(crate) fn devices(service: &GroupService, own: &[DeviceInfo]) -> Vec<DeviceI
                 device: text,
                 short: device.short(),
                 name: name_of(service, &known, *device),
+                words: device.words(),
+                relation: DeviceRelation::Member,
                 ..DeviceInfo::default()
             });
             info.same_network = nearby.contains(device);

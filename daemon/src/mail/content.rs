@@ -14,6 +14,7 @@ use hither_api::{MessageKind, TicketNote};
 use hither_proto::{EntryName, Ticket, display_name};
 use hither_util::clock::unix_millis;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// First byte.
 const FORMAT: u8 = 1;
@@ -23,6 +24,8 @@ const PREFIX: usize = 1 + 4;
 pub(crate) const MAX_FILES: usize = 64;
 /// The kind of a message for the catalogue.
 const CATALOGUE: &str = "catalogue";
+/// Longest kind of a message for a service, bytes.
+const MAX_KIND: usize = 32;
 /// Longest name of a share that is shown, bytes.
 const MAX_NAME: usize = 256;
 
@@ -66,6 +69,15 @@ impl Content {
         }
     }
 
+    /// How many files it brings, in itself or by a ticket, and how long they are together, bytes.
+    pub(crate) fn extent(&self) -> (u64, u64) {
+        match self {
+            Self::Files(files) => (files.len() as u64, self.size()),
+            Self::Ticket(note) => (note.files, note.bytes),
+            Self::Text(_) | Self::Unknown => (0, self.size()),
+        }
+    }
+
     /// Returns the text that a list shows of it, on one line, at most 60 characters.
     pub(crate) fn summary(&self) -> String {
         let text = match self {
@@ -97,6 +109,33 @@ pub(crate) enum Inside {
     Letter(Letter),
     /// For the catalogue: nobody sees it.
     Notice(Notice),
+    /// For the service that takes messages of its kind.
+    Body(Body),
+}
+
+/// A message that is for a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Body {
+    /// Names the service; at most [`MAX_KIND`] bytes.
+    pub kind: String,
+    /// When it was written, by the sender's clock, Unix milliseconds.
+    pub made_ms: u64,
+    /// What it says, as JSON.
+    pub json: String,
+    /// Bytes that belong to it.
+    pub payload: Vec<u8>,
+}
+
+impl Body {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let header = Header {
+            made_ms: self.made_ms,
+            kind: self.kind.clone(),
+            body: RawValue::from_string(self.json.clone()).ok(),
+            ..Header::default()
+        };
+        header.encode(&self.payload)
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -111,6 +150,8 @@ struct Header {
     share: Option<TicketNote>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     catalogue: Option<Notice>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<Box<RawValue>>,
 }
 
 impl Header {
@@ -199,9 +240,34 @@ impl Inside {
             "files" => Content::Files(files(header.files, payload)?),
             "ticket" => Content::Ticket(note(header.share.ok_or(Malformed)?)?),
             CATALOGUE => return header.catalogue.map(Self::Notice).ok_or(Malformed),
-            _ => Content::Unknown,
+            _ => match header.body {
+                Some(body) if header.kind.len() <= MAX_KIND => {
+                    return Ok(Self::Body(Body {
+                        kind: header.kind,
+                        made_ms,
+                        json: body.get().to_owned(),
+                        payload: payload.to_vec(),
+                    }));
+                }
+                _ => Content::Unknown,
+            },
         };
         Ok(Self::Letter(Letter { made_ms, content }))
+    }
+
+    /// The letter that the user sees; of what is for a service that is not there, that it came.
+    pub(super) fn into_letter(self) -> Letter {
+        match self {
+            Self::Letter(letter) => letter,
+            Self::Body(Body { made_ms, .. }) => Letter {
+                made_ms,
+                content: Content::Unknown,
+            },
+            Self::Notice(_) => Letter {
+                made_ms: 0,
+                content: Content::Unknown,
+            },
+        }
     }
 }
 
@@ -215,7 +281,7 @@ const fn kind_name(kind: MessageKind) -> &'static str {
         MessageKind::Text => "text",
         MessageKind::Files => "files",
         MessageKind::Ticket => "ticket",
-        MessageKind::Unknown => "unknown",
+        MessageKind::Request | MessageKind::Unknown => "unknown",
     }
 }
 
@@ -317,6 +383,22 @@ mod tests {
         assert_eq!(
             Inside::decode(&encode_notice(&notice)),
             Ok(Inside::Notice(notice))
+        );
+        let body = Body {
+            kind: "dance".into(),
+            made_ms: 9,
+            json: r#"{"steps":3}"#.into(),
+            payload: vec![1, 2, 3],
+        };
+        let decoded = Inside::decode(&body.encode()).unwrap();
+        assert_eq!(decoded, Inside::Body(body));
+        // Where nobody dances, the user sees that something came.
+        assert_eq!(
+            decoded.into_letter(),
+            Letter {
+                made_ms: 9,
+                content: Content::Unknown
+            }
         );
     }
 

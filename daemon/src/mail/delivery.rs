@@ -1,14 +1,20 @@
-//! Takes messages from the outbox to the relays: one on its way per reader, so that they arrive in
-//! order; tried again until a relay has them.
+//! Takes messages from the outbox to their readers: directly where one is on this network, else to a
+//! relay; one on its way per reader, so that they arrive in order; tried again until they are there.
+//!
+//! A reader on this network that does not know this device is asked whether it wants to: what waits
+//! for it goes when its user says yes, and fails when that is a no.
 
+use super::direct;
 use super::outbox::{Outcome, Waiting};
 use crate::failure;
 use crate::mail::MailService;
+use crate::nearby::{Introduced, Offer};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use hither_api::SentState;
-use hither_proto::{DeviceId, RelayRefusal, RelayRefusalCode};
+use hither_api::{MessageKind, SentState};
+use hither_proto::{DeviceId, OfferKind, Refusal, RelayRefusal, RelayRefusalCode};
 use hither_relay_client::{RelayConnection, RequestError};
+use hither_swarm::OpenError;
 use hither_util::backoff::Backoff;
 use std::collections::{HashMap, HashSet};
 use std::future::pending;
@@ -24,12 +30,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// How often what is too old is looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 
+/// Most strangers that are being asked whether they want to know this device.
+const MAX_INTRODUCTIONS: usize = 16;
+/// The pause before a stranger is asked whom that many others keep waiting.
+const CROWDED: Duration = Duration::from_secs(30);
+
 /// How an attempt ended.
 enum Attempt {
-    /// The relay has it.
+    /// The reader or the relay has it.
     Sent(Outcome),
     /// The connection is gone: the next one tries.
     Lost,
+    /// The reader is here and does not know this device.
+    Stranger,
     /// Not now.
     Later(String, Duration),
     /// Never.
@@ -39,11 +52,28 @@ enum Attempt {
 /// The failures with each reader, and when it is tried again.
 type Pauses = HashMap<DeviceId, Backoff<Instant>>;
 
+/// The ways that a message may take now.
+struct Ways {
+    /// The reader is on this network.
+    here: bool,
+    relay: Option<Arc<RelayConnection>>,
+}
+
+impl Ways {
+    fn to(mail: &MailService, reader: DeviceId) -> Option<Self> {
+        let here = mail.nearby.is_here(reader);
+        let relay = mail.relays.way_to(reader);
+        (here || relay.is_some()).then_some(Self { here, relay })
+    }
+}
+
 /// Works until the daemon ends.
 pub(super) async fn run(mail: Arc<MailService>) {
     let mut changes = mail.relays.changes();
+    let mut moves = mail.nearby.swarm.links().moves();
     let (mut busy, mut pauses) = (HashSet::new(), Pauses::new());
     let mut attempts = FuturesUnordered::new();
+    let mut introductions = FuturesUnordered::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     loop {
         for waiting in mail.outbox.heads() {
@@ -53,21 +83,86 @@ pub(super) async fn run(mail: Arc<MailService>) {
             if attempts.len() >= MAX_ATTEMPTS || paused || busy.contains(&waiting.to) {
                 continue;
             }
-            if let Some(connection) = mail.relays.way_to(waiting.to) {
+            if let Some(ways) = Ways::to(&mail, waiting.to) {
                 busy.insert(waiting.to);
-                attempts.push(attempt(Arc::clone(&mail), waiting, connection));
+                attempts.push(attempt(Arc::clone(&mail), waiting, ways));
             }
         }
         tokio::select! {
-            Some((waiting, ended)) = attempts.next() => {
+            Some((waiting, ended)) = attempts.next() => match ended {
+                Attempt::Stranger if introductions.len() < MAX_INTRODUCTIONS => {
+                    let words = mail.nearby.device.words();
+                    let reason = format!("its user has to say yes first; it shows: {words}");
+                    mail.outbox.put_off(waiting.number, reason);
+                    introductions.push(introduce(Arc::clone(&mail), waiting));
+                }
+                ended => {
+                    busy.remove(&waiting.to);
+                    settle(&mail, waiting, ended, &mut pauses).await;
+                }
+            },
+            Some((waiting, introduced)) = introductions.next() => {
                 busy.remove(&waiting.to);
-                settle(&mail, waiting, ended, &mut pauses).await;
+                introduced_to(&mail, waiting, introduced, &mut pauses).await;
             }
             () = mail.outbox.added.notified() => {}
             Ok(()) = changes.changed() => {}
+            Ok(()) = moves.changed() => {}
             () = first_end(&pauses) => {}
             _ = housekeeping.tick() => clean(&mail).await,
         }
+    }
+}
+
+/// Asks a stranger whether it wants to know this device, for the message that waits for it.
+async fn introduce(
+    mail: Arc<MailService>,
+    waiting: Waiting,
+) -> (Waiting, Result<Introduced, OpenError>) {
+    let record = mail.outbox.record(waiting.number);
+    let kind = match record.as_ref().map(|record| record.kind) {
+        Some(MessageKind::Text) => OfferKind::Text,
+        Some(MessageKind::Files) => OfferKind::Files,
+        Some(MessageKind::Ticket) => OfferKind::Share,
+        Some(MessageKind::Request) => OfferKind::Request,
+        Some(MessageKind::Unknown) | None => OfferKind::Unknown,
+    };
+    let offer = Offer {
+        kind,
+        summary: record
+            .as_ref()
+            .map(|record| record.summary.clone())
+            .unwrap_or_default(),
+        files: record.as_ref().map_or(0, |record| record.files),
+        bytes: record.as_ref().map_or(0, |record| record.bytes),
+    };
+    let introduced = mail.nearby.introduce(waiting.to, offer).await;
+    (waiting, introduced)
+}
+
+/// Goes on after a stranger's answer.
+async fn introduced_to(
+    mail: &Arc<MailService>,
+    waiting: Waiting,
+    introduced: Result<Introduced, OpenError>,
+    pauses: &mut Pauses,
+) {
+    let reason = match introduced {
+        // What waits for it goes at once.
+        Ok(Introduced::Accepted) => {
+            pauses.remove(&waiting.to);
+            return;
+        }
+        Ok(Introduced::Refused) => "its user did not say yes",
+        Ok(Introduced::Unanswered) => "its user did not answer",
+        Err(error) => {
+            let later = Attempt::Later(error.to_string(), FIRST_PAUSE);
+            return settle(mail, waiting, later, pauses).await;
+        }
+    };
+    for number in mail.outbox.waiting_for(waiting.to) {
+        let each = Waiting { number, ..waiting };
+        settle(mail, each, Attempt::Never(reason.into()), pauses).await;
     }
 }
 
@@ -85,14 +180,11 @@ async fn first_end(pauses: &Pauses) {
     }
 }
 
-async fn attempt(
-    mail: Arc<MailService>,
-    waiting: Waiting,
-    connection: Arc<RelayConnection>,
-) -> (Waiting, Attempt) {
-    let sealed = tokio::task::spawn_blocking(move || mail.outbox.sealed(waiting.number)).await;
+async fn attempt(mail: Arc<MailService>, waiting: Waiting, ways: Ways) -> (Waiting, Attempt) {
+    let of = Arc::clone(&mail);
+    let sealed = tokio::task::spawn_blocking(move || of.outbox.sealed(waiting.number)).await;
     let ended = match sealed {
-        Ok(Ok(Some(sealed))) => send(waiting, &connection, sealed).await,
+        Ok(Ok(Some(sealed))) => send(&mail, waiting, ways, sealed).await,
         // It was taken back meanwhile.
         Ok(Ok(None)) => Attempt::Never("it was taken back".into()),
         Ok(Err(error)) => Attempt::Later(failure::storage(&error).message, FIRST_PAUSE),
@@ -101,7 +193,41 @@ async fn attempt(
     (waiting, ended)
 }
 
-async fn send(waiting: Waiting, connection: &RelayConnection, sealed: Vec<u8>) -> Attempt {
+/// Sends it directly where that is possible, else to the relay.
+async fn send(mail: &MailService, waiting: Waiting, ways: Ways, sealed: Vec<u8>) -> Attempt {
+    let direct = match ways.here {
+        true => Some(direct::send(mail, waiting.to, waiting.id, sealed.clone()).await),
+        false => None,
+    };
+    match (direct, ways.relay) {
+        (Some(Ok(())), _) => {
+            let (known, to) = (Arc::clone(mail.nearby.known()), waiting.to);
+            // When it was met is for people; it need not be awaited.
+            drop(tokio::task::spawn_blocking(move || known.met(to)));
+            Attempt::Sent(Outcome {
+                state: SentState::Delivered,
+                reason: None,
+            })
+        }
+        // Whatever it said: the relay is a way of its own.
+        (_, Some(connection)) => by_relay(waiting, &connection, sealed).await,
+        (Some(Err(OpenError::Refused(Refusal::NotFound))), None) => Attempt::Stranger,
+        (Some(Err(OpenError::Refused(Refusal::Busy(ms)))), None) => Attempt::Later(
+            "it has no room for messages now".into(),
+            Duration::from_millis(u64::from(ms)),
+        ),
+        (Some(Err(OpenError::Refused(Refusal::Protocol))), None) => {
+            Attempt::Never("it runs a version of Hither that takes none directly".into())
+        }
+        (Some(Err(error)), None) => {
+            tracing::debug!(reader = ?waiting.to, %error, "a letter was not taken directly");
+            Attempt::Later("it does not answer on this network".into(), FIRST_PAUSE)
+        }
+        (None, None) => Attempt::Lost,
+    }
+}
+
+async fn by_relay(waiting: Waiting, connection: &RelayConnection, sealed: Vec<u8>) -> Attempt {
     if sealed.len() > connection.welcome().max_message as usize {
         return Attempt::Never("the relay takes no message of this length".into());
     }
@@ -146,6 +272,10 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
             tokio::task::spawn_blocking(move || of.outbox.give_up(number, reason)).await
         }
         Attempt::Lost => return,
+        Attempt::Stranger => {
+            outbox.put_off(number, "many others are to say yes first".into());
+            return pause(pauses, waiting.to, CROWDED);
+        }
         Attempt::Later(reason, least) => {
             tracing::debug!(reader = ?waiting.to, reason, "a message is put off");
             outbox.put_off(number, reason);

@@ -6,13 +6,13 @@
 //! sender goes on trying and a relay keeps messages together; at most [`MAX_MESSAGES`] messages of
 //! [`MAX_BYTES`] are kept, beyond that they stay at the relay.
 
+use super::Handed;
 use super::content::{Inside, Letter};
 use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
-use crate::catalogue::Notice;
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
-use hither_proto::{DeviceId, stamp};
+use hither_proto::stamp;
 use hither_relay_client::Delivery;
 use hither_util::clock::unix_seconds;
 use hither_util::sync::Mutex;
@@ -98,7 +98,7 @@ impl Inbox {
         identity: &Identity,
         deliveries: &[Delivery],
         now: u64,
-        aside: &mut dyn FnMut(DeviceId, &Notice) -> Result<(), StorageError>,
+        hand_over: &mut dyn FnMut(&Delivery, &Inside) -> Result<Handed, StorageError>,
     ) -> Result<Taken, StorageError> {
         // One at a time: two relays may deliver the same message.
         let mut state = self.state();
@@ -115,8 +115,16 @@ impl Inbox {
                 taken.upto = Some(delivery.seq);
                 continue;
             }
-            match opened(identity, delivery) {
-                Some(Inside::Letter(letter)) => {
+            let Some(inside) = opened(identity, delivery) else {
+                // It never can be read, so that there is nothing to know again; and whoever
+                // delivers may make up any number of those.
+                taken.upto = Some(delivery.seq);
+                continue;
+            };
+            match hand_over(delivery, &inside)? {
+                Handed::Done => {}
+                Handed::ForTheUser => {
+                    let letter = inside.into_letter();
                     let size = letter.content.size();
                     if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
                         taken.full = true;
@@ -126,13 +134,7 @@ impl Inbox {
                     (next, count, bytes) = (next + 1, count + 1, bytes + size);
                     taken.new += 1;
                 }
-                Some(Inside::Notice(notice)) => aside(delivery.from, &notice)?,
-                // It never can be read, so that there is nothing to know again; and whoever
-                // delivers may make up any number of those.
-                None => {
-                    taken.upto = Some(delivery.seq);
-                    continue;
-                }
+                Handed::Later => break,
             }
             batch.put(SEEN, &seen, &now.to_be_bytes());
             fresh.insert(seen);
@@ -294,7 +296,7 @@ mod tests {
     use crate::mail::content::{Content, Letter};
     use hither_carrier::seal::{SealPurpose, seal};
     use hither_content::storage::MemoryStorage;
-    use hither_proto::MessageId;
+    use hither_proto::{DeviceId, MessageId};
 
     fn delivery(from: DeviceId, number: u8, sealed: Vec<u8>) -> Delivery {
         Delivery {
@@ -337,7 +339,7 @@ mod tests {
         .unwrap();
         let take = |deliveries: &[Delivery]| {
             inbox
-                .take(&reader, deliveries, 100, &mut |_, _| Ok(()))
+                .take(&reader, deliveries, 100, &mut |_, _| Ok(Handed::ForTheUser))
                 .unwrap()
         };
         assert_eq!(take(&[delivery(from, 1, sealed.clone())]).new, 1);

@@ -1,8 +1,8 @@
-//! Messages between the user's devices: an outbox, an inbox, and relays between them that see
-//! sealed bytes.
+//! Messages between devices: an outbox, an inbox, and between them the network they share, or relays
+//! that see sealed bytes.
 //!
-//! `send.rs` makes a message durable in the outbox, `delivery.rs` takes it to a relay; `inbox.rs`
-//! makes what arrives durable and known again, `read.rs` is what users do with it. `content.rs` is
+//! `send.rs` makes a message durable in the outbox, `delivery.rs` takes it to its reader on this
+//! network (`direct.rs`) or to a relay; `inbox.rs` makes what arrives durable and known again, `read.rs` is what users do with it. `content.rs` is
 //! what is inside.
 //!
 //! Invariants: who sends is told of a message only when it is durable here; the relay is told that
@@ -10,27 +10,32 @@
 
 mod content;
 mod delivery;
+mod direct;
 mod inbox;
 mod outbox;
 mod read;
 mod records;
 mod send;
 
-pub(crate) use content::{decode_letter, encode_notice};
+use content::Inside;
+pub(crate) use content::{Body, decode_letter, encode_notice};
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::Outbox;
 pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
-pub(crate) use send::{readers, send, send_ticket};
+pub(crate) use send::{post, readers, send, send_ticket};
 
 use crate::catalogue::Notice;
+use crate::nearby::NearbyService;
 use futures::future::BoxFuture;
 use hither_carrier::Identity;
 use hither_content::storage::{Storage, StorageError};
 use hither_content::{KeptClock, OwnData};
-use hither_proto::{DeviceId, RelayMessage};
+use hither_proto::{DeviceId, DevicePurpose, MessageId, RelayMessage};
 use hither_relay_client::{Deliveries, Delivery, RelayClient, RelayConnection};
-use hither_swarm::Warnings;
+use hither_swarm::{DeviceStreams, Warnings};
+use hither_util::sync::RwLock;
 use hither_util::tasks::Tasks;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -44,11 +49,32 @@ pub(crate) trait NoticeHandler: Send + Sync {
     fn take(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError>;
 }
 
+/// Takes the messages of a kind that no inbox shows.
+pub(crate) trait BodyHandler: Send + Sync {
+    /// Takes one; it is durable when this returns. The same one may come again after an error or a
+    /// crash. Blocks.
+    ///
+    /// Errors: it cannot be made durable, and is left where it is.
+    fn take(&self, from: DeviceId, id: MessageId, body: &Body) -> Result<(), StorageError>;
+}
+
+/// What became of a message that was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// It is for the inbox.
+    ForTheUser,
+    /// A service has it, durably.
+    Done,
+    /// The program ends: it is left where it is.
+    Later,
+}
+
 /// The parts that messages are made of.
 pub(crate) struct MailDeps {
     pub storage: Arc<dyn Storage>,
     pub identity: Arc<Identity>,
     pub relays: Arc<RelayClient>,
+    pub nearby: Arc<NearbyService>,
     /// The data that belongs to Hither itself and is never sent.
     pub own: Arc<OwnData>,
     pub time: Arc<KeptClock>,
@@ -62,12 +88,16 @@ pub(crate) struct MailService {
     pub inbox: Inbox,
     pub identity: Arc<Identity>,
     pub relays: Arc<RelayClient>,
+    pub nearby: Arc<NearbyService>,
     pub own: Arc<OwnData>,
     pub time: Arc<KeptClock>,
     pub warnings: Warnings,
     pub tasks: Tasks,
     /// Held weakly: it may hold this service.
     notices: OnceLock<Weak<dyn NoticeHandler>>,
+    /// The handlers of messages that are for a service, by their kinds.
+    bodies: RwLock<HashMap<&'static str, Weak<dyn BodyHandler>>>,
+    direct_room: direct::Room,
 }
 
 impl MailService {
@@ -80,17 +110,53 @@ impl MailService {
             inbox: Inbox::open(deps.storage)?,
             identity: deps.identity,
             relays: deps.relays,
+            nearby: deps.nearby,
             own: deps.own,
             time: deps.time,
             warnings: deps.warnings,
             tasks: deps.tasks,
             notices: OnceLock::new(),
+            bodies: RwLock::default(),
+            direct_room: direct::Room::default(),
         }))
     }
 
     /// Registers who takes notices; before, they are left at the relay.
     pub(crate) fn handle_notices(&self, handler: Weak<dyn NoticeHandler>) {
         let _ = self.notices.set(handler); // The first one stays.
+    }
+
+    /// Registers who takes the messages of a kind that no inbox shows; before, they are left where
+    /// they are. It is held weakly: it may hold this service.
+    pub(crate) fn handle_bodies(&self, kind: &'static str, handler: Weak<dyn BodyHandler>) {
+        self.bodies.write().insert(kind, handler);
+    }
+
+    /// Gives what came inside a message to whoever it is for. Blocks.
+    fn hand_over(&self, delivery: &Delivery, inside: &Inside) -> Result<Handed, StorageError> {
+        match inside {
+            Inside::Letter(_) => return Ok(Handed::ForTheUser),
+            Inside::Notice(notice) => self.take_notice(delivery.from, notice)?,
+            Inside::Body(body) => {
+                let handler = self.bodies.read().get(body.kind.as_str()).cloned();
+                match handler.as_ref().map(Weak::upgrade) {
+                    // Something of a later version: the user sees that it is there.
+                    None => return Ok(Handed::ForTheUser),
+                    Some(None) => return Ok(Handed::Later),
+                    Some(Some(handler)) => handler.take(delivery.from, delivery.id, body)?,
+                }
+            }
+        }
+        Ok(Handed::Done)
+    }
+
+    /// Makes deliveries durable, in order. Blocks.
+    fn take_all(&self, deliveries: &[Delivery]) -> Result<inbox::Taken, StorageError> {
+        let now = self.time.seconds();
+        self.inbox
+            .take(&self.identity, deliveries, now, &mut |delivery, inside| {
+                self.hand_over(delivery, inside)
+            })
     }
 
     fn take_notice(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
@@ -101,8 +167,11 @@ impl MailService {
     }
 }
 
-/// Starts delivering what is in the outbox.
+/// Starts delivering what is in the outbox, and taking what comes directly.
 pub(crate) fn start(mail: &Arc<MailService>) {
+    let direct: Arc<dyn DeviceStreams> = Arc::clone(mail) as _;
+    let swarm = &mail.nearby.swarm;
+    swarm.serve_device_streams(DevicePurpose::Mail, Arc::downgrade(&direct));
     mail.tasks.spawn_forever(delivery::run(Arc::clone(mail)));
 }
 
@@ -135,15 +204,7 @@ pub(crate) async fn receive(
     let mut batch = Vec::new();
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let (of, got) = (Arc::clone(&mail), std::mem::take(&mut batch));
-        let take = move || {
-            of.inbox.take(
-                &of.identity,
-                &got,
-                of.time.seconds(),
-                &mut |from, notice| of.take_notice(from, notice),
-            )
-        };
-        let taken = tokio::task::spawn_blocking(take).await;
+        let taken = tokio::task::spawn_blocking(move || of.take_all(&got)).await;
         let taken = match taken {
             Ok(Ok(taken)) => taken,
             Ok(Err(error)) => {

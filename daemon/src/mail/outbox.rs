@@ -171,6 +171,18 @@ impl Outbox {
             .collect()
     }
 
+    /// Every message that waits for a reader, oldest first.
+    pub(super) fn waiting_for(&self, reader: DeviceId) -> Vec<u64> {
+        let state = self.state();
+        let theirs = state.queue.values().filter(|waiting| waiting.to == reader);
+        theirs.map(|waiting| waiting.number).collect()
+    }
+
+    /// One message as it waits.
+    pub(super) fn record(&self, number: u64) -> Option<OutgoingRecord> {
+        self.state().records.get(&number).cloned()
+    }
+
     /// Returns the sealed bytes that are sent of a message. Blocks.
     pub(super) fn sealed(&self, number: u64) -> Result<Option<Vec<u8>>, StorageError> {
         self.storage
@@ -259,9 +271,12 @@ impl Outbox {
     pub(super) fn expire(&self, now: u64) -> Result<(), StorageError> {
         for (number, record, _) in self.list() {
             let age = now.saturating_sub(record.made);
+            let is_late = record.until.is_some_and(|until| now >= until);
             match record.failed {
+                // A service knows by itself when what it sent is of no use any more.
+                _ if is_late => drop(self.delete(number)?),
                 None if age > KEEP => {
-                    self.give_up(number, "no relay took it within 30 days".into())?;
+                    self.give_up(number, "nobody took it within 30 days".into())?;
                 }
                 Some(_) if age > 2 * KEEP => drop(self.delete(number)?),
                 _ => {}
@@ -298,6 +313,9 @@ mod tests {
             made: 100,
             kind: MessageKind::Text,
             summary: "x".into(),
+            files: 0,
+            bytes: 0,
+            until: None,
             sealed: 4,
             failed: None,
         }

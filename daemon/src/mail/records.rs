@@ -102,6 +102,15 @@ pub(super) struct OutgoingRecord {
     pub made: u64,
     pub kind: MessageKind,
     pub summary: String,
+    /// How many files it brings, in itself or by a ticket.
+    #[serde(default)]
+    pub files: u64,
+    /// Their length together, bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// When it is of no use any more, seconds of the clock of deadlines; absent: after 30 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
     /// Length of what is sent, bytes.
     pub sealed: u64,
     /// Why it will not be sent any more.

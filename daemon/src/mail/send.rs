@@ -1,12 +1,12 @@
 //! The messages a user sends: each is made durable, and is perhaps already on its way when the
 //! answer is given.
 
-use super::content::{Content, Letter, MAX_FILES, SmallFile};
+use super::content::{Body, Content, Letter, MAX_FILES, SmallFile};
 use super::outbox::{AddError, Outcome};
 use super::records::OutgoingRecord;
 use crate::failure;
 use crate::mail::MailService;
-use hither_api::{ApiError, ErrorCode, SendRequest, SentInfo, SentState, TicketNote};
+use hither_api::{ApiError, ErrorCode, MessageKind, SendRequest, SentInfo, SentState, TicketNote};
 use hither_carrier::seal::{self, SealError, SealPurpose};
 use hither_content::{OwnData, OwnSeen};
 use hither_proto::{DeviceId, EntryName, MessageId, Ticket, display_name};
@@ -19,7 +19,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-/// How long the answer waits for a relay that is connected, or being connected.
+/// How long the answer waits for a reader that is here, or a relay that is connected or being
+/// connected.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Another device of the user, which is written to.
@@ -31,19 +32,9 @@ pub(crate) struct Reader {
 
 /// The device that a user means; not this one.
 async fn reader(mail: &MailService, wanted: &str) -> Result<Reader, ApiError> {
-    let found = mail
-        .relays
-        .find(wanted)
-        .await
-        .map_err(|e| failure::find_device(&e))?;
-    if found.this {
-        return Err(ApiError::new(
-            ErrorCode::BadRequest,
-            "That is this device itself.",
-        ));
-    }
+    let found = mail.nearby.find(wanted).await?;
     Ok(Reader {
-        device: found.device.parse().map_err(failure::internal)?,
+        device: found.device,
         name: found.name,
     })
 }
@@ -142,21 +133,61 @@ fn write(
     request: SendRequest,
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
     let content = content(&mail.own, request)?;
-    let (kind, summary) = (content.kind(), content.summary());
-    let mut id = [0_u8; MessageId::LEN];
-    getrandom::fill(&mut id).map_err(failure::internal)?;
-    let id = MessageId::new(id);
+    let (files, bytes) = content.extent();
+    let outgoing = Outgoing {
+        kind: content.kind(),
+        summary: content.summary(),
+        files,
+        bytes,
+        until: None,
+    };
     let letter = Letter {
         made_ms: unix_millis(),
         content,
     };
-    let sealed = seal::seal(
-        &mail.identity,
-        to,
-        SealPurpose::Message,
-        &id,
-        &letter.encode(),
-    );
+    keep(mail, to, outgoing, &letter.encode())
+}
+
+/// The facts that stand beside the sealed bytes of a message.
+struct Outgoing {
+    kind: MessageKind,
+    summary: String,
+    files: u64,
+    bytes: u64,
+    until: Option<u64>,
+}
+
+/// Sends something to a service of another device: it is durable here when this returns, and
+/// forgotten when `until` (seconds of the clock of deadlines) is past. Blocks.
+///
+/// Errors: it is too long, too much waits already, or the store failed.
+pub(crate) fn post(
+    mail: &MailService,
+    to: DeviceId,
+    body: &Body,
+    until: Option<u64>,
+) -> Result<oneshot::Receiver<Outcome>, ApiError> {
+    let outgoing = Outgoing {
+        kind: MessageKind::Request,
+        summary: body.kind.clone(),
+        files: 0,
+        bytes: body.payload.len() as u64,
+        until,
+    };
+    keep(mail, to, outgoing, &body.encode()).map(|(_, told)| told)
+}
+
+/// Seals what a message says, and keeps it in the outbox. Blocks.
+fn keep(
+    mail: &MailService,
+    to: DeviceId,
+    outgoing: Outgoing,
+    inside: &[u8],
+) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
+    let mut id = [0_u8; MessageId::LEN];
+    getrandom::fill(&mut id).map_err(failure::internal)?;
+    let id = MessageId::new(id);
+    let sealed = seal::seal(&mail.identity, to, SealPurpose::Message, &id, inside);
     let sealed = sealed.map_err(|error| match error {
         SealError::TooLong { .. } => too_long(),
         error => failure::internal(error),
@@ -174,8 +205,11 @@ fn write(
         message: id.to_string(),
         to: to.to_string(),
         made: mail.time.seconds(),
-        kind,
-        summary,
+        kind: outgoing.kind,
+        summary: outgoing.summary,
+        files: outgoing.files,
+        bytes: outgoing.bytes,
+        until: outgoing.until,
         sealed: sealed.len() as u64,
         failed: None,
     };
@@ -185,7 +219,7 @@ fn write(
         .map_err(|error| match error {
             AddError::Full => ApiError::new(
                 ErrorCode::OverQuota,
-                "Too many messages wait on this device for a relay.",
+                "Too many messages wait on this device for their readers.",
             )
             .with_hint("See them with: hither outbox"),
             AddError::Storage(error) => failure::storage(&error),
@@ -307,7 +341,7 @@ fn mode(_: &std::fs::Metadata) -> u32 {
     0o644
 }
 
-/// Follows a message while a relay is there or may be there any moment.
+/// Follows a message while its reader or a relay is there, or may be there any moment.
 async fn follow(
     mail: &MailService,
     to: DeviceId,
@@ -321,14 +355,19 @@ async fn follow(
     let deadline = Instant::now() + PATIENCE;
     loop {
         changes.mark_unchanged();
-        let reason = if mail.relays.way_to(to).is_some() {
+        let reason = if mail.nearby.is_here(to) {
+            "it has not answered yet"
+        } else if mail.relays.way_to(to).is_some() {
             "the relay has not answered yet"
         } else if mail.relays.connecting() {
             "no relay is reached yet"
         } else {
-            return told
-                .try_recv()
-                .unwrap_or_else(|_| waiting("no relay is reached"));
+            return told.try_recv().unwrap_or_else(|_| {
+                waiting(match mail.nearby.is_listed(to) {
+                    true => "no relay is reached",
+                    false => "it is not on this network",
+                })
+            });
         };
         tokio::select! {
             outcome = &mut *told => return outcome.unwrap_or_else(|_| waiting("it is taken back")),

@@ -1,16 +1,8 @@
-//! The words of codes: the English list of BIP 39, 2,048 words that differ in their first four
-//! letters.
+//! The words of codes, and those that a mistyped one may have been meant to be.
 
+use crate::words::{WORDS, word, word_number};
 use std::fmt;
-use std::sync::LazyLock;
 
-/// The list, one word on each line, in alphabetical order
-/// (<https://github.com/bitcoin/bips/blob/master/bip-0039/english.txt>).
-static WORDS: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| include_str!("words.txt").lines().collect());
-
-/// Letters that tell every word from every other one.
-const UNIQUE: usize = 4;
 /// Longest text that is looked at as a mistyped word, letters: the longest word has 8.
 const LONGEST: usize = 16;
 /// Most words that are named as near a mistyped one.
@@ -33,7 +25,7 @@ pub struct UnknownWord {
 
 impl Word {
     /// How many there are.
-    pub const COUNT: usize = 2048;
+    pub const COUNT: usize = WORDS as usize;
 
     /// The word of a number; `None` from [`COUNT`](Self::COUNT) on.
     pub const fn new(number: u16) -> Option<Self> {
@@ -56,25 +48,17 @@ impl Word {
 
     /// The word itself, in lower case.
     pub fn as_str(self) -> &'static str {
-        WORDS.get(usize::from(self.0)).copied().unwrap_or_default()
+        word(self.0)
     }
 
     /// Finds a word in any case, or by at least its first four letters.
     ///
     /// Errors: there is no such word.
     pub(super) fn find(text: &str, place: usize) -> Result<Self, UnknownWord> {
-        let text = text.to_ascii_lowercase();
-        let at = WORDS.partition_point(|word| *word < text.as_str());
-        let found = WORDS
-            .get(at)
-            .filter(|word| **word == text || (text.len() >= UNIQUE && word.starts_with(&text)));
-        match (found, u16::try_from(at)) {
-            (Some(_), Ok(number)) => Ok(Self(number)),
-            _ => Err(UnknownWord {
-                place,
-                nearest: nearest(&text),
-            }),
-        }
+        word_number(text).map(Self).ok_or_else(|| UnknownWord {
+            place,
+            nearest: nearest(&text.to_lowercase()),
+        })
     }
 }
 

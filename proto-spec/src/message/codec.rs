@@ -1,13 +1,13 @@
 //! Messages of the link protocol between their types and the wire.
 
 use super::{
-    Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Message, MessageError, Opened,
-    ProofKind, Purpose, Refusal, Space, Terms, Want,
+    Announcement, Claims, Delta, Holder, HolderKind, Introduction, Letter, Message, MessageError,
+    Opened, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
 };
 use crate::code::{code_from_wire, code_to_wire};
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::ShareId;
+use crate::ids::{MessageId, ShareId};
 use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
@@ -20,10 +20,6 @@ impl Message {
     pub(crate) fn parse(body: Body) -> Result<Self, MessageError> {
         Ok(match body {
             Body::Open(m) => parse_open(&m)?,
-            Body::DeviceOpen(m) => Self::DeviceOpen {
-                protocol: m.protocol,
-                purpose: device_purpose(m.purpose()),
-            },
             Body::Code(m) => Self::Code(Box::new(code_from_wire(m)?)),
             Body::BlindQuery(m) => Self::BlindQuery {
                 protocol: m.protocol,
@@ -60,6 +56,13 @@ impl Message {
                 purpose: RelayPurpose::from_wire(m.purpose()),
             },
             Body::Elsewhere(m) => parse_elsewhere(m)?,
+            Body::DeviceOpen(m) => device::parse_open(&m),
+            Body::Letter(m) => Self::Letter(Letter::parse(m)?),
+            Body::LetterTaken(m) => Self::LetterTaken {
+                id: MessageId::from_slice(&m.id)?,
+            },
+            Body::Introduction(m) => Self::Introduction(Introduction::parse(&m)),
+            Body::Named(m) => Self::Named(DeviceName::clean(&m.device_name)),
         })
     }
 
@@ -85,10 +88,6 @@ impl Message {
                 owner: owner
                     .map(|owner| owner.as_bytes().to_vec().into())
                     .unwrap_or_default(),
-            }),
-            Self::DeviceOpen { protocol, purpose } => Body::DeviceOpen(wire::DeviceOpen {
-                protocol: *protocol,
-                purpose: device_purpose_to_wire(*purpose).into(),
             }),
             Self::Code(message) => Body::Code(code_to_wire(message)),
             Self::BlindQuery { protocol, query } => Body::BlindQuery(wire::BlindQuery {
@@ -163,6 +162,18 @@ impl Message {
                     .take(MAX_HOLDERS)
                     .map(holder_to_wire)
                     .collect(),
+            }),
+            Self::DeviceOpen { protocol, purpose } => Body::DeviceOpen(wire::DeviceOpen {
+                protocol: *protocol,
+                purpose: device::purpose_to_wire(*purpose).into(),
+            }),
+            Self::Letter(letter) => Body::Letter(letter.to_wire()),
+            Self::LetterTaken { id } => Body::LetterTaken(wire::LetterTaken {
+                id: id.as_bytes().to_vec().into(),
+            }),
+            Self::Introduction(introduction) => Body::Introduction(introduction.to_wire()),
+            Self::Named(name) => Body::Named(wire::Named {
+                device_name: name.as_str().to_owned(),
             }),
         }
     }
@@ -253,26 +264,6 @@ pub(crate) const fn purpose_to_wire(purpose: Option<Purpose>) -> wire::Purpose {
         Some(Purpose::Bulk) => wire::Purpose::Bulk,
         Some(Purpose::Lookup) => wire::Purpose::Lookup,
         None => wire::Purpose::Unspecified,
-    }
-}
-
-const fn device_purpose(purpose: wire::DevicePurpose) -> Option<DevicePurpose> {
-    match purpose {
-        wire::DevicePurpose::Mail => Some(DevicePurpose::Mail),
-        wire::DevicePurpose::Introduction => Some(DevicePurpose::Introduction),
-        wire::DevicePurpose::Name => Some(DevicePurpose::Name),
-        wire::DevicePurpose::Code => Some(DevicePurpose::Code),
-        wire::DevicePurpose::Unspecified => None,
-    }
-}
-
-const fn device_purpose_to_wire(purpose: Option<DevicePurpose>) -> wire::DevicePurpose {
-    match purpose {
-        Some(DevicePurpose::Mail) => wire::DevicePurpose::Mail,
-        Some(DevicePurpose::Introduction) => wire::DevicePurpose::Introduction,
-        Some(DevicePurpose::Name) => wire::DevicePurpose::Name,
-        Some(DevicePurpose::Code) => wire::DevicePurpose::Code,
-        None => wire::DevicePurpose::Unspecified,
     }
 }
 

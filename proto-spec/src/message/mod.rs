@@ -1,13 +1,16 @@
 //! What devices say to each other on a stream, as types that can only hold what passed the checks.
 
 mod codec;
+mod device;
+
+pub use device::{DevicePurpose, Introduction, Letter, OfferKind};
 
 pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
 
 use crate::code::CodeMessage;
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::{IdError, ShareId};
+use crate::ids::{IdError, MessageId, ShareId};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::{RangeError, Ranges};
@@ -42,19 +45,6 @@ pub enum Purpose {
     Bulk,
     /// Who holds the share? Answered with [`Message::Elsewhere`], then the stream ends.
     Lookup,
-}
-
-/// What a stream between two devices that is about no share is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DevicePurpose {
-    /// Messages.
-    Mail,
-    /// What devices know of each other.
-    Introduction,
-    /// What a device calls itself.
-    Name,
-    /// A code that was said or scanned, with [`CodeMessage`]s.
-    Code,
 }
 
 /// What the proofs of a stream are made of.
@@ -210,13 +200,6 @@ pub enum Message {
         /// version.
         purpose: Option<Purpose>,
     },
-    /// First message on a stream between two devices that is about no share.
-    DeviceOpen {
-        /// Protocol version spoken.
-        protocol: u32,
-        /// The purpose of the stream; `None`: something of a later version.
-        purpose: Option<DevicePurpose>,
-    },
     /// About a code, on a stream of [`DevicePurpose::Code`].
     Code(Box<CodeMessage>),
     /// First message on a stream to a device that nobody has named as a holder of what is looked
@@ -306,4 +289,22 @@ pub enum Message {
         /// At most [`MAX_HOLDERS`](crate::limits::MAX_HOLDERS).
         holders: Vec<Holder>,
     },
+    /// First message on a stream that is about no share.
+    DeviceOpen {
+        /// Protocol version spoken.
+        protocol: u32,
+        /// The purpose of the stream; `None`: something of a later version.
+        purpose: Option<DevicePurpose>,
+    },
+    /// A sealed message for the reader.
+    Letter(Letter),
+    /// A letter is durable at its reader.
+    LetterTaken {
+        /// Which.
+        id: MessageId,
+    },
+    /// The opener wants to be known, and says what it would send.
+    Introduction(Introduction),
+    /// The name a device calls itself by.
+    Named(DeviceName),
 }

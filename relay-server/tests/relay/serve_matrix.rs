@@ -440,6 +440,10 @@ async fn nothing_else_begins_a_stream() {
                 | Message::Pong { .. }
                 | Message::Elsewhere { .. }
                 | Message::DeviceOpen { .. }
+                | Message::Letter(_)
+                | Message::LetterTaken { .. }
+                | Message::Introduction(_)
+                | Message::Named(_)
                 | Message::Code(_) => false,
             };
             let stream = place

@@ -4,7 +4,7 @@
 //! that it knows it.
 
 use super::{Control, ControlStream, SOON};
-use crate::device_streams;
+use crate::device_streams::DeviceStreams;
 use crate::handshake::HANDSHAKE;
 use crate::links;
 use crate::shares::Share;
@@ -12,8 +12,8 @@ use crate::swarm::Swarm;
 use hither_carrier::{MessageReader, Stream, write_message};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    BlindQuery, BlindReply, DeviceId, DevicePurpose, Message, Opened, Proof, ProofKey, ProofKind,
-    Purpose, Refusal, ShareId, Side, SignedHead,
+    BlindQuery, BlindReply, DeviceId, Message, Opened, Proof, ProofKey, ProofKind, Purpose,
+    Refusal, ShareId, Side, SignedHead,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -23,9 +23,7 @@ pub(crate) async fn accept(swarm: Arc<Swarm>, mut stream: Stream) {
     let mut reader = MessageReader::new(MAX_FRAME_UNPROVEN);
     let (share, purpose) = match admitted(&swarm, &mut stream, &mut reader).await {
         Some(Admitted::Share(share, purpose)) => (share, purpose),
-        Some(Admitted::Device(protocol, purpose)) => {
-            return device_streams::accept(&swarm, stream, reader, (protocol, purpose)).await;
-        }
+        Some(Admitted::Device(handler)) => return handler.serve(stream, reader).await,
         None => return,
     };
     let Some(head) = share.head() else { return };
@@ -51,12 +49,12 @@ pub(crate) async fn accept(swarm: Arc<Swarm>, mut stream: Stream) {
     }
 }
 
-/// What a stream is about.
+/// How a stream that was admitted goes on.
 enum Admitted {
-    /// A share that its opener has proven to know.
+    /// It is about a share that the other device proved to know.
     Share(Arc<Share>, Purpose),
-    /// No share: protocol and purpose.
-    Device(u32, Option<DevicePurpose>),
+    /// It is about no share.
+    Device(Arc<dyn DeviceStreams>),
 }
 
 /// Reads how a stream begins, answers what is asked before it, and refuses what may not be: `None`,
@@ -70,9 +68,6 @@ async fn admitted(
     loop {
         let first = tokio::time::timeout(HANDSHAKE, reader.next(&mut stream.recv)).await;
         let refusal = match first {
-            Ok(Ok(Some(Message::DeviceOpen { protocol, purpose }))) if asked.is_none() => {
-                return Some(Admitted::Device(protocol, purpose));
-            }
             Ok(Ok(Some(Message::BlindQuery { protocol, query }))) if asked.is_none() => {
                 match recognised(swarm, stream, protocol, &query) {
                     Ok(share) => {
@@ -100,11 +95,20 @@ async fn admitted(
                 // A device that queried one share has no reason to open another one on the same
                 // stream.
                 match admit(swarm, stream, protocol, share, proof, purpose) {
-                    Ok((held, purpose)) if asked.is_none_or(|asked| asked == share) => {
-                        return Some(Admitted::Share(held, purpose));
+                    Ok((share, purpose)) if asked.is_none_or(|asked| asked == share.id) => {
+                        return Some(Admitted::Share(share, purpose));
                     }
                     Ok(_) => Refusal::NotFound,
                     Err(refusal) => refusal,
+                }
+            }
+            Ok(Ok(Some(Message::DeviceOpen { protocol, purpose }))) if asked.is_none() => {
+                let handler = purpose.and_then(|purpose| swarm.device_streams.handler(purpose));
+                match handler {
+                    Some(handler) if protocol == PROTOCOL => {
+                        return Some(Admitted::Device(handler));
+                    }
+                    _ => Refusal::Protocol,
                 }
             }
             _ => {

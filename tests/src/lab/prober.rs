@@ -11,9 +11,9 @@ use hither_carrier::{
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
     Announcement, BlindKey, BlindQuery, BlindReply, Claims, CodeConfirmation, CodeMessage, Delta,
-    DeviceId, DeviceName, DevicePurpose, Message, Opened, PositionRange, Proof, ProofKey,
-    ProofKind, Purpose, Ranges, Refusal, RelayPurpose, ShareSecret, Side, Space, Terms, Ticket,
-    UncheckedHead, Want,
+    DeviceId, DeviceName, DevicePurpose, Introduction, Letter, Message, MessageId, OfferKind,
+    Opened, PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
+    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,6 +45,12 @@ pub enum At {
     Control,
     /// After an open for bulk.
     Bulk,
+    /// After an open for mail.
+    Mail,
+    /// After an open for an introduction.
+    Introduction,
+    /// After an open for a code.
+    Code,
 }
 
 /// What is seen first after a message: the kind of an answer, `"ended"`, or `"nothing"`.
@@ -62,7 +68,6 @@ fn kind(message: &Message) -> &'static str {
             ..
         } => "open, bulk",
         Message::Open { .. } => "open, something else",
-        Message::DeviceOpen { .. } => "device open",
         Message::Code(_) => "code",
         Message::BlindQuery { .. } => "blind query",
         Message::BlindReply { .. } => "blind reply",
@@ -83,6 +88,34 @@ fn kind(message: &Message) -> &'static str {
         Message::Pong { .. } => "pong",
         Message::RelayOpen { .. } => "relay open",
         Message::Elsewhere { .. } => "elsewhere",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Mail),
+            ..
+        } => "device open, mail",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Introduction),
+            ..
+        } => "device open, introduction",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Name),
+            ..
+        } => "device open, name",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Code),
+            ..
+        } => "device open, code",
+        Message::DeviceOpen { .. } => "device open, something else",
+        Message::Letter(_) => "letter",
+        Message::LetterTaken { .. } => "letter taken",
+        Message::Introduction(_) => "introduction",
+        Message::Named(_) => "named",
+    }
+}
+
+fn device_open(purpose: Option<DevicePurpose>) -> Message {
+    Message::DeviceOpen {
+        protocol: PROTOCOL,
+        purpose,
     }
 }
 
@@ -206,11 +239,27 @@ impl Knows {
                 proof: None,
                 holders: Vec::new(),
             },
-            Message::DeviceOpen {
-                protocol: PROTOCOL,
-                purpose: Some(DevicePurpose::Code),
-            },
+            device_open(Some(DevicePurpose::Code)),
             Message::Code(Box::new(CodeMessage::Confirm(code_confirmation()))),
+            device_open(Some(DevicePurpose::Mail)),
+            device_open(Some(DevicePurpose::Introduction)),
+            device_open(Some(DevicePurpose::Name)),
+            device_open(None),
+            Message::Letter(Letter {
+                id: MessageId::new([7; 16]),
+                sealed: vec![7; 512].into(),
+            }),
+            Message::LetterTaken {
+                id: MessageId::new([7; 16]),
+            },
+            Message::Introduction(Introduction {
+                device_name: DeviceName::clean("mallory"),
+                kind: OfferKind::Files,
+                summary: "free money".into(),
+                files: u64::MAX,
+                bytes: u64::MAX,
+            }),
+            Message::Named(DeviceName::clean("mallory")),
         ]
     }
 }
@@ -228,12 +277,17 @@ async fn say(link: Link, knows: Knows, at: At, number: usize) -> (&'static str, 
         At::AfterQuery => Some(knows.query(&stream)),
         At::Control => Some(knows.open(&stream, Purpose::Control)),
         At::Bulk => Some(knows.open(&stream, Purpose::Bulk)),
+        At::Mail => Some(device_open(Some(DevicePurpose::Mail))),
+        At::Introduction => Some(device_open(Some(DevicePurpose::Introduction))),
+        At::Code => Some(device_open(Some(DevicePurpose::Code))),
     };
     let mut reader = MessageReader::new(MAX_FRAME);
     if let Some(before) = before {
         // Whatever comes of it: a stranger goes on talking to who has refused it.
         let _ = write_message(&mut stream.send, &before).await;
-        let _ = timeout(ANSWER, reader.next(&mut stream.recv)).await;
+        if !matches!(at, At::Mail | At::Introduction | At::Code) {
+            let _ = timeout(ANSWER, reader.next(&mut stream.recv)).await;
+        }
     }
     let seen = async {
         write_message(&mut stream.send, &message).await.ok()?;
@@ -282,7 +336,15 @@ async fn all(ticket: Ticket, victim: DeviceId, udp: SocketAddr, tcp: SocketAddr)
             secret,
         };
         for carrier in [CarrierKind::Quic, CarrierKind::Tcp] {
-            for at in [At::First, At::AfterQuery, At::Control, At::Bulk] {
+            for at in [
+                At::First,
+                At::AfterQuery,
+                At::Control,
+                At::Bulk,
+                At::Mail,
+                At::Introduction,
+                At::Code,
+            ] {
                 // A device of its own for each place, so that none is in another one's way.
                 let identity = Identity::generate().unwrap();
                 let endpoint = Endpoint::bind(&identity, &EndpointConfig::default()).unwrap();

@@ -4,6 +4,8 @@ use super::*;
 use crate::code::{CodeConfirmation, CodeKind, CodeMessage, CodeName, CodeRefusal, PakeMessage};
 use crate::frame::{FRAME_PREFIX, decode_frame, encode_frame, frame_length};
 use crate::ids::ShareSecret;
+use crate::limits::MAX_MESSAGE;
+use crate::message::{DevicePurpose, OfferKind};
 use crate::proof::{BlindKey, ProofKey, Side, StreamBinding};
 use crate::relay::samples::{key, longest_relay, other_key, relay};
 use proptest::prelude::*;
@@ -105,8 +107,23 @@ fn samples() -> Vec<Message> {
         Message::Terms(terms()),
         Message::DeviceOpen {
             protocol: 2,
-            purpose: Some(DevicePurpose::Code),
+            purpose: Some(DevicePurpose::Mail),
         },
+        Message::Letter(Letter {
+            id: MessageId::new([7; 16]),
+            sealed: vec![1; MAX_MESSAGE].into(),
+        }),
+        Message::LetterTaken {
+            id: MessageId::new([7; 16]),
+        },
+        Message::Introduction(Introduction {
+            device_name: DeviceName::clean("phone"),
+            kind: OfferKind::Files,
+            summary: "a.jpg, b.jpg".into(),
+            files: 2,
+            bytes: 1 << 40,
+        }),
+        Message::Named(DeviceName::clean("phone")),
     ]
     .into_iter()
     .chain(codes().map(|code| Message::Code(Box::new(code))))

@@ -1,0 +1,134 @@
+//! Letters from device to device on this network, without a relay.
+//!
+//! Invariants: a letter is taken only from a device that may send (the user's own, and those that
+//! the user said yes to), looked up for every letter; it is answered for only when it is durable.
+
+use super::MailService;
+use futures::future::BoxFuture;
+use hither_carrier::{MessageReader, Stream, write_message};
+use hither_proto::limits::MAX_FRAME;
+use hither_proto::{DeviceId, DevicePurpose, Letter, Message, MessageId, Refusal};
+use hither_relay_client::Delivery;
+use hither_swarm::{DeviceStreams, OpenError, answer, broken};
+use hither_util::clock::unix_millis;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// How long a stream of letters may be silent.
+const SILENT: Duration = Duration::from_secs(30);
+/// Most letters that are being made durable at once; each is up to 256 KiB.
+const MAX_AT_ONCE: usize = 16;
+/// When to come back if they are too many, or the inbox is full, milliseconds.
+const LATER_MS: u32 = 5_000;
+
+/// The room for letters that come at once.
+pub(super) struct Room(Semaphore);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Semaphore::new(MAX_AT_ONCE))
+    }
+}
+
+/// Sends one letter to a device on this network; it is durable there when this returns.
+///
+/// Errors: the device is not reached, does not know this one (`Refused(NotFound)`), or has no room.
+pub(super) async fn send(
+    mail: &MailService,
+    to: DeviceId,
+    id: MessageId,
+    sealed: Vec<u8>,
+) -> Result<(), OpenError> {
+    let swarm = &mail.nearby.swarm;
+    let (mut stream, mut reader) = swarm.open_device_stream(to, DevicePurpose::Mail).await?;
+    let letter = Message::Letter(Letter {
+        id,
+        sealed: sealed.into(),
+    });
+    write_message(&mut stream.send, &letter)
+        .await
+        .map_err(broken)?;
+    match answer(&mut stream, &mut reader).await? {
+        Message::LetterTaken { id: taken } if taken == id => Ok(()),
+        _ => Err(broken("the other side answered something else")),
+    }
+}
+
+impl MailService {
+    /// Takes one letter that came directly.
+    async fn take_letter(self: &Arc<Self>, from: DeviceId, letter: Letter) -> Message {
+        if !self.nearby.may_send(from) {
+            tracing::debug!(?from, "a letter of a stranger is refused");
+            return Message::Refused(Refusal::NotFound);
+        }
+        let Ok(_place) = self.direct_room.0.try_acquire() else {
+            return Message::Refused(Refusal::Busy(LATER_MS));
+        };
+        let id = letter.id;
+        let delivery = Delivery {
+            seq: 1,
+            from,
+            id,
+            taken_ms: unix_millis(),
+            sealed: letter.sealed,
+        };
+        let of = Arc::clone(self);
+        let take = move || {
+            of.nearby.known().met(from);
+            of.take_all(&[delivery])
+        };
+        match tokio::task::spawn_blocking(take).await {
+            Ok(Ok(taken)) if taken.full => Message::Refused(Refusal::Busy(LATER_MS)),
+            Ok(Ok(taken)) => {
+                if taken.new > 0 {
+                    tracing::info!("a message arrived directly");
+                }
+                Message::LetterTaken { id }
+            }
+            Ok(Err(error)) => {
+                self.warnings
+                    .add(format!("Messages that arrived could not be kept: {error}."));
+                Message::Refused(Refusal::Busy(LATER_MS))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a letter is left with its sender");
+                Message::Refused(Refusal::Busy(LATER_MS))
+            }
+        }
+    }
+}
+
+impl DeviceStreams for MailService {
+    fn serve(
+        self: Arc<Self>,
+        mut stream: Stream,
+        mut reader: MessageReader,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let from = stream.device;
+            if self.nearby.may_send(from) {
+                reader.set_max(MAX_FRAME);
+            }
+            loop {
+                let next = timeout(SILENT, reader.next(&mut stream.recv)).await;
+                let said = match next {
+                    Ok(Ok(Some(Message::Letter(letter)))) => self.take_letter(from, letter).await,
+                    Ok(Ok(None)) => break,
+                    // A stranger's letter is longer than what is read of strangers.
+                    _ if !self.nearby.may_send(from) => Message::Refused(Refusal::NotFound),
+                    _ => return stream.send.reset(),
+                };
+                let goes_on = matches!(said, Message::LetterTaken { .. });
+                if write_message(&mut stream.send, &said).await.is_err() {
+                    return;
+                }
+                if !goes_on {
+                    break;
+                }
+            }
+            let _ = stream.send.finish().await; // the other side has gone if not
+        })
+    }
+}

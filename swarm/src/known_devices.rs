@@ -1,0 +1,265 @@
+//! Devices that this one knows without a relay's list: the user's own that were paired, and those of
+//! others that the user said yes to.
+//!
+//! Invariants: a change is durable before it counts; at most [`MAX_KNOWN`] devices are known; what
+//! stands here is what the user granted, never what somebody claimed.
+
+use hither_content::storage::{Batch, Storage, StorageError, Table};
+use hither_proto::{DeviceId, DeviceName};
+use hither_util::clock::unix_seconds;
+use hither_util::sync::RwLock;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The records, by device.
+const KNOWN: Table = Table::new("known_devices");
+/// Most devices known.
+pub const MAX_KNOWN: usize = 1024;
+
+/// How a device belongs to this one's user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// It is one of the user's.
+    Own,
+    /// It is somebody else's, and may send.
+    Known,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownDevice {
+    /// What it calls itself, or the user calls it; cleaned.
+    pub name: String,
+    /// How it belongs to the user.
+    pub relation: Relation,
+    /// Since when, Unix seconds.
+    pub since: u64,
+    /// When it was last talked to, Unix seconds; 0: never.
+    #[serde(default)]
+    pub last_seen: u64,
+}
+
+/// Why a device was not remembered.
+#[derive(Debug, thiserror::Error)]
+pub enum RememberError {
+    /// As many as may be are known.
+    #[error("{MAX_KNOWN} devices are known already")]
+    Full,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// All devices that are known.
+pub struct KnownDevices {
+    storage: Arc<dyn Storage>,
+    all: RwLock<BTreeMap<DeviceId, KnownDevice>>,
+    changes: watch::Sender<u64>,
+}
+
+impl KnownDevices {
+    /// Takes up those of earlier runs. Blocks.
+    ///
+    /// Errors: the store cannot be read.
+    pub fn load(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
+        let mut all = BTreeMap::new();
+        storage.scan(KNOWN, b"", &mut |key, value| {
+            match (DeviceId::from_slice(key), serde_json::from_slice(value)) {
+                (Ok(device), Ok(known)) => drop(all.insert(device, known)),
+                _ => tracing::warn!("the record of a known device cannot be read; left alone"),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(Self {
+            storage,
+            all: RwLock::new(all),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// What is known of a device.
+    pub fn get(&self, device: DeviceId) -> Option<KnownDevice> {
+        self.all.read().get(&device).cloned()
+    }
+
+    /// How a device belongs to the user; `None`: it is not known.
+    pub fn relation(&self, device: DeviceId) -> Option<Relation> {
+        self.all.read().get(&device).map(|known| known.relation)
+    }
+
+    /// Every known device, in the order of their ids.
+    pub fn all(&self) -> Vec<(DeviceId, KnownDevice)> {
+        let all = self.all.read();
+        all.iter().map(|(id, known)| (*id, known.clone())).collect()
+    }
+
+    /// Remembers a device until it is forgotten; it is durable when this returns. A device that is
+    /// the user's own stays that. Blocks.
+    ///
+    /// Errors: too many are known, or the store failed.
+    pub fn remember(
+        &self,
+        device: DeviceId,
+        name: &DeviceName,
+        relation: Relation,
+    ) -> Result<(), RememberError> {
+        self.change(device, true, |known| {
+            let own = known.is_some_and(|known| known.relation == Relation::Own);
+            Some(KnownDevice {
+                name: name.as_str().to_owned(),
+                relation: if own { Relation::Own } else { relation },
+                since: known.map_or_else(unix_seconds, |known| known.since),
+                last_seen: unix_seconds(),
+            })
+        })
+    }
+
+    /// Gives a device another name here. Blocks. Returns whether it is known.
+    ///
+    /// Errors: the store failed.
+    pub fn rename(&self, device: DeviceId, name: &DeviceName) -> Result<bool, RememberError> {
+        if self.get(device).is_none() {
+            return Ok(false);
+        }
+        self.change(device, true, |known| {
+            known.map(|known| KnownDevice {
+                name: name.as_str().to_owned(),
+                ..known.clone()
+            })
+        })?;
+        Ok(true)
+    }
+
+    /// Forgets a device: it is a stranger from now on. Blocks. Returns what was known of it.
+    ///
+    /// Errors: the store failed.
+    pub fn forget(&self, device: DeviceId) -> Result<Option<KnownDevice>, StorageError> {
+        let mut all = self.all.write();
+        if !all.contains_key(&device) {
+            return Ok(None);
+        }
+        let mut batch = Batch::new();
+        batch.remove(KNOWN, device.as_bytes());
+        self.storage.commit(batch)?;
+        let known = all.remove(&device);
+        drop(all);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(known)
+    }
+
+    /// Notes that a known device was talked to just now; what is lost of that when the power goes
+    /// does no harm. Blocks.
+    pub fn met(&self, device: DeviceId) {
+        /// How often that is written, seconds.
+        const AGAIN: u64 = 60;
+        let now = unix_seconds();
+        let is_recent = |known: KnownDevice| now.abs_diff(known.last_seen) < AGAIN;
+        if self.get(device).is_none_or(is_recent) {
+            return;
+        }
+        let noted = self.change(device, false, |known| {
+            known.map(|known| KnownDevice {
+                last_seen: now,
+                ..known.clone()
+            })
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "when a device was met cannot be kept");
+        }
+    }
+
+    /// Counts up whenever a device is remembered, renamed or forgotten.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn change(
+        &self,
+        device: DeviceId,
+        durably: bool,
+        change: impl FnOnce(Option<&KnownDevice>) -> Option<KnownDevice>,
+    ) -> Result<(), RememberError> {
+        let mut all = self.all.write();
+        let before = all.get(&device);
+        if before.is_none() && all.len() >= MAX_KNOWN {
+            return Err(RememberError::Full);
+        }
+        let Some(after) = change(before) else {
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        // Texts and numbers: nothing in it that JSON cannot hold.
+        let bytes = serde_json::to_vec(&after).unwrap_or_default();
+        batch.put(KNOWN, device.as_bytes(), &bytes);
+        if durably {
+            self.storage.commit(batch)?;
+        } else {
+            self.storage.commit_lazily(batch)?;
+        }
+        all.insert(device, after);
+        drop(all);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+    use hither_content::storage::MemoryStorage;
+
+    fn device() -> DeviceId {
+        Identity::generate().unwrap().device_id()
+    }
+
+    fn name(text: &str) -> DeviceName {
+        DeviceName::clean(text)
+    }
+
+    #[test]
+    fn what_was_granted_is_there_after_a_restart_and_ends_when_it_is_forgotten() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let known = KnownDevices::load(Arc::clone(&storage)).unwrap();
+        let (own, other) = (device(), device());
+        let changes = known.changes();
+        known.remember(own, &name("laptop"), Relation::Own).unwrap();
+        known
+            .remember(other, &name("anna"), Relation::Known)
+            .unwrap();
+        // A yes to a stranger's question takes nothing from an own device.
+        known
+            .remember(own, &name("laptop"), Relation::Known)
+            .unwrap();
+        assert!(changes.has_changed().unwrap());
+        let again = KnownDevices::load(Arc::clone(&storage)).unwrap();
+        assert_eq!(again.relation(own), Some(Relation::Own));
+        assert_eq!(again.relation(other), Some(Relation::Known));
+        assert!(again.rename(other, &name("Anna's phone")).unwrap());
+        assert!(!again.rename(device(), &name("x")).unwrap());
+        assert_eq!(again.forget(other).unwrap().unwrap().name, "Anna's phone");
+        assert_eq!(again.forget(other).unwrap(), None);
+        let again = KnownDevices::load(storage).unwrap();
+        assert_eq!((again.all().len(), again.relation(other)), (1, None));
+    }
+
+    #[test]
+    fn they_are_bounded() {
+        let known = KnownDevices::load(Arc::new(MemoryStorage::default())).unwrap();
+        let first = device();
+        known.remember(first, &name("a"), Relation::Known).unwrap();
+        for _ in 1..MAX_KNOWN {
+            known
+                .remember(device(), &name("a"), Relation::Known)
+                .unwrap();
+        }
+        let more = known.remember(device(), &name("a"), Relation::Known);
+        assert!(matches!(more, Err(RememberError::Full)));
+        // Those that are there may still change.
+        known.remember(first, &name("b"), Relation::Own).unwrap();
+    }
+}
