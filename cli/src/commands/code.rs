@@ -2,8 +2,8 @@
 
 use crate::session::{Outcome, Session};
 use hither_api::{
-    ApiError, Client, ClientError, CodeInfo, Done, EnterCode, ErrorCode, Event, Events, Exit,
-    ShowCode,
+    ApiError, Client, ClientError, CodeInfo, CodeMet, Done, EnterCode, ErrorCode, Event, Events,
+    Exit, ShowCode,
 };
 use hither_proto::{SpokenCode, display_name};
 use std::time::Duration;
@@ -40,6 +40,12 @@ pub async fn show_share(session: &Session<'_>, client: &Client, mut done: Done) 
             session.out.say(&format!(
                 "\nTaken by {who}. Both screens show: {words}\nIt stays shared: hither list"
             ));
+            session.out.json(&Event::CodeMet(CodeMet {
+                device: taken_by,
+                name,
+                words,
+                ..CodeMet::default()
+            }));
             if let Done::Shared { code, .. } = &mut done {
                 *code = Some(shown.code);
             }
@@ -125,11 +131,11 @@ pub async fn enter_share(
             let who = named(&name, &from);
             let both = format!("The code is right. Both screens show: {words} ({who})");
             session.out.note(&both);
-            session.out.json(&Event::CodeMet(hither_api::CodeMet {
+            session.out.json(&Event::CodeMet(CodeMet {
                 device: from,
                 name,
                 words,
-                ..Default::default()
+                ..CodeMet::default()
             }));
             Ok(ticket)
         }
