@@ -72,10 +72,11 @@ pub use proof::{
 };
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, CircuitMessage, DeviceEntry, GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin,
-    GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed, GroupStanding, Host, HostPort,
-    HostPortError, IndexHolder, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
-    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome, index_node,
+    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, GroupAnswer, GroupAsked,
+    GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed,
+    GroupStanding, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, Put,
+    PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl,
+    RelayUrlError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

@@ -31,6 +31,16 @@ impl Nameplates {
             .send_if_modified(|before| std::mem::replace(before, nameplates.clone()) != nameplates);
     }
 
+    /// Those that this device shows.
+    pub fn own(&self) -> Vec<Word> {
+        self.own.borrow().clone()
+    }
+
+    /// Changes when this device shows others.
+    pub fn own_changes(&self) -> watch::Receiver<Vec<Word>> {
+        self.own.subscribe()
+    }
+
     /// A device that discovery sees announces these now.
     pub(crate) fn seen(&self, device: DeviceId, nameplates: Vec<Word>) {
         self.others.send_if_modified(|others| {

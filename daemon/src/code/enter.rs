@@ -1,15 +1,15 @@
 //! Entering a code that another device shows: finding that device, the exchange, what it gives.
 
 use super::talk::{STEP, SealedTalk, Talk, TalkError};
-use super::{CodeService, pairing, spent};
+use super::{CodeService, pairing, relays, spent};
 use hither_api::{ApiError, Done, EnterCode, ErrorCode, Event};
 use hither_carrier::{MessageReader, Stream};
 use hither_proto::{
     CodeGift, CodeKeys, CodeKind, CodeMessage, CodeName, CodePake, CodeRefusal, CodeSecret,
-    CodeSide, DeviceId, DevicePurpose, PairText, SpokenCode, Word,
+    CodeSide, DeviceId, DevicePurpose, PairText, RelayAddress, SpokenCode, Word,
 };
 use hither_swarm::OpenError;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -77,7 +77,7 @@ pub(super) async fn enter(
         .wait_seconds
         .map_or(service.wait, Duration::from_secs);
     let met = match (entered.device, entered.secret.name()) {
-        (Some(device), _) => match attempt(service, &entered, device).await {
+        (Some(device), _) => match attempt(service, &entered, device, Way::Direct).await {
             Attempt::Met(met) => met,
             other => return Err(other.error(entered.kind)),
         },
@@ -131,7 +131,17 @@ impl Attempt {
     }
 }
 
-/// Tries the devices that show the first word until one has the other two.
+/// The way to a device that shows the first word.
+#[derive(Clone)]
+enum Way {
+    /// It is on this network, or its address is known.
+    Direct,
+    /// A relay names it.
+    Relay(Box<RelayAddress>, Word),
+}
+
+/// Tries the devices that show the first word, on this network and at the relays, until one has the
+/// other two.
 async fn search(
     service: &Arc<CodeService>,
     entered: &Entered,
@@ -140,16 +150,23 @@ async fn search(
     events: &mpsc::Sender<Event>,
 ) -> Result<Box<Met>, ApiError> {
     let mut changes = service.swarm.nameplates().changes();
+    let (sender, mut named) = mpsc::channel(MAX_TRIED);
+    let mut asking = std::pin::pin!(relays::ask(&service.relays, nameplate, sender));
     let mut end = Instant::now() + wait;
     let (mut tried, mut last) = (HashSet::new(), None);
+    let mut through: HashMap<DeviceId, RelayAddress> = HashMap::new();
     loop {
         changes.mark_unchanged();
-        let found = service.swarm.nameplates().showing(nameplate);
-        let next = found.into_iter().find(|device| !tried.contains(device));
+        let near = service.swarm.nameplates().showing(nameplate);
+        let near = near.into_iter().map(|device| (device, Way::Direct));
+        let far = through
+            .iter()
+            .map(|(device, relay)| (*device, Way::Relay(Box::new(relay.clone()), nameplate)));
+        let next = near.chain(far).find(|(device, _)| !tried.contains(device));
         match next {
-            Some(device) if tried.len() < MAX_TRIED => {
+            Some((device, way)) if tried.len() < MAX_TRIED => {
                 tried.insert(device);
-                match attempt(service, entered, device).await {
+                match attempt(service, entered, device, way).await {
                     Attempt::Met(met) => return Ok(met),
                     // It is the only one that is meant, most likely; and it is still good.
                     kind @ Attempt::Kind => return Err(kind.error(entered.kind)),
@@ -170,6 +187,12 @@ async fn search(
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { break },
+            Some((device, relay)) = named.recv() => {
+                if through.len() < MAX_TRIED && device != service.device {
+                    through.insert(device, relay);
+                }
+            }
+            () = &mut asking => {}
             () = sleep_until(end) => break,
         }
     }
@@ -179,7 +202,9 @@ async fn search(
             ErrorCode::NoHolder,
             format!("Nobody shows a code that begins with \"{nameplate}\"."),
         )
-        .with_hint("Is the other device in this network, and its code not older than ten minutes?"),
+        .with_hint(
+            "Is the other device in this network or at a relay of yours, and its code not older than ten minutes?",
+        ),
     })
 }
 
@@ -199,12 +224,23 @@ async fn warn(events: &mpsc::Sender<Event>, device: &DeviceId, attempt: &Attempt
 }
 
 /// Tries the code with one device.
-async fn attempt(service: &Arc<CodeService>, entered: &Entered, device: DeviceId) -> Attempt {
+async fn attempt(
+    service: &Arc<CodeService>,
+    entered: &Entered,
+    device: DeviceId,
+    way: Way,
+) -> Attempt {
     let mut busy = BUSY.0;
     loop {
-        let opening = service
-            .swarm
-            .open_device_stream(device, DevicePurpose::Code);
+        let (swarm, way) = (&service.swarm, way.clone());
+        let opening = async {
+            match way {
+                Way::Direct => swarm.open_device_stream(device, DevicePurpose::Code).await,
+                Way::Relay(relay, nameplate) => {
+                    swarm.open_code_circuit(*relay, device, nameplate).await
+                }
+            }
+        };
         let (stream, reader) = match timeout(REACH, opening).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return Attempt::Unreached(unreached(&error)),

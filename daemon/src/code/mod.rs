@@ -13,6 +13,7 @@
 
 mod enter;
 mod pairing;
+mod relays;
 mod serve;
 mod shown;
 mod talk;
@@ -68,6 +69,9 @@ pub(crate) fn start(service: &Arc<CodeService>) {
     let by: Arc<dyn DeviceStreams> = Arc::clone(service) as _;
     let by: Weak<dyn DeviceStreams> = Arc::downgrade(&by);
     service.swarm.serve_device_streams(DevicePurpose::Code, by);
+    service
+        .tasks
+        .spawn_forever(relays::tell(Arc::clone(service)));
 }
 
 /// Shows a code; its events end with `done` or `error`. The code is withdrawn when what is returned

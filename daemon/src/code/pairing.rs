@@ -4,9 +4,10 @@
 //! devices. Invariant: nothing is remembered or given before the user of the device that shows the
 //! code has said yes to what is named there.
 
-use super::CodeService;
 use super::enter::{Met, broken};
+use super::shown::ShownCode;
 use super::talk::{STEP, TalkError};
+use super::{CodeService, relays};
 use crate::failure;
 use hither_api::{ApiError, CodeMet, Done, ErrorCode, Event};
 use hither_proto::limits::MAX_DEVICES;
@@ -19,6 +20,8 @@ use tokio::sync::mpsc;
 pub(super) struct Offer {
     /// The user's other devices, at most [`MAX_DEVICES`].
     pub(super) devices: Vec<PairDevice>,
+    /// Hosts of the relays at which it would become the user's.
+    pub(super) hosts: Vec<String>,
 }
 
 impl Offer {
@@ -35,30 +38,32 @@ impl Offer {
         });
         Self {
             devices: devices.take(MAX_DEVICES).collect(),
+            hosts: relays::hosts(&service.relays),
         }
     }
 
-    /// Hosts of the relays at which the new device would become the user's.
-    pub(super) fn hosts(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     /// Grants it to a device, which is the user's own from now on. Also returns the hosts of the
-    /// relays that it is invited to.
+    /// relays that it is invited to; why others give no invitation goes to `events`.
     ///
     /// Errors: the device cannot be remembered.
     pub(super) async fn grant(
         self,
         service: &CodeService,
         (device, name): (DeviceId, DeviceName),
+        code: &ShownCode,
     ) -> Result<(PairGrant, Vec<String>), ApiError> {
         remember(&service.known, vec![PairDevice { device, name }]).await?;
+        let (urls, refused) = relays::invitations(&service.relays).await;
+        for message in refused {
+            code.tell(Event::Warning { message }).await;
+        }
+        let hosts = urls.iter().map(|url| url.at.to_string()).collect();
         let grant = PairGrant {
             name: service.name.clone(),
             devices: self.devices,
-            relays: Vec::new(),
+            relays: urls,
         };
-        Ok((grant, Vec::new()))
+        Ok((grant, hosts))
     }
 }
 
@@ -123,13 +128,25 @@ pub(super) async fn join(
     let count = devices.len() as u64;
     devices.push(shows);
     remember(&service.known, devices).await?;
+    let urls = grant.relays;
     // It is kept; whether the other side hears of it changes nothing here.
     let _ = met.talk.give_last(&CodeGift::Taken).await;
+    let mut joined = Vec::new();
+    for url in urls {
+        match service.relays.join(&url).await {
+            Ok(_) => joined.push(url.at.to_string()),
+            Err(error) => {
+                let why = failure::join(&error).message;
+                let message = format!("The relay {} was not joined: {why}", url.at);
+                let _ = events.send(Event::Warning { message }).await;
+            }
+        }
+    }
     Ok(Done::Paired {
         paired: met.device.to_string(),
         name: grant.name.as_str().to_owned(),
         words: met.words.to_string(),
         devices: count,
-        relays: Vec::new(),
+        relays: joined,
     })
 }

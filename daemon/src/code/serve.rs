@@ -178,7 +178,7 @@ async fn pair(
         device: device.to_string(),
         name: name.as_str().to_owned(),
         words: words.to_string(),
-        relays: offer.hosts(),
+        relays: offer.hosts.clone(),
         devices: offer.devices.len() as u64,
     }))
     .await;
@@ -191,7 +191,7 @@ async fn pair(
         ));
     }
     let devices = offer.devices.len() as u64;
-    let (grant, relays) = offer.grant(service, (device, name.clone())).await?;
+    let (grant, relays) = offer.grant(service, (device, name.clone()), code).await?;
     let given = async {
         talk.give(&CodeGift::Grant(Box::new(grant))).await?;
         match talk.take(STEP).await? {

@@ -10,10 +10,11 @@
 //! | guessing offline, replay, every field of the transcript | `proto-spec/src/code/tests.rs` |
 
 use crate::common::pair;
+use crate::relay_world::World;
 use hither_api::{AnswerCode, DeviceInfo, DeviceRelation, Done, ErrorCode, Event};
 use hither_proto::{CodeKind, CodeMessage, CodeRefusal, SpokenCode};
 use hither_tests::lab::{
-    self, Device, Impostor, Joiner, Lab, MIB, Plays, Running, Tree, fill, until,
+    self, Device, Impostor, Joiner, Lab, MIB, Plays, Relay, Running, Tree, fill, until,
 };
 use std::path::Path;
 use std::time::Instant;
@@ -386,4 +387,125 @@ fn p2_a_scanned_picture_pairs_only_after_a_yes_on_both_sides() {
         assert_eq!(plain.status, 2);
         assert!(plain.output.is_empty(), "{:?}", plain.output);
     });
+}
+
+/// An invitation for a user of its own.
+fn stranger(relay: &Relay) -> String {
+    let run = relay.admin(&["invite", "--label", "somebody else"]).well();
+    let line = run.lines.last().unwrap();
+    line["url"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn p3_three_words_fetch_a_share_through_a_relay_as_another_user_too() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = (world.one.device("desk"), world.two.device("laptop"));
+        let guest = world.two.device("guest");
+        desk.join(&world.relay.invitation());
+        laptop.join(&world.relay.invitation());
+        guest.join(&stranger(&world.relay));
+        let file = fill(desk.path("film.mkv"), 1, MIB);
+        for device in [&laptop, &guest] {
+            let (shown, code) = show(&desk, &file);
+            let begun = Instant::now();
+            fetch(device, code).fetched();
+            println!(
+                "{}: fetched by three words in {:.1?}",
+                device.name,
+                begun.elapsed()
+            );
+            shown.finish().well();
+            Tree::of(&file).assert_same(&Tree::of(device.path("got/film.mkv")));
+        }
+        // A wrong word spends the code there too, and both sides hear of it.
+        let (shown, code) = show(&desk, &file);
+        fetch(&guest, other(code)).failed(4);
+        shown.finish().failed(4);
+        fetch(&guest, code).failed(4);
+    });
+}
+
+#[test]
+fn p3_a_relay_that_restarts_knows_the_code_again() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = (world.one.device("desk"), world.two.device("laptop"));
+        desk.join(&world.relay.invitation());
+        laptop.join(&world.relay.invitation());
+        let file = fill(desk.path("film.mkv"), 1, MIB);
+        let (shown, code) = show(&desk, &file);
+        world.relay.kill();
+        world.relay.start();
+        desk.sees_that("laptop", true);
+        laptop.sees_that("desk", true);
+        fetch(&laptop, code).fetched();
+        shown.finish().well();
+    });
+}
+
+#[test]
+fn p2_pairing_brings_the_new_device_to_the_relays() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = (world.one.device("desk"), world.one.device("laptop"));
+        let phone = world.two.device("phone");
+        desk.join(&world.relay.invitation());
+        phone.join(&world.relay.invitation());
+        laptop.up();
+        let (showed, joined) = pair_beside(&desk, &laptop);
+        let relays = |run: &lab::Run| run.lines.last().unwrap()["relays"].clone();
+        let (showed, joined) = (showed.well(), joined.well());
+        assert_eq!(relays(&showed).as_array().map(Vec::len), Some(1));
+        assert_eq!(relays(&joined), relays(&showed));
+        // It is the same user's: it sees the phone in another network, and sends to it.
+        laptop.sees_that("phone", true);
+        phone.sees_that("laptop", true);
+        laptop.hither(&["send", "phone", "hello"]).well();
+        until("a message", || {
+            let inbox = phone.hither(&["inbox"]).well().lines;
+            inbox
+                .iter()
+                .any(|line| line["text"] == "hello")
+                .then_some(())
+        });
+    });
+}
+
+#[test]
+fn p2_an_operator_may_forbid_devices_to_invite() {
+    lab::run(|lab| {
+        let world = World::with(lab, |relay| relay.set("invitation.by_devices=false"));
+        let (desk, laptop) = (world.one.device("desk"), world.one.device("laptop"));
+        desk.join(&world.relay.invitation());
+        laptop.up();
+        let (showed, joined) = pair_beside(&desk, &laptop);
+        let (showed, joined) = (showed.well(), joined.well());
+        let warned = |line: &serde_json::Value| {
+            line["event"] == "warning" && line["message"].as_str().unwrap().contains("operator")
+        };
+        assert!(showed.lines.iter().any(warned), "{:?}", showed.lines);
+        assert_eq!(
+            joined.lines.last().unwrap()["relays"],
+            serde_json::json!([])
+        );
+        assert_eq!(own(&laptop), 1, "it is paired all the same");
+    });
+}
+
+/// Pairs two devices of which one has relays; the answer is yes.
+fn pair_beside(desk: &Device, laptop: &Device) -> (lab::Run, lab::Run) {
+    let mut shown = desk.begin(&["pair"]);
+    let code = code_of(&mut shown);
+    let joining = laptop.begin(&["pair", &code.to_string()]);
+    let met = shown.wait_for("the question", |event| match event {
+        Event::CodeMet(met) => Some(met.clone()),
+        _ => None,
+    });
+    assert_eq!(met.relays.len(), 1, "the relay is named before the yes");
+    let path = format!("/v1/codes/{}/answer", met.id);
+    desk.api()
+        .post::<AnswerCode>(&path, &AnswerCode { yes: true })
+        .unwrap();
+    (shown.finish(), joining.finish())
 }
