@@ -265,13 +265,7 @@ impl Sightings {
                 .map(|_| DiscoveryEvent::Gone { device });
         }
         let tcp_port = claims.iter().find_map(|service| service.tcp_port);
-        let mut nameplates = Vec::new();
-        for nameplate in claims.iter().flat_map(|service| &service.nameplates) {
-            if nameplates.len() < MAX_NAMEPLATES && !nameplates.contains(nameplate) {
-                nameplates.push(*nameplate);
-            }
-        }
-        let now = (addresses, tcp_port, nameplates);
+        let now = (addresses, tcp_port, self.nameplates(device));
         if self.told.get(&device) == Some(&now) {
             return None;
         }
@@ -282,6 +276,27 @@ impl Sightings {
             tcp_port,
             nameplates: now.2,
         })
+    }
+}
+
+impl Sightings {
+    /// The nameplates of all claims: those under the name that the device gives itself first, so
+    /// that what others add takes none of them away.
+    fn nameplates(&self, device: DeviceId) -> Vec<Word> {
+        let own = device.short();
+        let mut claims: Vec<_> = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.device == device)
+            .collect();
+        claims.sort_by_key(|(name, _)| name.split('.').next() != Some(own.as_str()));
+        let mut nameplates = Vec::new();
+        for nameplate in claims.iter().flat_map(|(_, service)| &service.nameplates) {
+            if nameplates.len() < MAX_NAMEPLATES && !nameplates.contains(nameplate) {
+                nameplates.push(*nameplate);
+            }
+        }
+        nameplates
     }
 }
 
@@ -347,12 +362,19 @@ mod tests {
             [DiscoveryEvent::Seen { nameplates, .. }] => nameplates.clone(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(told(sightings.see("them", shows(words(0..2)))), words(0..2));
-        // What a liar adds in its name takes none of its own away, and is bounded.
-        let all = told(sightings.see("a liar", shows(words(10..20))));
-        assert_eq!(all.len(), MAX_NAMEPLATES);
-        assert_eq!(told(sightings.see("them", shows(Vec::new()))).len(), 4);
-        let gone = sightings.lose("a liar").into_iter().collect();
+        let own = format!("{}._hither._udp.local.", them.short());
+        assert_eq!(told(sightings.see(&own, shows(words(0..2)))), words(0..2));
+        // What liars add in its name takes none of its own away, and is bounded.
+        for liar in ["!", "~"] {
+            sightings.see(liar, shows(words(10..20)));
+        }
+        let told_now = |sightings: &Sightings| sightings.told[&them].2.clone();
+        let all = told_now(&sightings);
+        assert_eq!((&all[..2], all.len()), (&words(0..2)[..], MAX_NAMEPLATES));
+        sightings.see(&own, shows(Vec::new()));
+        assert_eq!(told_now(&sightings), words(10..14));
+        sightings.lose("!");
+        let gone = sightings.lose("~").into_iter().collect();
         assert_eq!(told(gone), []);
     }
 

@@ -1,6 +1,7 @@
 //! Codes of three words, as `hither share --code` and `hither fetch CODE` have them.
 
 use crate::session::{Outcome, Session};
+use crate::signals;
 use hither_api::{
     ApiError, Client, ClientError, CodeInfo, CodeMet, Done, EnterCode, ErrorCode, Event, Events,
     Exit, ShowCode,
@@ -16,6 +17,17 @@ pub fn named(name: &str, device: &str) -> String {
     match name {
         "" => format!("the device {short}"),
         name => format!("{} ({short})", display_name(name)),
+    }
+}
+
+/// `hither share --code`: what was shared stays shared when it is interrupted.
+pub async fn share(session: &Session<'_>, args: super::share::Args) -> Outcome {
+    tokio::select! {
+        outcome = super::share::run(session, args) => outcome,
+        () = signals::interrupted() => {
+            let hint = "The code is over. What was shared stays shared: see hither list";
+            Err(signals::stopped().with_hint(hint))
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither pair                            on a device that is set up: shows a code
-  hither pair able-baby-cabin            on the new device, with that code
-  hither pair hither-pair1…              the same with a scanned picture
+  hither pair                    on a device that is set up: shows a code
+  hither pair able-baby-cabin    on the new device, with that code
+  hither pair hither-pair1…      the same with a scanned picture
 
 Pairing makes a device one of yours: the two know each other for good, and the
 new one learns of your other devices and joins your relays. The device that
@@ -142,8 +142,8 @@ async fn follow(
     Err(ClientError::Broken("it stopped before the devices were paired".into()).into())
 }
 
-/// Says what would be granted, asks, and passes the answer on. Programs answer on standard input, or
-/// to the daemon.
+/// Says what would be granted, asks, and passes the answer on. Programs answer on standard input,
+/// or to the daemon.
 async fn answer(session: &Session<'_>, client: &Client, met: &CodeMet) -> Result<(), ApiError> {
     let yes = if session.out.is_json() {
         input::plain_answer().await

@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// Most devices with which one code is tried: each gets one guess at it.
 const MAX_TRIED: usize = 4;
+/// Most ways that are tried to such devices; a device that is not reached gets no guess.
+const MAX_WAYS: usize = 16;
 /// How long others that show the same first word are waited for after one turned out to be another
 /// one.
 const OTHERS: Duration = Duration::from_secs(3);
@@ -140,6 +142,34 @@ enum Way {
     Relay(Box<RelayAddress>, Word),
 }
 
+/// The devices and ways that were tried.
+#[derive(Default)]
+struct Tried {
+    /// True: through a relay.
+    ways: HashSet<(DeviceId, bool)>,
+    /// Those that had their guess.
+    devices: HashSet<DeviceId>,
+}
+
+impl Tried {
+    fn contains(&self, device: DeviceId, way: &Way) -> bool {
+        let relayed = matches!(way, Way::Relay(..));
+        self.devices.contains(&device) || self.ways.contains(&(device, relayed))
+    }
+
+    fn has_room(&self) -> bool {
+        self.devices.len() < MAX_TRIED && self.ways.len() < MAX_WAYS
+    }
+
+    /// A device that is not reached one way may be reached the other one.
+    fn add(&mut self, device: DeviceId, way: &Way, attempt: &Attempt) {
+        self.ways.insert((device, matches!(way, Way::Relay(..))));
+        if !matches!(attempt, Attempt::Unreached(_)) {
+            self.devices.insert(device);
+        }
+    }
+}
+
 /// Tries the devices that show the first word, on this network and at the relays, until one has the
 /// other two.
 async fn search(
@@ -153,7 +183,7 @@ async fn search(
     let (sender, mut named) = mpsc::channel(MAX_TRIED);
     let mut asking = std::pin::pin!(relays::ask(&service.relays, nameplate, sender));
     let mut end = Instant::now() + wait;
-    let (mut tried, mut last) = (HashSet::new(), None);
+    let (mut tried, mut last) = (Tried::default(), None);
     let mut through: HashMap<DeviceId, RelayAddress> = HashMap::new();
     loop {
         changes.mark_unchanged();
@@ -162,11 +192,14 @@ async fn search(
         let far = through
             .iter()
             .map(|(device, relay)| (*device, Way::Relay(Box::new(relay.clone()), nameplate)));
-        let next = near.chain(far).find(|(device, _)| !tried.contains(device));
+        let next = near
+            .chain(far)
+            .find(|(device, way)| !tried.contains(*device, way));
         match next {
-            Some((device, way)) if tried.len() < MAX_TRIED => {
-                tried.insert(device);
-                match attempt(service, entered, device, way).await {
+            Some((device, way)) if tried.has_room() => {
+                let attempt = attempt(service, entered, device, way.clone()).await;
+                tried.add(device, &way, &attempt);
+                match attempt {
                     Attempt::Met(met) => return Ok(met),
                     // It is the only one that is meant, most likely; and it is still good.
                     kind @ Attempt::Kind => return Err(kind.error(entered.kind)),

@@ -2,8 +2,8 @@
 //! (SPEC.md, "Codes").
 //!
 //! `shown.rs` has the codes that this device shows, `serve.rs` what comes on streams about them,
-//! `enter.rs` the other side, `talk.rs` the exchange as both have it, `pairing.rs` what is granted
-//! by it.
+//! `waiting.rs` those on which none was named yet, `enter.rs` the other side, `talk.rs` the exchange as
+//! both have it, `pairing.rs` what is granted by it, `relays.rs` what relays are told and asked.
 //!
 //! Invariants: a code is spent by the first message of a key exchange about it, right or wrong;
 //! nothing of the user's leaves this device before the other one has confirmed the key, and for

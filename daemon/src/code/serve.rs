@@ -31,8 +31,10 @@ struct Start {
 pub(super) async fn serve(service: Arc<CodeService>, stream: Stream, reader: MessageReader) {
     let device = stream.device;
     let mut talk = Talk::new(stream, reader);
-    let Some(start) = begin(&service, &mut talk, device).await else {
-        return; // dropped, which resets it
+    let start = match begin(&service, &mut talk, device).await {
+        Ok(start) => start,
+        Err(Some(refusal)) => return talk.refuse(refusal).await,
+        Err(None) => return, // dropped, which resets it
     };
     let code = match admit(&service, &start) {
         Ok(code) => code,
@@ -45,16 +47,22 @@ pub(super) async fn serve(service: Arc<CodeService>, stream: Stream, reader: Mes
     }
 }
 
-/// Waits for the name of a code; `None`: it does not come, or others came meanwhile.
-async fn begin(service: &CodeService, talk: &mut Talk, device: DeviceId) -> Option<Start> {
+/// Waits for the name of a code. Whoever lost its place to others may come again; whoever says
+/// nothing, or nonsense, gets no answer.
+async fn begin(
+    service: &CodeService,
+    talk: &mut Talk,
+    device: DeviceId,
+) -> Result<Start, Option<CodeRefusal>> {
     let place = service.waiting.enter(device);
     let heard = tokio::select! {
-        heard = tokio::time::timeout(NAME, talk.hear()) => heard.ok()?.ok()?,
-        () = place.taken.cancelled() => return None,
+        biased;
+        heard = tokio::time::timeout(NAME, talk.hear()) => heard,
+        () = place.taken.cancelled() => return Err(Some(CodeRefusal::Busy)),
     };
     match heard {
-        CodeMessage::Start { name, kind, pake } => Some(Start { name, kind, pake }),
-        _ => None,
+        Ok(Ok(CodeMessage::Start { name, kind, pake })) => Ok(Start { name, kind, pake }),
+        _ => Err(None),
     }
 }
 
