@@ -13,6 +13,7 @@ use crate::nearby::NearbyVisibility;
 use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
+use hither_proto::limits::CODE_SECONDS;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -41,6 +42,9 @@ pub struct Config {
     pub asks: AskRules,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
+    /// How long a code of three words is good, at most
+    /// [`CODE_SECONDS`](hither_proto::limits::CODE_SECONDS).
+    pub code_expires: Duration,
     /// What is uploaded to stores.
     pub upload: UploadRules,
     /// Whether the indexes of relays are told what this device holds.
@@ -75,6 +79,7 @@ impl Default for Config {
             nearby_visible: NearbyVisibility::default(),
             asks: AskRules::default(),
             wait: Duration::from_secs(15),
+            code_expires: Duration::from_secs(CODE_SECONDS),
             upload: UploadRules::default(),
             index_announce: true,
             limits: RateLimits::default(),
@@ -272,6 +277,9 @@ impl Config {
             "discovery" => self.discovery = flag(),
             "interfaces" => self.interfaces = names(),
             "ignore_interfaces" => self.ignore_interfaces = names(),
+            "code.expires" => {
+                self.code_expires = humantime::parse_duration(&text()).unwrap_or(self.code_expires)
+            }
             "nearby.visible" => {
                 self.nearby_visible = NearbyVisibility::parse(&text()).unwrap_or_default()
             }
@@ -319,6 +327,7 @@ impl Config {
             "discovery" => self.discovery.to_string(),
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
+            "code.expires" => humantime::format_duration(self.code_expires).to_string(),
             "nearby.visible" => self.nearby_visible.name().to_owned(),
             "asks.folders" => self.asks.folders.join(","),
             "asks.notify" => self.asks.notify.to_string(),

@@ -54,6 +54,9 @@ pub const TEMPLATE: &str = "\
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
+## How long a code of three words (hither share --code, hither pair) is good: at most ten minutes.
+# code.expires = \"10m\"
+
 ## What this device shares is uploaded to a store when it has joined a relay (hither relay add), so that it can be
 ## fetched while this device is away. Not with: hither share --no-upload
 # upload.enabled = true
@@ -117,6 +120,8 @@ pub(crate) enum Kind {
     Port,
     Duration,
     Span,
+    /// A time that a code may be good.
+    Brief,
     Names,
     Size,
     Networks,
@@ -145,7 +150,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 34] = [
+pub const KEYS: [Key; 35] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -210,6 +215,11 @@ pub const KEYS: [Key; 34] = [
         name: "wait",
         about: "how long a fetch looks for a holder",
         kind: Kind::Duration,
+    },
+    Key {
+        name: "code.expires",
+        about: "how long a code of three words is good",
+        kind: Kind::Brief,
     },
     Key {
         name: "upload.enabled",
@@ -326,6 +336,7 @@ impl Kind {
             Self::Port => "a number from 0 to 65535",
             Self::Duration => "a duration like \"15s\" or \"2m\"",
             Self::Span => "a duration like \"30d\" or \"12h\", or 0",
+            Self::Brief => "a duration from 1s to 10m",
             Self::Names => "a list of names like [\"eth0\"]",
             Self::Size => "a size like \"100MB\" or \"2GiB\", or empty",
             Self::Networks => "a list of interfaces and networks like [\"wwan0\", \"10.0.0.0/8\"]",
@@ -349,6 +360,7 @@ impl Kind {
             Self::Text
             | Self::Duration
             | Self::Span
+            | Self::Brief
             | Self::Size
             | Self::Rate
             | Self::Metered
@@ -383,6 +395,11 @@ impl Kind {
                 .as_str()
                 .is_some_and(|t| humantime::parse_duration(t).is_ok()),
             Self::Span => value.as_str().is_some_and(|t| parse_span(t).is_some()),
+            Self::Brief => value.as_str().is_some_and(|t| {
+                let brief = Duration::from_secs(1)
+                    ..=Duration::from_secs(hither_proto::limits::CODE_SECONDS);
+                humantime::parse_duration(t).is_ok_and(|time| brief.contains(&time))
+            }),
             Self::Names => value
                 .as_array()
                 .is_some_and(|a| a.iter().all(Value::is_str)),

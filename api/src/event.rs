@@ -1,6 +1,7 @@
 //! What long work reports while it runs; one JSON object each, the contract of `--json`.
 
 use crate::ask::{AskInfo, AsksInfo};
+use crate::code::{CodeInfo, CodeMet};
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
@@ -164,6 +165,10 @@ pub enum Event {
     Upload(UploadInfo),
     /// A message arrived (or was there and not looked at).
     Message(MessageInfo),
+    /// A code is shown.
+    Code(CodeInfo),
+    /// The other device has the same code; of a code for pairing, an answer is waited for.
+    CodeMet(CodeMet),
     /// What is going on nearby.
     Nearby(NearbyInfo),
     /// How a request of this device stands.
@@ -217,6 +222,42 @@ pub enum Done {
         /// What became of the ticket at the devices that it was to be sent to.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sent: Vec<SentInfo>,
+        /// The code that stood for the ticket, which is spent by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
+    /// The code of a share, at the device that shows it.
+    Taken {
+        /// The device that has the ticket now.
+        taken_by: String,
+        /// What it calls itself, as far as is known; safe to show.
+        name: String,
+        /// Three words that both screens show.
+        words: String,
+    },
+    /// The code of pairing, on both sides.
+    Paired {
+        /// The other device, which is one of the user's now.
+        paired: String,
+        /// What it calls itself; safe to show.
+        name: String,
+        /// Three words that both screens show.
+        words: String,
+        /// How many more of the user's devices became known.
+        devices: u64,
+        /// Hosts of the relays that the new device belongs to now.
+        relays: Vec<String>,
+    },
+    /// The code of a share, at the device at which it was entered.
+    Opened {
+        /// What it stood for: a secret.
+        ticket: String,
+        /// The device that showed the code.
+        from: String,
+        /// What it calls itself, as far as is known; safe to show.
+        name: String,
+        /// Three words that both screens show.
+        words: String,
     },
 }
 
@@ -244,6 +285,7 @@ mod tests {
             bytes: 2,
             chunks: 3,
             sent: Vec::new(),
+            code: None,
         });
         assert_eq!(
             json(&shared),
@@ -268,7 +310,36 @@ mod tests {
             json(&error),
             serde_json::json!({"event":"error","code":"no_holder","message":"m","hint":"h"})
         );
-        for event in [shared, fetched, error] {
+        let (name, words) = ("n".to_owned(), "a-b-c".to_owned());
+        let taken = Event::Done(Done::Taken {
+            taken_by: "d".into(),
+            name: name.clone(),
+            words: words.clone(),
+        });
+        let opened = Event::Done(Done::Opened {
+            ticket: "hither1x".into(),
+            from: "d".into(),
+            name,
+            words,
+        });
+        let code = Event::Code(CodeInfo {
+            code: "a-b-c".into(),
+            scan: None,
+            expires_seconds: 600,
+            id: "i".into(),
+        });
+        assert_eq!(
+            json(&code),
+            serde_json::json!({"event":"code","code":"a-b-c","expires_seconds":600,"id":"i"})
+        );
+        let paired = Event::Done(Done::Paired {
+            paired: "d".into(),
+            name: "n".into(),
+            words: "a-b-c".into(),
+            devices: 0,
+            relays: Vec::new(),
+        });
+        for event in [shared, fetched, error, taken, opened, code, paired] {
             assert_eq!(
                 serde_json::from_value::<Event>(json(&event)).unwrap(),
                 event

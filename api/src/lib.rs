@@ -10,6 +10,7 @@
 mod ask;
 mod catalogue;
 mod client;
+mod code;
 mod config;
 mod config_keys;
 mod costs;
@@ -39,6 +40,7 @@ pub use ask::{
 };
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Events, Revival};
+pub use code::{AnswerCode, CodeInfo, CodeMet, EnterCode, ShowCode};
 pub use config::{Config, ConfigError, TrashRules};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};

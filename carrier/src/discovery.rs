@@ -2,7 +2,8 @@
 //!
 //! Service `_hither._udp.local.`; TXT `v=1`, `id=` the device, `tcp=` the TCP port, and `call=1`
 //! while this device would like others to connect to it because it does not get through to them
-//! ([`Call`]). The instance is called by the device's short id, not by its name, which would reveal
+//! ([`Call`]). `code=` has the numbers of the first words of the codes that this device shows, with
+//! commas between them ([`Nameplates`]). The instance is called by the device's short id, not by its name, which would reveal
 //! everyone on the network whose device it is.
 //!
 //! Addresses, interfaces that come and go, and both IP versions are followed by the mDNS library:
@@ -19,7 +20,8 @@ use crate::familiar::Familiar;
 use crate::interfaces::InterfaceFilter;
 use crate::news::News;
 use crate::sightings::{DiscoveryEvent, Service, Sightings};
-use hither_proto::DeviceId;
+use hither_proto::limits::MAX_NAMEPLATES;
+use hither_proto::{DeviceId, Word};
 use mdns_sd::{
     DaemonEvent, IfKind, IfPredicate, MDNS_PORT, Receiver, ResolvedService, ScopedIp,
     ServiceDaemon, ServiceEvent, ServiceInfo,
@@ -118,6 +120,19 @@ impl Call {
     }
 }
 
+/// Has the first words of the codes that this device shows announced. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Nameplates(watch::Sender<Vec<Word>>);
+
+impl Nameplates {
+    /// Announces these from now on, at most [`MAX_NAMEPLATES`]; none ends it.
+    pub fn set(&self, mut nameplates: Vec<Word>) {
+        nameplates.truncate(MAX_NAMEPLATES);
+        self.0
+            .send_if_modified(|before| std::mem::replace(before, nameplates.clone()) != nameplates);
+    }
+}
+
 /// A running search and announcement. Dropping it ends both, without a goodbye; see
 /// [`shutdown`](Self::shutdown).
 pub struct Discovery {
@@ -126,6 +141,7 @@ pub struct Discovery {
     anew: Arc<Notify>,
     again: Arc<Notify>,
     call: Call,
+    nameplates: Nameplates,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -152,7 +168,7 @@ impl Discovery {
             !filter.wants(&interface.name, interface.is_loopback())
         });
         daemon.disable_interface(IfKind::Predicate(unwanted.clone()))?;
-        let service = announcement(device, port, tcp_port, false)?;
+        let service = announcement((device, port, tcp_port), false, &[])?;
         let name = service.get_fullname().to_owned();
         let changes = daemon.monitor()?;
         daemon.register(service.clone())?;
@@ -160,6 +176,7 @@ impl Discovery {
         let (sender, receiver) = mpsc::channel(MAX_EVENTS);
         let (stop, anew, again) = (CancellationToken::new(), Arc::default(), Arc::default());
         let (call, calls) = watch::channel(false);
+        let (shown, shows) = watch::channel(Vec::new());
         let search = Search {
             daemon: daemon.clone(),
             service,
@@ -174,6 +191,7 @@ impl Discovery {
             looks: 0,
             announced: (device, port, tcp_port),
             calls,
+            shows,
         };
         let token = stop.clone();
         let task = tokio::spawn(async move {
@@ -189,6 +207,7 @@ impl Discovery {
                 anew,
                 again,
                 call: Call(call),
+                nameplates: Nameplates(shown),
                 stop,
                 task,
             },
@@ -209,6 +228,11 @@ impl Discovery {
     /// For whoever learns that others are not reached.
     pub fn call(&self) -> Call {
         self.call.clone()
+    }
+
+    /// For whoever shows codes.
+    pub fn nameplates(&self) -> Nameplates {
+        self.nameplates.clone()
     }
 
     /// Announces the departure, so that others forget this device at once, and waits until it is
@@ -233,15 +257,18 @@ impl Drop for Discovery {
 }
 
 fn announcement(
-    device: DeviceId,
-    port: u16,
-    tcp_port: Option<u16>,
+    (device, port, tcp_port): (DeviceId, u16, Option<u16>),
     calls: bool,
+    shows: &[Word],
 ) -> Result<ServiceInfo, mdns_sd::Error> {
     let short = device.short();
     let mut texts = vec![("v", VERSION.to_owned()), ("id", device.to_string())];
     texts.extend(tcp_port.map(|port| ("tcp", port.to_string())));
     texts.extend(calls.then(|| ("call", "1".to_owned())));
+    if !shows.is_empty() {
+        let numbers: Vec<_> = shows.iter().map(|word| word.number().to_string()).collect();
+        texts.push(("code", numbers.join(",")));
+    }
     // Host names ignore case, the short id does not: two devices in 2^40 may share a name, and mDNS
     // then renames one.
     let host = format!("hither-{}.local.", short.to_lowercase());
@@ -270,6 +297,8 @@ struct Search {
     announced: (DeviceId, u16, Option<u16>),
     /// True when others should connect to this device.
     calls: watch::Receiver<bool>,
+    /// First words of the codes that this device shows.
+    shows: watch::Receiver<Vec<Word>>,
 }
 
 impl Search {
@@ -318,14 +347,8 @@ impl Search {
                         std::mem::replace(&mut found, again).drain().for_each(|event| self.take(event));
                     }
                 }
-                Ok(()) = self.calls.changed() => {
-                    let (device, port, tcp_port) = self.announced;
-                    let calls = *self.calls.borrow_and_update();
-                    if let Ok(service) = announcement(device, port, tcp_port, calls) {
-                        self.service = service;
-                        self.announce.push_front(Instant::now());
-                    }
-                }
+                Ok(()) = self.calls.changed() => self.announce_anew(),
+                Ok(()) = self.shows.changed() => self.announce_anew(),
                 () = again => {
                     self.announce.pop_front();
                     if let Err(error) = self.daemon.register(self.service.clone()) {
@@ -334,6 +357,16 @@ impl Search {
                 }
                 () = sender.closed() => return,
             }
+        }
+    }
+
+    /// Announces at once what is to be said of this device now.
+    fn announce_anew(&mut self) {
+        let calls = *self.calls.borrow_and_update();
+        let shows = self.shows.borrow_and_update().clone();
+        if let Ok(service) = announcement(self.announced, calls, &shows) {
+            self.service = service;
+            self.announce.push_front(Instant::now());
         }
     }
 
@@ -413,7 +446,16 @@ fn parse(service: &ResolvedService, loopback: bool) -> Option<Service> {
         device,
         addresses,
         tcp_port,
+        nameplates: nameplates(service.get_property_val_str("code").unwrap_or_default()),
     })
+}
+
+/// The words whose numbers somebody announced; what is none is left out.
+fn nameplates(text: &str) -> Vec<Word> {
+    let numbers = text.split(',').take(MAX_NAMEPLATES);
+    numbers
+        .filter_map(|number| Word::new(number.parse().ok()?))
+        .collect()
 }
 
 /// Leaves out of what is announced in this device's name where this program is, which listens at
@@ -509,7 +551,13 @@ mod tests {
     #[test]
     fn the_announcement_names_no_one() {
         let device = Identity::generate().unwrap().device_id();
-        let service = announcement(device, 7, Some(8), false).unwrap();
+        let service = announcement((device, 7, Some(8)), false, &[]).unwrap();
+        assert_eq!(service.get_property_val_str("code"), None);
+        let shown = [Word::of_bits(0), Word::of_bits(2047)];
+        let shows = announcement((device, 7, None), true, &shown).unwrap();
+        let text = shows.get_property_val_str("code").unwrap();
+        assert_eq!((text, nameplates(text)), ("0,2047", shown.to_vec()));
+        assert_eq!(nameplates("2048,x,-1,7,3,3"), [Word::of_bits(7)]);
         assert_eq!(
             service.get_fullname(),
             format!("{}.{SERVICE}", device.short())

@@ -21,6 +21,7 @@ mod buffers;
 mod carrier_kind;
 mod circuit;
 mod close_code;
+pub mod code_seal;
 mod dial;
 mod discovery;
 mod duplex;
@@ -63,7 +64,9 @@ mod vouched;
 pub use carrier_kind::CarrierKind;
 pub use circuit::Circuits;
 pub use dial::Dial;
-pub use discovery::{Call, Discovery, DiscoveryError, DiscoveryOptions, LookAnew, Recall};
+pub use discovery::{
+    Call, Discovery, DiscoveryError, DiscoveryOptions, LookAnew, Nameplates, Recall,
+};
 pub use endpoint::Endpoint;
 pub use endpoint_config::EndpointConfig;
 pub use error::{BindError, LinkError};

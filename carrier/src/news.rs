@@ -67,6 +67,7 @@ mod tests {
             device,
             addresses: Vec::new(),
             tcp_port: Some(port),
+            nameplates: Vec::new(),
         };
         let (calls, gone) = (
             DiscoveryEvent::Calls { device: one },

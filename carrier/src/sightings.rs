@@ -7,7 +7,8 @@
 
 use crate::bounds::MAX_ADDRESSES;
 use crate::familiar::Familiar;
-use hither_proto::DeviceId;
+use hither_proto::limits::MAX_NAMEPLATES;
+use hither_proto::{DeviceId, Word};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,6 +39,9 @@ pub enum DiscoveryEvent {
         addresses: Vec<SocketAddr>,
         /// TCP port on the same addresses.
         tcp_port: Option<u16>,
+        /// First words of the codes that it shows, at most
+        /// [`MAX_NAMEPLATES`](hither_proto::limits::MAX_NAMEPLATES).
+        nameplates: Vec<Word>,
     },
     /// A device that is there asks to be connected to: it looks for something and does not get
     /// through to somebody. A hint like any other, reported as often as it arrives.
@@ -66,14 +70,18 @@ pub(crate) struct Service {
     pub(crate) device: DeviceId,
     pub(crate) addresses: BTreeSet<SocketAddr>,
     pub(crate) tcp_port: Option<u16>,
+    pub(crate) nameplates: Vec<Word>,
 }
+
+/// The last word on a device: addresses, TCP port, nameplates.
+type Told = (Vec<SocketAddr>, Option<u16>, Vec<Word>);
 
 /// All services seen, by name.
 pub(crate) struct Sightings {
     ourselves: DeviceId,
     familiar: Familiar,
     services: BTreeMap<String, Service>,
-    told: HashMap<DeviceId, (Vec<SocketAddr>, Option<u16>)>,
+    told: HashMap<DeviceId, Told>,
     /// Something found no place since the last look at this.
     left_out: bool,
     /// Those of whom nothing is known; `None`: to be counted anew. In a crowd every announcement
@@ -257,7 +265,7 @@ impl Sightings {
                 .map(|_| DiscoveryEvent::Gone { device });
         }
         let tcp_port = claims.iter().find_map(|service| service.tcp_port);
-        let now = (addresses, tcp_port);
+        let now = (addresses, tcp_port, self.nameplates(device));
         if self.told.get(&device) == Some(&now) {
             return None;
         }
@@ -266,7 +274,29 @@ impl Sightings {
             device,
             addresses: now.0,
             tcp_port,
+            nameplates: now.2,
         })
+    }
+}
+
+impl Sightings {
+    /// The nameplates of all claims: those under the name that the device gives itself first, so
+    /// that what others add takes none of them away.
+    fn nameplates(&self, device: DeviceId) -> Vec<Word> {
+        let own = device.short();
+        let mut claims: Vec<_> = self
+            .services
+            .iter()
+            .filter(|(_, service)| service.device == device)
+            .collect();
+        claims.sort_by_key(|(name, _)| name.split('.').next() != Some(own.as_str()));
+        let mut nameplates = Vec::new();
+        for nameplate in claims.iter().flat_map(|(_, service)| &service.nameplates) {
+            if nameplates.len() < MAX_NAMEPLATES && !nameplates.contains(nameplate) {
+                nameplates.push(*nameplate);
+            }
+        }
+        nameplates
     }
 }
 
@@ -315,7 +345,37 @@ mod tests {
             device,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             tcp_port,
+            nameplates: Vec::new(),
         }
+    }
+
+    #[test]
+    fn nameplates_come_and_go_and_are_few() {
+        let them = device();
+        let mut sightings = Sightings::new(device(), Familiar::default());
+        let words = |numbers: std::ops::Range<u16>| numbers.map(Word::of_bits).collect::<Vec<_>>();
+        let shows = |nameplates| Service {
+            nameplates,
+            ..service(them, &["10.0.0.2:1"], None)
+        };
+        let told = |events: Vec<DiscoveryEvent>| match events.as_slice() {
+            [DiscoveryEvent::Seen { nameplates, .. }] => nameplates.clone(),
+            other => panic!("{other:?}"),
+        };
+        let own = format!("{}._hither._udp.local.", them.short());
+        assert_eq!(told(sightings.see(&own, shows(words(0..2)))), words(0..2));
+        // What liars add in its name takes none of its own away, and is bounded.
+        for liar in ["!", "~"] {
+            sightings.see(liar, shows(words(10..20)));
+        }
+        let told_now = |sightings: &Sightings| sightings.told[&them].2.clone();
+        let all = told_now(&sightings);
+        assert_eq!((&all[..2], all.len()), (&words(0..2)[..], MAX_NAMEPLATES));
+        sightings.see(&own, shows(Vec::new()));
+        assert_eq!(told_now(&sightings), words(10..14));
+        sightings.lose("!");
+        let gone = sightings.lose("~").into_iter().collect();
+        assert_eq!(told(gone), []);
     }
 
     #[test]
@@ -334,7 +394,8 @@ mod tests {
             [DiscoveryEvent::Seen {
                 device: them,
                 addresses,
-                tcp_port: None
+                tcp_port: None,
+                nameplates: Vec::new(),
             }]
         );
         assert_eq!(

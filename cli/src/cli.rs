@@ -2,7 +2,7 @@
 
 use crate::commands::{
     ask, asks, completions, config, devices, doctor, down, fetch, group, inbox, list, man, nearby,
-    outbox, relay, send, share, status, ticket, transfers, unshare, up, why,
+    outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -64,6 +64,7 @@ pub enum Command {
     Why(why::Args),
     Devices(devices::Args),
     Nearby(nearby::Args),
+    Pair(pair::Args),
     Group(group::Args),
     Send(send::Args),
     Ask(ask::Args),

@@ -1,7 +1,7 @@
 //! Errors of other crates as errors for people, and a hint for every code that has none of its own.
 
 use hither_api::{ApiError, ConfigError, ErrorCode, PathsError};
-use hither_proto::{RelayUrlError, TicketError, display_name};
+use hither_proto::{RelayUrlError, SpokenCodeError, TicketError, display_name};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -101,6 +101,12 @@ pub fn ticket(error: &TicketError) -> ApiError {
         _ => ErrorCode::BadTicket,
     };
     ApiError::new(code, sentence(&error.to_string())).with_hint(hint(code))
+}
+
+/// A text that is no code of three words. Words that are right are never repeated.
+pub fn code(error: &SpokenCodeError) -> ApiError {
+    ApiError::new(ErrorCode::BadTicket, sentence(&error.to_string()))
+        .with_hint("A code is three words that the other device shows, like able-baby-cabin.")
 }
 
 /// A text that is no relay's URL. The text itself is never repeated: it may be almost an

@@ -3,7 +3,7 @@
 use crate::failure;
 use crate::output::Output;
 use hither_api::{ApiError, ErrorCode};
-use hither_proto::{RelayUrl, Ticket};
+use hither_proto::{RelayUrl, SpokenCode, Ticket};
 use std::io::{BufRead, Read};
 use tokio::sync::oneshot;
 
@@ -31,9 +31,18 @@ async fn line() -> Option<String> {
     receiver.await.ok().flatten()
 }
 
-/// The ticket: as given (by argument or environment), else from standard input. Checked here,
-/// before anything starts.
-pub async fn ticket(out: &Output, given: Option<String>) -> Result<(String, Ticket), ApiError> {
+/// What is to be fetched.
+#[derive(Debug)]
+pub enum Wanted {
+    /// A ticket, with its text.
+    Ticket(String, Box<Ticket>),
+    /// Three words that stand for one.
+    Code(SpokenCode),
+}
+
+/// The ticket or code: as given (by argument or environment), else from standard input. Checked
+/// here, before anything starts.
+pub async fn ticket(out: &Output, given: Option<String>) -> Result<Wanted, ApiError> {
     let text = match given {
         Some(text) if text != "-" => text,
         _ => {
@@ -51,10 +60,14 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<(String, Tick
             )),
         );
     }
+    if SpokenCode::is_meant(&text) {
+        let code = text.parse().map_err(|error| failure::code(&error))?;
+        return Ok(Wanted::Code(code));
+    }
     let ticket = text
         .parse::<Ticket>()
         .map_err(|error| failure::ticket(&error))?;
-    Ok((text, ticket))
+    Ok(Wanted::Ticket(text, Box::new(ticket)))
 }
 
 /// A relay's URL: as given, else from standard input. Checked here, before anything starts; never
@@ -124,8 +137,8 @@ pub async fn yes(out: &Output, question: &str) -> Option<bool> {
     }
 }
 
-/// Asks a question that Enter answers with no. `None`: the input ended without an answer.
-pub async fn no(out: &Output, question: &str) -> Option<bool> {
+/// Asks a question that only a yes answers with yes: Enter, and the end of the input, mean no.
+pub async fn agrees(out: &Output, question: &str) -> Option<bool> {
     loop {
         out.ask(&format!("{question} [y/N] "));
         let text = line().await?;
@@ -153,6 +166,16 @@ pub async fn choose(question: &str, lines: Vec<String>) -> Option<usize> {
         let _ = sender.send(chosen.ok().flatten());
     });
     receiver.await.ok().flatten()
+}
+
+/// A program's answer, `yes` or `no` on a line of its own. `None`: there is none on standard input.
+pub async fn plain_answer() -> Option<bool> {
+    loop {
+        let text = line().await?;
+        if let Some(answer) = answer(&text).filter(|_| !text.trim().is_empty()) {
+            return Some(answer);
+        }
+    }
 }
 
 fn answer(text: &str) -> Option<bool> {

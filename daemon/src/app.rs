@@ -7,6 +7,7 @@
 use crate::asks::{AskDeps, AskService};
 use crate::audit::AuditLog;
 use crate::catalogue::{Catalogue, CatalogueService};
+use crate::code::{self, CodeService};
 use crate::diagnostics::Diagnostics;
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
@@ -58,6 +59,7 @@ pub(crate) struct App {
     pub groups: Arc<GroupService>,
     pub catalogue: Arc<CatalogueService>,
     pub asks: Arc<AskService>,
+    pub codes: Arc<CodeService>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -81,6 +83,7 @@ states! {
     groups: GroupService,
     catalogue: CatalogueService,
     asks: AskService,
+    codes: CodeService,
     diagnostics: Diagnostics,
 }
 
@@ -347,6 +350,20 @@ impl App {
             groups: Arc::clone(&groups),
             tasks: base.tasks.clone(),
         });
+        let codes = Arc::new(CodeService {
+            device: base.device,
+            name: base.name.clone(),
+            swarm: Arc::clone(&swarm),
+            library: Arc::clone(&library),
+            tickets: Arc::clone(&tickets),
+            relays: Arc::clone(&relays),
+            known: Arc::clone(swarm.known()),
+            tasks: base.tasks.clone(),
+            expires: base.config.code_expires,
+            wait: base.config.wait,
+            shown: Default::default(),
+            waiting: Default::default(),
+        });
         let publisher = Arc::new(Publisher {
             device: base.device,
             identity: Arc::clone(&base.identity),
@@ -400,6 +417,7 @@ impl App {
             groups,
             catalogue,
             asks,
+            codes,
             diagnostics,
         };
         app.connect();
@@ -439,6 +457,7 @@ impl App {
         tasks.spawn_forever(rollback::run(Arc::clone(library)));
         tasks.spawn_forever(transfer::trash::run(Arc::clone(&self.transfers)));
         catalogue::start(&self.catalogue);
+        code::start(&self.codes);
         self.relays.run();
         store_upload::start(&self.store_uploads);
         index::start(&self.index);

@@ -19,6 +19,7 @@ mod asks;
 mod audit;
 mod belonging;
 mod catalogue;
+mod code;
 mod costs;
 #[doc(hidden)]
 pub mod decoders;

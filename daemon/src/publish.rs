@@ -629,6 +629,7 @@ fn done(publisher: &Publisher, share: &Share, version: &Version) -> Done {
         bytes: manifest.bytes(),
         chunks: manifest.chunks().len() as u64,
         sent: Vec::new(),
+        code: None,
     }
 }
 

@@ -7,6 +7,7 @@
 //! share is asked for again. It only decides who is listened to: over the circuit everything is
 //! proven as on any link.
 
+use crate::code::Word;
 use crate::device::DeviceId;
 use crate::ids::{IdError, ShareSecret, fixed};
 use subtle::ConstantTimeEq;
@@ -31,7 +32,29 @@ impl Knock {
         salt: [u8; Self::SALT],
     ) -> Self {
         let key = Zeroizing::new(secret.derive("hither.v2 circuit knock"));
-        let mut hasher = blake3::Hasher::new_keyed(&key);
+        Self::keyed(&key, from, to, salt)
+    }
+
+    /// Makes what the device `from` shows the device `to`, which shows a code that begins with
+    /// `nameplate`: `derive(number of the word, "hither.v2 code knock")` in the place of what
+    /// follows from a share's secret. The word is public, and so is this: it says what is wanted.
+    pub fn for_code(
+        nameplate: Word,
+        from: &DeviceId,
+        to: &DeviceId,
+        salt: [u8; Self::SALT],
+    ) -> Self {
+        let number = nameplate.number().to_be_bytes();
+        Self::keyed(
+            &blake3::derive_key("hither.v2 code knock", &number),
+            from,
+            to,
+            salt,
+        )
+    }
+
+    fn keyed(key: &[u8; 32], from: &DeviceId, to: &DeviceId, salt: [u8; Self::SALT]) -> Self {
+        let mut hasher = blake3::Hasher::new_keyed(key);
         hasher
             .update(from.as_bytes())
             .update(to.as_bytes())
@@ -48,6 +71,16 @@ impl Knock {
         let mut salt = [0; Self::SALT];
         salt.copy_from_slice(&self.0[..Self::SALT]);
         Self::make(secret, from, to, salt).0.ct_eq(&self.0).into()
+    }
+
+    /// Returns whether it was made for a code that begins with this word, for these two.
+    pub fn is_for_code(&self, nameplate: Word, from: &DeviceId, to: &DeviceId) -> bool {
+        let mut salt = [0; Self::SALT];
+        salt.copy_from_slice(&self.0[..Self::SALT]);
+        Self::for_code(nameplate, from, to, salt)
+            .0
+            .ct_eq(&self.0)
+            .into()
     }
 
     /// Parses what came from outside.

@@ -10,6 +10,7 @@
 
 mod ask;
 mod claim;
+mod code;
 mod device;
 mod frame;
 mod group;
@@ -38,6 +39,11 @@ pub mod wire {
 
 pub use ask::{Answer, Ask, AskKind, AskLetter, AskRefusal, Thing, Which};
 pub use claim::claim_weight;
+pub use code::{
+    CodeConfirmation, CodeGift, CodeKeys, CodeKind, CodeMessage, CodeName, CodePake, CodeRefusal,
+    CodeSecret, CodeSide, PairDevice, PairGrant, PairText, PairTextError, PakeError, PakeMessage,
+    SpokenCode, SpokenCodeError, UnknownWord, Word,
+};
 pub use device::{DeviceId, DeviceName};
 pub use frame::{
     FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
@@ -68,10 +74,11 @@ pub use proof::{
 };
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, CircuitMessage, DeviceEntry, GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin,
-    GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed, GroupStanding, Host, HostPort,
-    HostPortError, IndexHolder, IndexMessage, Nearness, Put, PutRecord, RelayAddress, RelayMessage,
-    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, Welcome, index_node,
+    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, GroupAnswer, GroupAsked,
+    GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed,
+    GroupStanding, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, Put,
+    PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl,
+    RelayUrlError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use ticket::{Pin, Ticket, TicketError};

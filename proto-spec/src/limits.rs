@@ -160,3 +160,11 @@ pub const MAX_ANSWER_CONTENT: usize = 192 * 1024;
 pub const MAX_THUMBNAIL: usize = 32 * 1024;
 /// Longest media type, bytes.
 pub const MAX_MEDIA_TYPE: usize = 127;
+/// How long a code is good, seconds: long enough to say three words on the telephone and to type
+/// them, too short to be noted down.
+pub const CODE_SECONDS: u64 = 600;
+/// Longest sealed message on a stream about a code, bytes: [`MAX_DEVICES`] names and
+/// [`MAX_RELAYS`] invitations fit.
+pub const MAX_CODE_SEALED: usize = 64 * 1024;
+/// Most nameplates that a device announces on its network, and that are remembered of one.
+pub const MAX_NAMEPLATES: usize = 4;

@@ -57,6 +57,18 @@ impl StreamBinding {
         }
     }
 
+    pub(crate) const fn exporter(&self) -> &[u8; 32] {
+        &self.exporter
+    }
+
+    pub(crate) const fn opener(&self) -> &DeviceId {
+        &self.opener
+    }
+
+    pub(crate) const fn acceptor(&self) -> &DeviceId {
+        &self.acceptor
+    }
+
     /// The transcript of one end's proof, keyed. `purpose` is the number of the purpose on the
     /// wire.
     fn keyed(&self, key: &[u8; 32], side: Side, purpose: u8) -> [u8; 32] {

@@ -129,7 +129,7 @@ impl Ticket {
     }
 }
 
-fn encode_hint(address: &SocketAddr) -> Vec<u8> {
+pub(crate) fn encode_hint(address: &SocketAddr) -> Vec<u8> {
     let port = address.port().to_be_bytes();
     match address.ip() {
         IpAddr::V4(ip) => [&ip.octets()[..], &port].concat(),
@@ -137,7 +137,7 @@ fn encode_hint(address: &SocketAddr) -> Vec<u8> {
     }
 }
 
-fn decode_hint(bytes: &[u8]) -> Result<SocketAddr, TicketError> {
+pub(crate) fn decode_hint(bytes: &[u8]) -> Result<SocketAddr, TicketError> {
     let (ip, port) = match bytes.len() {
         6 | 18 => bytes.split_at(bytes.len() - 2),
         _ => return Err(TicketError::Malformed),

@@ -14,8 +14,8 @@ use hither_carrier::{
     CarrierKind, Link, Paths, RecvHalf, RelayReader, SendHalf, write_relay_message,
 };
 use hither_proto::{
-    CircuitMessage, DeviceEntry, DeviceId, GroupAnswer, GroupChange, GroupRequest, MessageId,
-    Nearness, RelayAddress, RelayMessage, ShareId, Welcome,
+    CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, DeviceId, GroupAnswer, GroupChange,
+    GroupRequest, MessageId, Nearness, RelayAddress, RelayMessage, ShareId, Welcome,
 };
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
@@ -294,6 +294,7 @@ impl RelayConnection {
             | RelayMessage::Placed { request, .. }
             | RelayMessage::Released { request }
             | RelayMessage::GroupAnswered { request, .. }
+            | RelayMessage::CodeAnswered { request, .. }
             | RelayMessage::Failed { request, .. } => self.answer(request, message),
             RelayMessage::Circuit(message) => {
                 // One too many is left to expire: nobody may hold the others up by asking.
@@ -450,6 +451,17 @@ impl RelayConnection {
             .await?
         {
             RelayMessage::GroupAnswered { answer, .. } => Ok(*answer),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Asks something about codes that are said, or for an invitation.
+    pub async fn code(&self, what: CodeRequest) -> Result<CodeAnswer, RequestError> {
+        match self
+            .request(|request| RelayMessage::Code { request, what })
+            .await?
+        {
+            RelayMessage::CodeAnswered { answer, .. } => Ok(answer),
             _ => Err(RequestError::Unexpected),
         }
     }

@@ -5,6 +5,7 @@
 //! is one that this device has joined. Bounds: [`MAX_RELAYS`] relays are asked for one circuit; of
 //! [`MAX_TOLD`] shares is remembered why relays refused.
 
+use crate::handshake::OpenError;
 use crate::ports::CircuitError;
 use crate::routes::PeerKey;
 use crate::shares::Share;
@@ -12,9 +13,11 @@ use crate::swarm::Swarm;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use hither_carrier::{Circuits, LinkError, Stream};
+use hither_carrier::{Circuits, LinkError, MessageReader, Stream};
 use hither_engine::Carrier;
-use hither_proto::{DeviceId, Knock, RelayAddress, RelayRefusalCode, ShareId, ShareSecret};
+use hither_proto::{
+    DeviceId, DevicePurpose, Knock, RelayAddress, RelayRefusalCode, ShareId, ShareSecret, Word,
+};
 use hither_util::sync::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, MutexGuard, Weak};
@@ -99,12 +102,71 @@ impl Circuits for CircuitDialer {
     }
 }
 
+/// Makes a circuit to a device that shows a code.
+struct CodeDialer {
+    swarm: Weak<Swarm>,
+    relay: RelayAddress,
+    device: DeviceId,
+    nameplate: Word,
+}
+
+impl CodeDialer {
+    async fn connect(&self) -> Result<Stream, LinkError> {
+        let swarm = self.swarm.upgrade().ok_or(LinkError::Closed)?;
+        let relays = swarm.relays().ok_or(LinkError::NoAddress)?;
+        let mut salt = [0; Knock::SALT];
+        getrandom::fill(&mut salt).map_err(|error| LinkError::Broken(error.to_string()))?;
+        let knock = Knock::for_code(self.nameplate, &swarm.device, &self.device, salt);
+        let made = relays.connect(&self.relay, self.device, knock).await;
+        made.map_err(|error| match error {
+            CircuitError::Link(error) => error,
+            error => LinkError::Unreachable(error.to_string()),
+        })
+    }
+}
+
+impl Circuits for CodeDialer {
+    fn open(&self) -> BoxFuture<'_, Result<Stream, LinkError>> {
+        self.connect().boxed()
+    }
+}
+
 impl Swarm {
     /// Returns whether a circuit that `from` asks for is taken: only those who show that they know
     /// a share that is here are listened to, and have to prove it afterwards.
     pub fn wants_circuit(&self, from: DeviceId, knock: &Knock) -> bool {
         let known = |secret| knock.verify(secret, &from, &self.device);
-        from != self.device && self.shares.all().iter().any(|share| known(&share.secret))
+        from != self.device
+            && (self.shares.all().iter().any(|share| known(&share.secret))
+                || self
+                    .nameplates
+                    .own()
+                    .iter()
+                    .any(|nameplate| knock.is_for_code(*nameplate, &from, &self.device)))
+    }
+
+    /// Opens a stream about a code to a device that shows one which begins with `nameplate`,
+    /// through a relay at which it does. What is said on it is between the two devices.
+    ///
+    /// Errors: the relay makes no circuit, or the device is not there or another one.
+    pub async fn open_code_circuit(
+        self: &Arc<Self>,
+        relay: RelayAddress,
+        device: DeviceId,
+        nameplate: Word,
+    ) -> Result<(Stream, MessageReader), OpenError> {
+        let dialer = CodeDialer {
+            swarm: Arc::downgrade(self),
+            relay,
+            device,
+            nameplate,
+        };
+        let circuits: Arc<dyn Circuits> = Arc::new(dialer);
+        let link = self.endpoint.connect_circuits(device, circuits).await?;
+        let stream = link.open().await?;
+        // Its only stream lives on.
+        link.close("one stream is enough");
+        crate::device_streams::begin(stream, DevicePurpose::Code).await
     }
 }
 

@@ -46,16 +46,24 @@ impl Swarm {
         device: DeviceId,
         purpose: DevicePurpose,
     ) -> Result<(Stream, MessageReader), OpenError> {
-        let (_, mut stream) = self.links.direct(device, self.tcp).await?;
-        let open = Message::DeviceOpen {
-            protocol: PROTOCOL,
-            purpose: Some(purpose),
-        };
-        write_message(&mut stream.send, &open)
-            .await
-            .map_err(broken)?;
-        Ok((stream, MessageReader::new(MAX_FRAME_UNPROVEN)))
+        let (_, stream) = self.links.direct(device, self.tcp).await?;
+        begin(stream, purpose).await
     }
+}
+
+/// Says what a stream about no share is for.
+pub(crate) async fn begin(
+    mut stream: Stream,
+    purpose: DevicePurpose,
+) -> Result<(Stream, MessageReader), OpenError> {
+    let open = Message::DeviceOpen {
+        protocol: PROTOCOL,
+        purpose: Some(purpose),
+    };
+    write_message(&mut stream.send, &open)
+        .await
+        .map_err(broken)?;
+    Ok((stream, MessageReader::new(MAX_FRAME_UNPROVEN)))
 }
 
 /// The next message of a stream, if it comes in time.

@@ -26,6 +26,7 @@ mod interfaces;
 mod known_devices;
 mod links;
 mod marks;
+mod nameplates;
 mod network;
 mod ports;
 mod roaming;
@@ -57,6 +58,7 @@ pub use links::watching::{
 };
 pub use links::{Links, is_near, place};
 pub use marks::Marks;
+pub use nameplates::Nameplates;
 pub use network::addresses;
 pub use ports::{CircuitError, CircuitRelays, JoinedRelay, Membership};
 pub use routes::{Routes, TransferInput, TransferRoute};

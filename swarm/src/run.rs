@@ -37,6 +37,11 @@ impl Swarm {
             self.tasks
                 .spawn_forever(async move { of.links.run_calls(call).await });
         }
+        if let Some(nameplates) = discovery.map(Discovery::nameplates) {
+            let of = Arc::clone(self);
+            self.tasks
+                .spawn_forever(async move { of.nameplates.announce(nameplates).await });
+        }
         self.tasks
             .spawn_forever(roaming::run(Arc::clone(self), look));
         started
@@ -116,9 +121,11 @@ async fn discover(swarm: Arc<Swarm>, mut events: mpsc::Receiver<DiscoveryEvent>)
                 device,
                 addresses,
                 tcp_port,
+                nameplates,
             } => {
                 tracing::debug!(?device, ?addresses, "a device is nearby");
                 swarm.links.seen(device, addresses, tcp_port);
+                swarm.nameplates.seen(device, nameplates);
                 swarm.core.with(|engine, now| {
                     let fetching: Vec<_> = engine.fetching().collect();
                     fetching
@@ -150,6 +157,7 @@ async fn discover(swarm: Arc<Swarm>, mut events: mpsc::Receiver<DiscoveryEvent>)
             }
             DiscoveryEvent::Gone { device } => {
                 swarm.links.gone(device);
+                swarm.nameplates.seen(device, Vec::new());
                 swarm
                     .core
                     .with(|engine, _| engine.handle_device_gone(device));

@@ -9,6 +9,7 @@ use crate::interfaces::reachable_addresses;
 use crate::known_devices::KnownDevices;
 use crate::links::Links;
 use crate::marks::Marks;
+use crate::nameplates::Nameplates;
 use crate::ports::{CircuitRelays, Membership};
 use crate::routes::{Routes, SupervisorInput};
 use crate::shares::{Share, Shares};
@@ -81,6 +82,7 @@ pub struct Swarm {
     pub(crate) twins: Twins,
     pub(crate) membership: Arc<dyn Membership>,
     relays: OnceLock<Arc<dyn CircuitRelays>>,
+    pub(crate) nameplates: Nameplates,
     pub(crate) device_streams: Handlers,
     pub(crate) known: Arc<KnownDevices>,
     /// Counts up when the network may be another one.
@@ -118,6 +120,7 @@ impl Swarm {
             twins: deps.twins,
             membership: deps.membership,
             relays: OnceLock::new(),
+            nameplates: Nameplates::default(),
             device_streams: Handlers::default(),
             known: deps.known,
             network: watch::Sender::new(0),
@@ -172,6 +175,11 @@ impl Swarm {
     /// The address book and the open links.
     pub fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// First words of the codes that are shown on this network.
+    pub fn nameplates(&self) -> &Nameplates {
+        &self.nameplates
     }
 
     /// Every share of which this device knows the secret.

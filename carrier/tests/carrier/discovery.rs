@@ -28,7 +28,8 @@ async fn devices_appear_once_and_say_goodbye() {
         DiscoveryEvent::Seen {
             device: a,
             addresses,
-            tcp_port: Some(4002)
+            tcp_port: Some(4002),
+            nameplates: Vec::new(),
         }
     );
     let found = soon(seen_by_a.recv()).await.unwrap();
@@ -37,8 +38,21 @@ async fn devices_appear_once_and_say_goodbye() {
         found,
         DiscoveryEvent::Seen {
             device: b,
+            addresses: addresses.clone(),
+            tcp_port: None,
+            nameplates: Vec::new(),
+        }
+    );
+    // It shows a code.
+    let nameplates = vec![hither_proto::Word::of_bits(7)];
+    second.nameplates().set(nameplates.clone());
+    assert_eq!(
+        soon(seen_by_a.recv()).await.unwrap(),
+        DiscoveryEvent::Seen {
+            device: b,
             addresses,
-            tcp_port: None
+            tcp_port: None,
+            nameplates,
         }
     );
     // It asks to be connected to, and does not any more.

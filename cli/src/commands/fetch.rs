@@ -1,5 +1,6 @@
 //! `hither fetch`.
 
+use crate::commands::code;
 use crate::session::{Outcome, Session};
 use crate::show::{self, Progress, ProgressState};
 use crate::signals;
@@ -10,7 +11,7 @@ use hither_api::{
     AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events,
     Existing, Exit, FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
 };
-use hither_proto::{Ticket, display_name};
+use hither_proto::{SpokenCode, Ticket, display_name};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -20,6 +21,8 @@ const EXAMPLES: &str = "\
 Examples:
   hither fetch hither1…                  into the current folder
   hither fetch hither1… -o ~/Downloads   into another folder
+  hither fetch able-baby-cabin           what a code of three words stands for
+                                         (see hither share --code)
   hither fetch desk/photos               what your device desk shares as photos
                                          (see hither list --all): from the desk,
                                          or from where it was uploaded to
@@ -39,8 +42,9 @@ the same command is run again.";
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The ticket: one word that begins with hither1; read from standard input when absent or "-".
-    /// Or a device of yours and the name of something that it shares
-    #[arg(value_name = "TICKET|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
+    /// Or three words that another device shows; or a device of yours and the name of something
+    /// that it shares
+    #[arg(value_name = "TICKET|CODE|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
     pub ticket: Option<String>,
     /// Folder to write into, made when missing; "-" writes a single file to standard output
     #[arg(long, short, value_name = "DIR")]
@@ -147,7 +151,10 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Outcome {
     let (text, ticket) = match args.ticket.as_deref().and_then(owner_and_name) {
         Some((owner, name)) => by_name(session, owner, name).await?,
-        None => input::ticket(session.out, args.ticket.clone()).await?,
+        None => match input::ticket(session.out, args.ticket.clone()).await? {
+            input::Wanted::Ticket(text, ticket) => (text, *ticket),
+            input::Wanted::Code(code) => by_code(session, code, args.wait).await?,
+        },
     };
     let target = if args.to_stdout() {
         None
@@ -232,6 +239,20 @@ async fn by_name(
         .parse::<Ticket>()
         .map_err(|error| failure::ticket(&error))?;
     Ok((found.ticket, ticket))
+}
+
+/// The ticket that a code of three words stands for.
+async fn by_code(
+    session: &Session<'_>,
+    code: SpokenCode,
+    wait: Option<Duration>,
+) -> Result<(String, Ticket), ApiError> {
+    let client = session.daemon().await?;
+    let text = code::enter_share(session, &client, code, wait).await?;
+    let ticket = text
+        .parse::<Ticket>()
+        .map_err(|error| failure::ticket(&error))?;
+    Ok((text, ticket))
 }
 
 /// What is asked, as the daemon must be told of it.
@@ -440,7 +461,9 @@ impl Following<'_> {
                 | Event::Message(_)
                 | Event::Nearby(_)
                 | Event::Ask(_)
-                | Event::Asks(_) => {}
+                | Event::Asks(_)
+                | Event::Code(_)
+                | Event::CodeMet(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();

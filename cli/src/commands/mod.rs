@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod asks;
+pub mod code;
 pub mod completions;
 pub mod config;
 pub mod devices;
@@ -14,6 +15,7 @@ pub mod list;
 pub mod man;
 pub mod nearby;
 pub mod outbox;
+pub mod pair;
 pub mod relay;
 pub mod send;
 pub mod share;
@@ -30,9 +32,10 @@ use crate::signals;
 
 /// Runs a command to its end or until the user interrupts it.
 pub async fn run(session: &Session<'_>, command: Command) -> Outcome {
-    // A fetch that is interrupted has something to say to the daemon.
+    // A fetch that is interrupted has something to say to the daemon, a share with a code to the user.
     match command {
         Command::Fetch(args) => return fetch::run(session, args).await,
+        Command::Share(args) if args.code => return code::share(session, args).await,
         Command::Inbox(args) if args.fetches() => return inbox::run(session, args).await,
         _ => {}
     }
@@ -59,6 +62,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,
         Command::Outbox(args) => outbox::run(session, args).await,
+        Command::Pair(args) => pair::run(session, args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Up(args) => up::run(session, args).await,
         Command::Down(args) => down::run(session, args).await,

@@ -183,7 +183,7 @@ async fn answer_all(session: &Session<'_>, client: &Client) -> Outcome {
             }
             session.out.say(&session.wrapped(&asks(&one)));
             let question = "Is that the device you mean, and may it send to this one?";
-            let Some(accept) = input::no(session.out, question).await else {
+            let Some(accept) = input::agrees(session.out, question).await else {
                 return Ok(Exit::Done);
             };
             let device = one.device.clone();

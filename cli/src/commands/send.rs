@@ -181,9 +181,7 @@ async fn offer(session: &Session<'_>, client: &Client, to: String, paths: Vec<Pa
             [sent] => Ok(tell(session, sent)),
             _ => Err(ClientError::Broken("it shared, and sent no ticket".into()).into()),
         },
-        Done::Fetched { .. } => {
-            Err(ClientError::Broken("it stopped before the share was complete".into()).into())
-        }
+        _ => Err(ClientError::Broken("it stopped before the share was complete".into()).into()),
     }
 }
 

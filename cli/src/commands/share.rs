@@ -21,6 +21,7 @@ Examples:
   hither share film.mkv --wait-upload     return when it is at the relay
   hither share film.mkv --to phone        also send the ticket to your phone
   hither share film.mkv --group choir     for the members of a group
+  hither share film.mkv --code            three words to say, for ten minutes
   hither share film.mkv | ssh nas hither fetch --yes
 
 What is shared stays where it is and is not copied. The ticket is a secret:
@@ -68,6 +69,10 @@ pub struct Args {
     /// Leave out what cannot be shared instead of failing
     #[arg(long)]
     pub skip_unsharable: bool,
+    /// Show a code of three words instead of the ticket and stay until somebody used it: good for
+    /// ten minutes and one attempt (on the other device: hither fetch CODE)
+    #[arg(long, conflicts_with_all = ["to", "wait_upload"])]
+    pub code: bool,
     /// Draw no QR code
     #[arg(long)]
     pub no_qr: bool,
@@ -146,6 +151,9 @@ async fn share(
         to: args.to.clone(),
     };
     let done = follow(session, client, &request).await?;
+    if args.code {
+        return crate::commands::code::show_share(session, client, done).await;
+    }
     // People and pipes get the ticket at once; the last line of JSON says that all of it is done.
     print(session, &done, args.no_qr || !args.to.is_empty());
     let exit = print_sent(session, &done);
@@ -222,6 +230,8 @@ pub async fn follow(
             | Event::Names { .. }
             | Event::Version { .. }
             | Event::Upload(_)
+            | Event::Code(_)
+            | Event::CodeMet(_)
             | Event::Message(_)
             | Event::Nearby(_)
             | Event::Ask(_)

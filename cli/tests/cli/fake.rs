@@ -146,13 +146,17 @@ async fn answer(
         shared.asked.lock().unwrap().push((request.clone(), body));
     }
     match request.as_str() {
-        "POST /v1/shares" | "POST /v1/fetches" | "GET /v1/inbox/events" => return play(shared),
+        "POST /v1/shares"
+        | "POST /v1/fetches"
+        | "GET /v1/inbox/events"
+        | "POST /v1/codes"
+        | "POST /v1/codes/enter" => return play(shared),
         r if r.ends_with("/view") => return play(shared),
         r if r.ends_with("/upload") && !shared.failures.lock().unwrap().contains_key(r) => {
             return play(shared);
         }
         "POST /v1/shutdown" => shared.stopping.notify_one(),
-        r if r.ends_with("/accept") => shared.accepted.notify_one(),
+        r if r.ends_with("/accept") || r.ends_with("/answer") => shared.accepted.notify_one(),
         r if r.ends_with("/pause") => shared.paused.notify_one(),
         _ => {}
     }

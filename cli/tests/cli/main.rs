@@ -3,6 +3,7 @@
 // This whole program is a test: it fails by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod codes;
 mod fake;
 mod fetch;
 mod group;

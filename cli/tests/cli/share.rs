@@ -27,6 +27,7 @@ fn shared() -> Event {
         bytes: 3_200_000_000,
         chunks: 9,
         sent: Vec::new(),
+        code: None,
     })
 }
 

@@ -68,7 +68,7 @@ impl Terminal {
         !modes.contains(rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO)
     }
 
-    fn run(mut command: Command, columns: u16) -> Self {
+    pub fn run(mut command: Command, columns: u16) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -236,6 +236,7 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
         bytes: 4_200_000,
         chunks: 3,
         sent: Vec::new(),
+        code: None,
     }))]);
     let (status, screen) = Terminal::run(home.hither("share ."), 80).end();
     assert_eq!(status.code(), Some(0));

@@ -6,6 +6,7 @@
 
 mod asks;
 mod catalogue;
+mod codes;
 mod door;
 mod groups;
 mod mail;
@@ -87,6 +88,9 @@ use utoipa::OpenApi;
         asks::revoke,
         catalogue::list,
         catalogue::find,
+        codes::show,
+        codes::enter,
+        codes::answer,
         groups::list,
         groups::create,
         groups::search,
@@ -176,6 +180,9 @@ fn router(app: App) -> Router {
         .route("/v1/asks/{ask}/refuse", post(asks::refuse))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
+        .route("/v1/codes", post(codes::show))
+        .route("/v1/codes/enter", post(codes::enter))
+        .route("/v1/codes/{id}/answer", post(codes::answer))
         .route("/v1/groups", get(groups::list).post(groups::create))
         .route("/v1/groups/search", post(groups::search))
         .route("/v1/groups/join", post(groups::join))
@@ -206,7 +213,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 60);
+        assert_eq!(calls, 63);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

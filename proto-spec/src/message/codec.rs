@@ -4,6 +4,7 @@ use super::{
     Announcement, Claims, Delta, Holder, HolderKind, Introduction, Letter, Message, MessageError,
     Opened, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
 };
+use crate::code::{code_from_wire, code_to_wire};
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::{MessageId, ShareId};
@@ -19,6 +20,7 @@ impl Message {
     pub(crate) fn parse(body: Body) -> Result<Self, MessageError> {
         Ok(match body {
             Body::Open(m) => parse_open(&m)?,
+            Body::Code(m) => Self::Code(Box::new(code_from_wire(m)?)),
             Body::BlindQuery(m) => Self::BlindQuery {
                 protocol: m.protocol,
                 query: BlindQuery::from_slice(&m.query)?,
@@ -87,6 +89,7 @@ impl Message {
                     .map(|owner| owner.as_bytes().to_vec().into())
                     .unwrap_or_default(),
             }),
+            Self::Code(message) => Body::Code(code_to_wire(message)),
             Self::BlindQuery { protocol, query } => Body::BlindQuery(wire::BlindQuery {
                 protocol: *protocol,
                 query: query.as_bytes().to_vec().into(),

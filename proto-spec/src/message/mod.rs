@@ -7,6 +7,7 @@ pub use device::{DevicePurpose, Introduction, Letter, OfferKind};
 
 pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
 
+use crate::code::CodeMessage;
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::{IdError, MessageId, ShareId};
@@ -199,6 +200,8 @@ pub enum Message {
         /// version.
         purpose: Option<Purpose>,
     },
+    /// About a code, on a stream of [`DevicePurpose::Code`].
+    Code(Box<CodeMessage>),
     /// First message on a stream to a device that nobody has named as a holder of what is looked
     /// for.
     BlindQuery {

@@ -127,6 +127,8 @@ impl RelayMessage {
             Self::Circuit(message) => message.to_wire(),
             Self::Group { request, what } => Body::GroupRequest(what.to_wire(*request)),
             Self::GroupAnswered { request, answer } => Body::GroupAnswer(answer.to_wire(*request)),
+            Self::Code { request, what } => what.to_wire(*request),
+            Self::CodeAnswered { request, answer } => answer.to_wire(*request),
             Self::GroupNews { changes, all } => {
                 Body::GroupNews(super::group::news_to_wire(changes, *all))
             }

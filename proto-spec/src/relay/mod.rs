@@ -2,6 +2,7 @@
 
 mod address;
 mod circuit;
+mod code;
 mod encode;
 mod group;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod url;
 
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
 pub use circuit::CircuitMessage;
+pub use code::{CodeAnswer, CodeRequest};
 pub use group::{
     GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote,
     GroupRequest, GroupSealed, GroupStanding,
@@ -336,6 +338,20 @@ pub enum RelayMessage {
         request: u64,
         /// What.
         answer: Box<GroupAnswer>,
+    },
+    /// A device wants something about codes that are said.
+    Code {
+        /// Chosen by the device, unique on its connection.
+        request: u64,
+        /// What.
+        what: CodeRequest,
+    },
+    /// The answer.
+    CodeAnswered {
+        /// The request.
+        request: u64,
+        /// What.
+        answer: CodeAnswer,
     },
     /// Something about groups of the device changed: it asks for what it wants to know.
     GroupNews {

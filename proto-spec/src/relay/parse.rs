@@ -2,8 +2,8 @@
 //! believed to be in bounds.
 
 use super::{
-    Card, CircuitMessage, DeviceEntry, IndexMessage, Nearness, Put, PutRecord, RelayAddress,
-    RelayMessage, RelayRefusal, Welcome,
+    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, IndexMessage, Nearness, Put,
+    PutRecord, RelayAddress, RelayMessage, RelayRefusal, Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -98,6 +98,14 @@ impl RelayMessage {
             Body::GroupRequest(m) => super::group::parse_request(m)?,
             Body::GroupAnswer(m) => super::group::parse_answer(m)?,
             Body::GroupNews(m) => super::group::parse_news(m)?,
+            body @ (Body::ShowCode(_) | Body::FindCode(_) | Body::Invite(_)) => {
+                let (request, what) = CodeRequest::parse(&body)?;
+                Self::Code { request, what }
+            }
+            body @ (Body::CodeShown(_) | Body::CodeFound(_) | Body::Invited(_)) => {
+                let (request, answer) = CodeAnswer::parse(&body)?;
+                Self::CodeAnswered { request, answer }
+            }
             body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }

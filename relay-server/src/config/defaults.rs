@@ -202,6 +202,8 @@ impl Default for LimitsConfig {
             place: rate(10.0, 200.0),
             cards: rate(20.0, 1_024.0),
             group: rate(20.0, 1_000.0),
+            code: rate(0.5, 30.0),
+            code_user: rate(2.0, 100.0),
             ping: rate(5.0, 50.0),
             index: rate(1.0, 50.0),
             index_device: rate(100.0, 20_000.0),
@@ -217,6 +219,7 @@ impl Default for InvitationConfig {
         Self {
             devices: 10,
             valid: Span::secs(24 * 3600),
+            by_devices: true,
         }
     }
 }

@@ -244,6 +244,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         limits.send_total,
         limits.place,
         limits.cards,
+        limits.code,
+        limits.code_user,
         limits.ping,
         limits.index,
         limits.index_device,

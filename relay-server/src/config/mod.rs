@@ -300,6 +300,10 @@ pub struct LimitsConfig {
     pub cards: Rate,
     /// Requests about groups of one device, a long one counting as several.
     pub group: Rate,
+    /// Requests about codes that are said, and for invitations, of one device.
+    pub code: Rate,
+    /// The same of all devices of one user.
+    pub code_user: Rate,
     /// Pings of one device.
     pub ping: Rate,
     /// Streams to the index of one device.
@@ -332,6 +336,8 @@ pub struct InvitationConfig {
     pub devices: u32,
     /// How long it is valid.
     pub valid: Span,
+    /// True if a device may invite one more of its user, as pairing does.
+    pub by_devices: bool,
 }
 
 /// `[ops]`

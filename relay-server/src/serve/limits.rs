@@ -5,7 +5,7 @@
 //! attacker nothing.
 
 use crate::config::{LimitsConfig, Rate};
-use hither_proto::DeviceId;
+use hither_proto::{DeviceId, UserId};
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -35,6 +35,7 @@ pub(crate) enum Kind {
     Index,
     Circuit,
     Group,
+    Code,
 }
 
 /// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of
@@ -68,6 +69,7 @@ enum Who {
     IndexSource(Source),
     IndexDevice(DeviceId),
     Device(DeviceId, Kind),
+    Codes(UserId),
     AllStreams,
     AllSends,
     AllIndex,
@@ -181,8 +183,14 @@ impl Limiter {
             Kind::Index => rates.index,
             Kind::Circuit => rates.circuit,
             Kind::Group => rates.group,
+            Kind::Code => rates.code,
         };
         self.take(Who::Device(device, kind), rate, count as f64)
+    }
+
+    /// One request about codes by any device of a user.
+    pub(crate) fn code(&self, user: UserId) -> Result<(), Duration> {
+        self.take(Who::Codes(user), self.rates.code_user, 1.0)
     }
 
     /// A message of `bytes` bytes by a device.

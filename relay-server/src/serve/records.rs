@@ -9,6 +9,7 @@
 //! | `cards` | user `/` reader `/` from | the sealed card itself |
 //! | `presence` (ephemeral) | user `/` device | [`Presence`] |
 //! | `nodes` (ephemeral) | node | [`NodeRecord`] |
+//! | `codes` (ephemeral) | number of the word `/` device | when it ends, 8 bytes of Unix milliseconds |
 //! | `shares` | owner `/` share | [`ShareRecord`] |
 //! | `usage` | user `/` store | [`Usage`] |
 //!
@@ -36,6 +37,8 @@ pub mod bucket {
     pub const NODES: &str = "nodes";
     /// Shares and where they are.
     pub const SHARES: &str = "shares";
+    /// Who shows codes that begin with which words.
+    pub const CODES: &str = "codes";
     /// What users keep at stores.
     pub const USAGE: &str = "usage";
 }

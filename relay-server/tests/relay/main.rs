@@ -17,6 +17,7 @@ mod matrix;
 mod ops;
 mod serve_again;
 mod serve_circuit;
+mod serve_codes;
 mod serve_common;
 mod serve_door;
 mod serve_fleet;

@@ -81,6 +81,8 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
         // A place of its own, for a share of the same id: it counts for its own user.
         Kind::Place if sibling => (Outcome::Answered("placed"), &["usage"]),
         Kind::Place => (Outcome::Answered("placed"), &[]),
+        // Anybody's device may ask who shows a code; nobody does.
+        Kind::Code => (Outcome::Answered("code"), &[]),
         // No group of its.
         Kind::Group => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         // The one that it could release was placed by itself just before: see `Place`.
@@ -125,6 +127,7 @@ fn indexed(kind: Kind) -> Outcome {
         | Kind::Accept
         | Kind::Decline
         | Kind::Group
+        | Kind::Code
         | Kind::OfRelay => Outcome::Refused(RelayRefusalCode::Invalid),
     }
 }
@@ -443,7 +446,8 @@ async fn nothing_else_begins_a_stream() {
                 | Message::Letter(_)
                 | Message::LetterTaken { .. }
                 | Message::Introduction(_)
-                | Message::Named(_) => false,
+                | Message::Named(_)
+                | Message::Code(_) => false,
             };
             let stream = place
                 .device(caller)

@@ -9,11 +9,11 @@ use crate::handshake::HANDSHAKE;
 use crate::links;
 use crate::shares::Share;
 use crate::swarm::Swarm;
-use hither_carrier::{MessageReader, Stream, write_message};
+use hither_carrier::{CarrierKind, MessageReader, Stream, write_message};
 use hither_proto::limits::{MAX_FRAME, MAX_FRAME_UNPROVEN, PROTOCOL};
 use hither_proto::{
-    BlindQuery, BlindReply, DeviceId, Message, Opened, Proof, ProofKey, ProofKind, Purpose,
-    Refusal, ShareId, Side, SignedHead,
+    BlindQuery, BlindReply, DeviceId, DevicePurpose, Message, Opened, Proof, ProofKey, ProofKind,
+    Purpose, Refusal, ShareId, Side, SignedHead,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -103,7 +103,9 @@ async fn admitted(
                 }
             }
             Ok(Ok(Some(Message::DeviceOpen { protocol, purpose }))) if asked.is_none() => {
-                let handler = purpose.and_then(|purpose| swarm.device_streams.handler(purpose));
+                let handler = purpose
+                    .filter(|purpose| may_come_over(stream.carrier, *purpose))
+                    .and_then(|purpose| swarm.device_streams.handler(purpose));
                 match handler {
                     Some(handler) if protocol == PROTOCOL => {
                         return Some(Admitted::Device(handler));
@@ -125,6 +127,12 @@ async fn admitted(
         }
         return None;
     }
+}
+
+/// Whether a stream about no share may come that way. A circuit is taken from whoever knows the
+/// first word of a code, which is public: through it nobody gets at what is meant for this network.
+fn may_come_over(carrier: CarrierKind, purpose: DevicePurpose) -> bool {
+    carrier != CarrierKind::Relayed || purpose == DevicePurpose::Code
 }
 
 /// The share that another device asks about without naming it.
@@ -250,4 +258,26 @@ async fn attend(
     swarm.listeners.remove(id);
     swarm.core.routes.remove_session(id);
     swarm.core.with(|engine, _| engine.handle_unsubscribed(id));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_circuit_leads_to_codes_and_to_nothing_else_that_is_about_no_share() {
+        let purposes = [
+            DevicePurpose::Mail,
+            DevicePurpose::Introduction,
+            DevicePurpose::Name,
+            DevicePurpose::Code,
+        ];
+        for purpose in purposes {
+            for carrier in [CarrierKind::Quic, CarrierKind::Tcp] {
+                assert!(may_come_over(carrier, purpose), "{purpose:?}");
+            }
+            let relayed = may_come_over(CarrierKind::Relayed, purpose);
+            assert_eq!(relayed, purpose == DevicePurpose::Code, "{purpose:?}");
+        }
+    }
 }

@@ -18,11 +18,13 @@ use std::sync::LazyLock;
 pub type Decoder = fn(&[u8]);
 
 /// All of them, by the names of their fuzz targets and corpora.
-pub const ALL: [(&str, Decoder); 18] = [
+pub const ALL: [(&str, Decoder); 20] = [
     ("frame", frame),
     ("relay_frame", relay_frame),
     ("ticket", ticket),
     ("ticket_payload", ticket_payload),
+    ("code", code),
+    ("code_gift", code_gift),
     ("relay_url", relay_url),
     ("head", head),
     ("root", root),
@@ -103,6 +105,31 @@ pub fn ticket_payload(data: &[u8]) {
         .collect();
     if let Ok(text) = bech32::encode::<bech32::Bech32m>(hrp, &payload) {
         let _ = text.parse::<hither_proto::Ticket>();
+    }
+}
+
+/// Codes as people type or scan them: whatever is accepted prints to the same again.
+pub fn code(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let _ = hither_proto::SpokenCode::is_meant(text);
+    match text.parse::<hither_proto::SpokenCode>() {
+        Ok(code) => assert_eq!(code.to_string().parse(), Ok(code)),
+        Err(error) => assert!(error.to_string().len() < 200),
+    }
+    if let Ok(code) = text.parse::<hither_proto::PairText>() {
+        assert_eq!(code.to_string().parse(), Ok(code));
+    }
+}
+
+/// What is sealed after an exchange about a code: whatever is accepted is encoded to the same again.
+pub fn code_gift(data: &[u8]) {
+    if let Ok(Some(gift)) = hither_proto::CodeGift::decode(data) {
+        assert_eq!(
+            hither_proto::CodeGift::decode(&gift.encode()),
+            Ok(Some(gift))
+        );
     }
 }
 
@@ -240,6 +267,9 @@ pub fn note(data: &[u8]) {
 pub fn api(data: &[u8]) {
     again::<hither_api::ShareRequest>(data);
     again::<hither_api::FetchRequest>(data);
+    again::<hither_api::ShowCode>(data);
+    again::<hither_api::EnterCode>(data);
+    again::<hither_api::AnswerCode>(data);
     again::<hither_api::AcceptRequest>(data);
     again::<hither_api::FindRequest>(data);
     again::<hither_api::SendRequest>(data);

@@ -10,10 +10,10 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, Claims, Delta, DeviceId, DeviceName,
-    DevicePurpose, Introduction, Letter, Message, MessageId, OfferKind, Opened, PositionRange,
-    Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose, ShareSecret, Side, Space,
-    Terms, Ticket, UncheckedHead, Want,
+    Announcement, BlindKey, BlindQuery, BlindReply, Claims, CodeConfirmation, CodeMessage, Delta,
+    DeviceId, DeviceName, DevicePurpose, Introduction, Letter, Message, MessageId, OfferKind,
+    Opened, PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
+    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,6 +49,8 @@ pub enum At {
     Mail,
     /// After an open for an introduction.
     Introduction,
+    /// After an open for a code.
+    Code,
 }
 
 /// What is seen first after a message: the kind of an answer, `"ended"`, or `"nothing"`.
@@ -66,6 +68,7 @@ fn kind(message: &Message) -> &'static str {
             ..
         } => "open, bulk",
         Message::Open { .. } => "open, something else",
+        Message::Code(_) => "code",
         Message::BlindQuery { .. } => "blind query",
         Message::BlindReply { .. } => "blind reply",
         Message::Opened(_) => "opened",
@@ -97,6 +100,10 @@ fn kind(message: &Message) -> &'static str {
             purpose: Some(DevicePurpose::Name),
             ..
         } => "device open, name",
+        Message::DeviceOpen {
+            purpose: Some(DevicePurpose::Code),
+            ..
+        } => "device open, code",
         Message::DeviceOpen { .. } => "device open, something else",
         Message::Letter(_) => "letter",
         Message::LetterTaken { .. } => "letter taken",
@@ -232,6 +239,8 @@ impl Knows {
                 proof: None,
                 holders: Vec::new(),
             },
+            device_open(Some(DevicePurpose::Code)),
+            Message::Code(Box::new(CodeMessage::Confirm(code_confirmation()))),
             device_open(Some(DevicePurpose::Mail)),
             device_open(Some(DevicePurpose::Introduction)),
             device_open(Some(DevicePurpose::Name)),
@@ -255,6 +264,10 @@ impl Knows {
     }
 }
 
+fn code_confirmation() -> CodeConfirmation {
+    CodeConfirmation::from_slice(&[7; 32]).expect("32 bytes")
+}
+
 /// Says a message at a place of a new stream; gives what is seen then.
 async fn say(link: Link, knows: Knows, at: At, number: usize) -> (&'static str, &'static str) {
     let mut stream = link.open().await.unwrap();
@@ -266,12 +279,13 @@ async fn say(link: Link, knows: Knows, at: At, number: usize) -> (&'static str, 
         At::Bulk => Some(knows.open(&stream, Purpose::Bulk)),
         At::Mail => Some(device_open(Some(DevicePurpose::Mail))),
         At::Introduction => Some(device_open(Some(DevicePurpose::Introduction))),
+        At::Code => Some(device_open(Some(DevicePurpose::Code))),
     };
     let mut reader = MessageReader::new(MAX_FRAME);
     if let Some(before) = before {
         // Whatever comes of it: a stranger goes on talking to who has refused it.
         let _ = write_message(&mut stream.send, &before).await;
-        if !matches!(at, At::Mail | At::Introduction) {
+        if !matches!(at, At::Mail | At::Introduction | At::Code) {
             let _ = timeout(ANSWER, reader.next(&mut stream.recv)).await;
         }
     }
@@ -329,6 +343,7 @@ async fn all(ticket: Ticket, victim: DeviceId, udp: SocketAddr, tcp: SocketAddr)
                 At::Bulk,
                 At::Mail,
                 At::Introduction,
+                At::Code,
             ] {
                 // A device of its own for each place, so that none is in another one's way.
                 let identity = Identity::generate().unwrap();

@@ -111,7 +111,7 @@ async fn run(loot: Arc<Mutex<Loot>>, ready: Ready, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(event) = seen.recv() => {
-                if let DiscoveryEvent::Seen { device, addresses, tcp_port } = event {
+                if let DiscoveryEvent::Seen { device, addresses, tcp_port, .. } = event {
                     attack.seen.lock().unwrap().insert(device, (addresses, tcp_port));
                 }
             }

@@ -125,7 +125,9 @@ fn expected(caller: Caller, at: At, message: &str) -> &'static [&'static str] {
         // A second open, somebody else's part, or an answer to nothing.
         (Caller::Holder, At::Control | At::Bulk) => SILENT,
         // Who knows a ticket is a stranger where no share is spoken of.
-        (Caller::Holder, At::Mail | At::Introduction) => &["ended", "nothing", "refused"],
+        (Caller::Holder, At::Mail | At::Introduction | At::Code) => {
+            &["ended", "nothing", "refused"]
+        }
     }
 }
 
@@ -147,7 +149,7 @@ fn field_d1_every_message_by_every_caller_at_every_place_on_each_carrier() {
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert_eq!(
             outcomes.len(),
-            2 * 2 * 6 * 30,
+            2 * 2 * 7 * 32,
             "kinds of messages by caller, carrier and place"
         );
         // It is none the worse for it.

@@ -17,6 +17,7 @@ mod carriers;
 mod catalogue;
 mod chaos;
 mod cheapest;
+mod codes;
 mod common;
 mod daemon;
 mod field_clocks;

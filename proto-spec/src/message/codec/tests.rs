@@ -1,6 +1,7 @@
 //! Every message comes out as it went in, and what is beyond its bounds is refused.
 
 use super::*;
+use crate::code::{CodeConfirmation, CodeKind, CodeMessage, CodeName, CodeRefusal, PakeMessage};
 use crate::frame::{FRAME_PREFIX, decode_frame, encode_frame, frame_length};
 use crate::ids::ShareSecret;
 use crate::limits::MAX_MESSAGE;
@@ -124,6 +125,50 @@ fn samples() -> Vec<Message> {
         }),
         Message::Named(DeviceName::clean("phone")),
     ]
+    .into_iter()
+    .chain(codes().map(|code| Message::Code(Box::new(code))))
+    .collect()
+}
+
+fn codes() -> [CodeMessage; 5] {
+    let pake = PakeMessage::from_slice(&[7; PakeMessage::LEN]).unwrap();
+    [
+        CodeMessage::Start {
+            name: CodeName::Scanned([1; 16]),
+            kind: CodeKind::Pair,
+            pake,
+        },
+        CodeMessage::Answer(pake),
+        CodeMessage::Confirm(CodeConfirmation::from_slice(&[3; 32]).unwrap()),
+        CodeMessage::Sealed(vec![1, 2, 3].into()),
+        CodeMessage::Refused(CodeRefusal::Busy),
+    ]
+}
+
+#[test]
+fn hostile_messages_about_codes_are_refused() {
+    use crate::wire::code_message::What;
+    let with = |what| Message::parse(Body::Code(wire::CodeMessage { what }));
+    assert!(with(None).is_err());
+    assert!(with(Some(What::Sealed(Vec::new().into()))).is_err());
+    let long = vec![0; crate::limits::MAX_CODE_SEALED + 1];
+    assert!(with(Some(What::Sealed(long.into()))).is_err());
+    assert!(with(Some(What::Answer(vec![1; 32].into()))).is_err());
+    assert!(with(Some(What::Confirm(vec![1; 33].into()))).is_err());
+    let start = |name: Vec<u8>, kind| {
+        with(Some(What::Start(wire::CodeStart {
+            name: name.into(),
+            kind,
+            pake: vec![1; 33].into(),
+        })))
+    };
+    assert!(start(vec![0, 1], 1).is_ok());
+    assert!(start(vec![8, 0], 1).is_err());
+    assert!(start(vec![0, 1], 9).is_err());
+    // A reason of a later version is the one that says least.
+    let later = with(Some(What::Refused(77)));
+    let spent = Message::Code(Box::new(CodeMessage::Refused(CodeRefusal::Spent)));
+    assert_eq!(later, Ok(spent));
 }
 
 fn claims() -> Claims {

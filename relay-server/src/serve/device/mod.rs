@@ -1,6 +1,7 @@
 //! The long connection of a device: who it is, then everything it wants and is told, until it ends.
 
 mod cards;
+mod codes;
 mod device_connection;
 mod inbox;
 mod keep_alive;
@@ -211,6 +212,7 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
     tracing::debug!(device = %connection.device, ?ended, "a long connection ended");
     if current {
         node.services.groups.forget(&connection.device);
+        codes::forget_all(node, connection).await;
         // First when it was seen, then that it is gone, so that others are told both at once.
         if let Err(error) = node.registry.saw(&connection.device).await {
             tracing::debug!(%error, "a time of last contact could not be written down");

@@ -4,8 +4,8 @@
 //! piles up however slow the device is.
 
 use crate::serve::groups::Change;
-use hither_proto::limits::{MAX_DEVICES, MAX_GROUP_NEWS};
-use hither_proto::{CircuitId, DeviceId, Knock, RelayAddress, UserId};
+use hither_proto::limits::{MAX_DEVICES, MAX_GROUP_NEWS, MAX_NAMEPLATES};
+use hither_proto::{CircuitId, DeviceId, Knock, RelayAddress, UserId, Word};
 use hither_util::sync::Mutex;
 use std::collections::BTreeSet;
 use std::sync::MutexGuard;
@@ -92,6 +92,8 @@ pub(crate) struct Connection {
     other_instance: AtomicU64,
     pending: Mutex<Pending>,
     wake: Notify,
+    /// First words of the codes that the device shows.
+    codes: Mutex<Vec<Word>>,
 }
 
 impl Connection {
@@ -108,7 +110,30 @@ impl Connection {
             other_instance: AtomicU64::new(0),
             pending: Mutex::default(),
             wake: Notify::new(),
+            codes: Mutex::default(),
         }
+    }
+
+    /// The device shows a code that begins with this word. False: it shows too many.
+    pub(crate) fn show_code(&self, nameplate: Word) -> bool {
+        let mut codes = self.codes.lock();
+        if !codes.contains(&nameplate) {
+            if codes.len() >= MAX_NAMEPLATES {
+                return false;
+            }
+            codes.push(nameplate);
+        }
+        true
+    }
+
+    /// It shows it no more.
+    pub(crate) fn hide_code(&self, nameplate: Word) {
+        self.codes.lock().retain(|other| *other != nameplate);
+    }
+
+    /// Takes all that it shows.
+    pub(crate) fn take_codes(&self) -> Vec<Word> {
+        std::mem::take(&mut *self.codes.lock())
     }
 
     /// Revision under which its presence was put; 0: it was not.

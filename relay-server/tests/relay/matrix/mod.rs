@@ -5,10 +5,10 @@ use bytes::Bytes;
 use hither_carrier::CarrierKind;
 use hither_proto::limits::PROTOCOL;
 use hither_proto::{
-    Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, Delta,
-    DeviceName, GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock, Message, MessageId,
-    Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose,
-    RelayRefusalCode, Space, Terms, Want, Welcome,
+    Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, CodeAnswer,
+    CodeRequest, Delta, DeviceName, GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock,
+    Message, MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal,
+    RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome, Word,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -107,6 +107,8 @@ pub enum Kind {
     Decline,
     /// A question about a group, or a change of one: see `serve_groups` for each.
     Group,
+    /// Asks who shows a code: see `serve_codes` for each.
+    Code,
     /// What only a relay says.
     OfRelay,
 }
@@ -150,8 +152,10 @@ pub fn kind(message: &RelayMessage) -> Kind {
             | CircuitMessage::Incoming { .. } => Kind::OfRelay,
         },
         RelayMessage::Group { .. } => Kind::Group,
+        RelayMessage::Code { .. } => Kind::Code,
         RelayMessage::Refused(_)
         | RelayMessage::GroupAnswered { .. }
+        | RelayMessage::CodeAnswered { .. }
         | RelayMessage::GroupNews { .. }
         | RelayMessage::Assigned { .. }
         | RelayMessage::Welcome(_)
@@ -213,6 +217,7 @@ pub async fn outcome(relay: &mut Relay) -> Outcome {
             Ok(Some(RelayMessage::Welcome(_))) => Outcome::Answered("welcome"),
             Ok(Some(RelayMessage::Sent { request: 5, .. })) => Outcome::Answered("sent"),
             Ok(Some(RelayMessage::Placed { request: 5, .. })) => Outcome::Answered("placed"),
+            Ok(Some(RelayMessage::CodeAnswered { request: 5, .. })) => Outcome::Answered("code"),
             Ok(Some(RelayMessage::Released { request: 5 })) => Outcome::Answered("released"),
             Ok(Some(RelayMessage::Missing { .. })) => Outcome::Answered("missing"),
             Ok(Some(RelayMessage::Index(message))) => match *message {
@@ -502,6 +507,16 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         RelayMessage::GroupNews {
             changes: Vec::new(),
             all: true,
+        },
+        RelayMessage::Code {
+            request: 5,
+            what: CodeRequest::Find {
+                nameplate: Word::of_bits(7),
+            },
+        },
+        RelayMessage::CodeAnswered {
+            request: 5,
+            answer: CodeAnswer::Shown,
         },
     ]
     .into_iter()
