@@ -418,7 +418,7 @@ mod tests {
             media_type: "image/jpeg".into(),
             bytes: content.map_or(9, |content| content.len() as u64),
             made_ms: 5,
-            content: content.map(|content| Bytes::copy_from_slice(content)),
+            content: content.map(Bytes::copy_from_slice),
             thumbnail: Bytes::from_static(b"jpeg"),
         }
     }

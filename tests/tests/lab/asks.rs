@@ -10,7 +10,7 @@ use hither_tests::lab::{self, Device, Lab, Tree, fill, until};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Makes a picture (PNG) of about `side`² × 3 bytes whose bytes do not compress.
 fn picture(path: &Path, side: u32, age_s: u64) {
@@ -163,6 +163,32 @@ fn c4_what_is_large_comes_as_a_share_and_a_digest_is_only_that() {
         assert!(!small.is_empty() && small.len() <= 64 * 1024);
         let received = desk.cable.traffic().received - before;
         assert!(received < 200_000, "{received} bytes for a digest");
+    });
+}
+
+#[test]
+fn c1_the_latest_photo_fifty_times_by_an_allowance() {
+    lab::run(|lab| {
+        let (desk, phone) = acquainted(lab);
+        picture(&phone.path("pictures/a.png"), 220, 5);
+        phone.hither(&["asks", "allow", "desk", "photo"]).well();
+        let mut times: Vec<_> = (0..50)
+            .map(|number| {
+                let began = Instant::now();
+                let into = format!("got-{number}");
+                ask(&desk, &["photo", "--latest", "-o", &into])
+                    .finish()
+                    .well();
+                assert!(desk.path(&into).join("a.png").exists());
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!(
+            "from the command to the picture of 145 kB: p50 {:.0?}, p90 {:.0?}",
+            times[25], times[45]
+        );
+        assert!(desk.inbox().is_empty());
     });
 }
 

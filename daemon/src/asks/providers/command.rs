@@ -215,7 +215,7 @@ mod tests {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_pid()));
             stat.map_or(true, |stat| stat.contains(") Z "))
         };
-        tokio::time::timeout(Duration::from_secs(5), async {
+        timeout(Duration::from_secs(5), async {
             while !gone() {
                 tokio::task::yield_now().await;
             }
