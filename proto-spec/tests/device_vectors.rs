@@ -1,5 +1,5 @@
 //! The bytes of what devices say to each other about no share, and of requests.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod pinned;
 

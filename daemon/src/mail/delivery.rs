@@ -93,7 +93,7 @@ pub(super) async fn run(mail: Arc<MailService>) {
             Some((waiting, ended)) = attempts.next() => match ended {
                 Attempt::Stranger if introductions.len() < MAX_INTRODUCTIONS => {
                     let words = mail.nearby.device.words();
-                    let reason = format!("its user has to say yes first; it shows: {words}");
+                    let reason = format!("its user has to say yes first, and is shown these words: {words}");
                     mail.outbox.put_off(waiting.number, reason);
                     introductions.push(introduce(Arc::clone(&mail), waiting));
                 }

@@ -306,7 +306,7 @@ impl<'a> Joiner<'a> {
         meanwhile();
         let _ = release.send(());
         thread.join().unwrap();
-        let opened = *opened.lock().unwrap();
-        opened
+        // The thread has ended: nobody else holds it.
+        Arc::into_inner(opened).unwrap().into_inner().unwrap()
     }
 }
