@@ -11,6 +11,7 @@
 mod ask;
 mod claim;
 mod device;
+mod drive;
 mod frame;
 mod group;
 mod head;
@@ -39,6 +40,10 @@ pub mod wire {
 pub use ask::{Answer, Ask, AskKind, AskLetter, AskRefusal, Thing, Which};
 pub use claim::claim_weight;
 pub use device::{DeviceId, DeviceName};
+pub use drive::{
+    DriveEntry, DriveKind, DriveLetter, DriveList, DrivePath, DrivePhase, DriveRefusal,
+    DriveUpload, DriveUploaded,
+};
 pub use frame::{
     FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
     frame_length,

@@ -160,3 +160,8 @@ pub const MAX_ANSWER_CONTENT: usize = 192 * 1024;
 pub const MAX_THUMBNAIL: usize = 32 * 1024;
 /// Longest media type, bytes.
 pub const MAX_MEDIA_TYPE: usize = 127;
+
+/// Most names of a path below an exposed folder, the folder's own included.
+pub const MAX_DRIVE_DEPTH: usize = 64;
+/// Most entries of a folder in one letter.
+pub const MAX_DRIVE_ENTRIES: usize = 500;
