@@ -1,6 +1,7 @@
 //! What long work reports while it runs; one JSON object each, the contract of `--json`.
 
 use crate::ask::{AskInfo, AsksInfo};
+use crate::drive::DriveInfo;
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
@@ -170,6 +171,8 @@ pub enum Event {
     Ask(Box<AskInfo>),
     /// Every request.
     Asks(Box<AsksInfo>),
+    /// How an upload stands that this device asked another one for.
+    Drive(Box<DriveInfo>),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.

@@ -8,6 +8,7 @@ use crate::asks::{AskDeps, AskService};
 use crate::audit::AuditLog;
 use crate::catalogue::{Catalogue, CatalogueService};
 use crate::diagnostics::Diagnostics;
+use crate::exposed::{ExposedDeps, ExposedService};
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
@@ -22,8 +23,8 @@ use crate::transfer::trash::TrashKeeper;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{
-    asks, belonging, catalogue, expiry, failure, health, index, mail, rollback, store_upload,
-    transfer, watch,
+    asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, rollback,
+    store_upload, transfer, watch,
 };
 use axum::extract::FromRef;
 use hither_api::{ApiError, Config, Paths, StorageEngine};
@@ -58,6 +59,7 @@ pub(crate) struct App {
     pub groups: Arc<GroupService>,
     pub catalogue: Arc<CatalogueService>,
     pub asks: Arc<AskService>,
+    pub exposed: Arc<ExposedService>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -81,6 +83,7 @@ states! {
     groups: GroupService,
     catalogue: CatalogueService,
     asks: AskService,
+    exposed: ExposedService,
     diagnostics: Diagnostics,
 }
 
@@ -353,22 +356,36 @@ impl App {
             swarm: Arc::clone(&swarm),
             library: Arc::clone(&library),
             tickets,
-            groups: group_states,
+            groups: Arc::clone(&group_states),
             watches,
             store_uploads: Arc::clone(&store_uploads),
             mail: Arc::clone(&mail),
             tasks: base.tasks.clone(),
         });
+        let audit = Arc::new(AuditLog::new(base.paths.audit_log()));
         let asks = AskService::open(AskDeps {
             storage: Arc::clone(&base.storage),
             mail: Arc::clone(&mail),
             nearby: Arc::clone(&nearby),
             publisher: Arc::clone(&publisher),
             own: Arc::clone(&base.own),
-            audit: Arc::new(AuditLog::new(base.paths.audit_log())),
+            audit: Arc::clone(&audit),
             time: Arc::clone(&base.time),
             rules: base.config.asks.clone(),
             scratch: Paths::answers(&base.device.short()),
+            tasks: base.tasks.clone(),
+        })
+        .map_err(storage)?;
+        let exposed = ExposedService::open(ExposedDeps {
+            device: base.device,
+            storage: Arc::clone(&base.storage),
+            mail: Arc::clone(&mail),
+            nearby: Arc::clone(&nearby),
+            groups: group_states,
+            publisher: Arc::clone(&publisher),
+            own: Arc::clone(&base.own),
+            audit,
+            time: Arc::clone(&base.time),
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
@@ -400,6 +417,7 @@ impl App {
             groups,
             catalogue,
             asks,
+            exposed,
             diagnostics,
         };
         app.connect();
@@ -445,6 +463,7 @@ impl App {
         watch::start(&self.publisher);
         mail::start(&self.mail);
         asks::start(&self.asks);
+        exposed::start(&self.exposed);
         discovery
     }
 

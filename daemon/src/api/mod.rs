@@ -7,6 +7,7 @@
 mod asks;
 mod catalogue;
 mod door;
+mod drive;
 mod groups;
 mod mail;
 mod nearby;
@@ -85,6 +86,15 @@ use utoipa::OpenApi;
         asks::grants,
         asks::allow,
         asks::revoke,
+        drive::exposures,
+        drive::expose,
+        drive::end,
+        drive::list,
+        drive::uploads,
+        drive::upload,
+        drive::show,
+        drive::cancel,
+        drive::events,
         catalogue::list,
         catalogue::find,
         groups::list,
@@ -174,6 +184,15 @@ fn router(app: App) -> Router {
         .route("/v1/asks/{ask}/answer", post(asks::answer))
         .route("/v1/asks/{ask}/candidates", get(asks::candidates))
         .route("/v1/asks/{ask}/refuse", post(asks::refuse))
+        .route("/v1/exposures", get(drive::exposures).post(drive::expose))
+        .route("/v1/exposures/end", post(drive::end))
+        .route("/v1/drive/list", post(drive::list))
+        .route("/v1/drive/uploads", get(drive::uploads).post(drive::upload))
+        .route(
+            "/v1/drive/uploads/{upload}",
+            get(drive::show).delete(drive::cancel),
+        )
+        .route("/v1/drive/uploads/{upload}/events", get(drive::events))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
         .route("/v1/groups", get(groups::list).post(groups::create))
@@ -206,7 +225,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 60);
+        assert_eq!(calls, 69);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

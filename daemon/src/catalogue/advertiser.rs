@@ -282,9 +282,7 @@ impl Advertiser {
             let Some(way) = self.catalogue.mail.way_to(to) else {
                 return;
             };
-            let room = (way.max_message() * 3 / 4)
-                .saturating_sub(FRAME)
-                .min(ROOM);
+            let room = (way.max_message() * 3 / 4).saturating_sub(FRAME).min(ROOM);
             let own = self.catalogue.state.own();
             let Some((notice, mut after)) = sync_state::next(&own, told, recipient.asked_us, room)
             else {
@@ -326,12 +324,7 @@ impl Advertiser {
 
     /// Seals and sends; says whether the device was there. `None`: it was not taken, and is tried
     /// later.
-    async fn send(
-        &mut self,
-        way: &Way,
-        to: DeviceId,
-        notice: &Notice,
-    ) -> Option<bool> {
+    async fn send(&mut self, way: &Way, to: DeviceId, notice: &Notice) -> Option<bool> {
         let sealed = sealed(&self.catalogue, to, notice);
         let mut least = Duration::ZERO;
         let sent = match sealed {
