@@ -440,7 +440,8 @@ impl Following<'_> {
                 | Event::Message(_)
                 | Event::Nearby(_)
                 | Event::Ask(_)
-                | Event::Asks(_) => {}
+                | Event::Asks(_)
+                | Event::Drive(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();
