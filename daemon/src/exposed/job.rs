@@ -13,6 +13,7 @@ use hither_proto::{
     ShareId,
 };
 use hither_swarm::Share;
+use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -83,25 +84,19 @@ impl Job {
             return Err(DriveRefusal::Expired);
         }
         let exposed = chosen(&service, from, &path).await?;
-        let known: Vec<ShareId> = {
-            let shares = service.publisher.library.share_records();
-            shares.iter().map(|(share, _)| share.id).collect()
-        };
-        let (share, done) = self.publish(&exposed, record.watch, stop).await?;
-        let uploaded = self.uploaded(&share, done, stop).await;
+        let known = known(&service);
+        let (share, done) = self.publish(&exposed, record.watch, &known, stop).await?;
+        let stored = known.get(&share.id).copied().flatten();
+        let uploaded = self.uploaded(&share, done, stored, stop).await;
         let is_exposed = service.exposed_to(from, &exposed.exposure).is_some();
-        if is_exposed && (uploaded.is_ok() || known.contains(&share.id)) {
+        if is_exposed && (uploaded.is_ok() || known.contains_key(&share.id)) {
             return uploaded;
         }
         if service.tasks.token.is_cancelled() && is_exposed {
             return uploaded;
         }
         // It was revoked or taken back meanwhile: nothing is left of it.
-        let library = Arc::clone(&service.publisher.library);
-        let ended = tokio::task::spawn_blocking(move || library.unshare(&share));
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!(%error, "a share that nobody may have cannot be ended");
-        }
+        end(&service, share).await;
         uploaded.and(Err(DriveRefusal::Nothing))
     }
 
@@ -110,39 +105,56 @@ impl Job {
         &mut self,
         exposed: &Exposed,
         watch: bool,
+        known: &Known,
         stop: &CancellationToken,
     ) -> Result<(Arc<Share>, Done), DriveRefusal> {
         let (sender, mut events) = mpsc::unbounded_channel();
         let flag = Arc::new(AtomicBool::new(false));
         // Whatever ends this ends the reading.
-        let _guard = publish::Cancel(Arc::clone(&flag));
+        let guard = publish::Cancel(Arc::clone(&flag));
         let (publisher, what) = (Arc::clone(&self.service.publisher), exposed.clone());
         let mut work = tokio::task::spawn_blocking(move || {
             publish::publish_exposed(&publisher, &what, watch, &sender, &flag)
         });
-        let work = &mut work;
-        loop {
+        let why = loop {
             tokio::select! {
-                done = &mut *work => {
+                biased;
+                done = &mut work => {
                     let done = done.map_err(|_| DriveRefusal::Failed)?;
                     return done.map_err(|error| refusal(&error));
                 }
+                () = stop.cancelled() => break DriveRefusal::Cancelled,
                 Some(event) = events.recv() => {
                     if let Event::Progress { bytes, total, .. } = event {
                         self.tell(DrivePhase::Reading, bytes, total).await;
                     }
                 }
-                () = tokio::time::sleep(SILENCE) => return Err(DriveRefusal::Silent),
-                () = stop.cancelled() => return Err(DriveRefusal::Cancelled),
+                () = tokio::time::sleep(SILENCE) => break DriveRefusal::Silent,
             }
-        }
+        };
+        drop(guard);
+        // It may have been published just before it heard of that. The next run goes on with what
+        // this one leaves.
+        let service = Arc::clone(&self.service);
+        let known = known.clone();
+        service.tasks.clone().spawn(async move {
+            if let Ok(Ok((share, _))) = work.await
+                && !known.contains_key(&share.id)
+                && !service.tasks.token.is_cancelled()
+            {
+                end(&service, share).await;
+            }
+        });
+        Err(why)
     }
 
-    /// Waits until what is shared is at a store, where there is one.
+    /// Waits until what is shared is at a store, where there is one. `before`: the version that was
+    /// there before.
     async fn uploaded(
         &mut self,
         share: &Arc<Share>,
         done: Done,
+        before: Option<u64>,
         stop: &CancellationToken,
     ) -> Result<DriveUploaded, DriveRefusal> {
         let Done::Shared {
@@ -193,7 +205,10 @@ impl Job {
             version,
             files,
             bytes,
-            sent_bytes: uploads.sent_bytes(share.id, version),
+            sent_bytes: match before == Some(version) {
+                true => 0,
+                false => uploads.sent_bytes(share.id, version),
+            },
             stored,
         })
     }
@@ -212,6 +227,30 @@ impl Job {
         if let Ok(Err(error)) = sent.await {
             tracing::debug!(%error, "how an upload goes on is not told");
         }
+    }
+}
+
+/// The shares that are there, and the version of each that is at a store.
+type Known = HashMap<ShareId, Option<u64>>;
+
+fn known(service: &ExposedService) -> Known {
+    let stored = |share: &Share| {
+        let upload = service.publisher.store_uploads.upload_info(share)?;
+        upload.version
+    };
+    let shares = service.publisher.library.share_records().into_iter();
+    let shares = shares.filter(|(_, record)| record.exposed.is_some());
+    shares
+        .map(|(share, _)| (share.id, stored(&share)))
+        .collect()
+}
+
+/// Ends a share that nobody may have.
+async fn end(service: &Arc<ExposedService>, share: Arc<Share>) {
+    let library = Arc::clone(&service.publisher.library);
+    let ended = tokio::task::spawn_blocking(move || library.unshare(&share)).await;
+    if let Ok(Err(error)) = ended {
+        tracing::warn!(%error, "a share that nobody may have cannot be ended");
     }
 }
 
