@@ -272,9 +272,7 @@ fn try_publish(
         cancel,
     };
     let imported = import_at(&places, &domain, &options).map_err(|e| failure::import(&e))?;
-    if let What::Exposed(exposed) = what {
-        check_exposed(exposed, &imported)?;
-    }
+    check_exposed(what, &source, &imported)?;
     warn(&imported, events);
     warn_of_names(&imported, events);
     if let Some((share, record)) = &earlier
@@ -311,12 +309,18 @@ fn try_publish(
     Ok((share, done))
 }
 
-/// What was read has to be what was opened beneath the exposed folder, and of one file system.
-fn check_exposed(exposed: &Exposed, imported: &Imported) -> Result<(), ApiError> {
-    let same = |root: &RootId| root.is_same(&exposed.id);
-    if imported.roots.len() != 1 || !imported.roots.iter().all(same) {
-        let message = "Something else is at its place now.";
-        return Err(ApiError::new(ErrorCode::Changing, message));
+/// What was read has to be what was opened beneath the exposed folder, and of one file system; that
+/// goes for later versions too, whose roots are compared as those of any share.
+fn check_exposed(what: What<'_>, source: &Source, imported: &Imported) -> Result<(), ApiError> {
+    if source.exposed.is_none() {
+        return Ok(());
+    }
+    if let What::Exposed(exposed) = what {
+        let same = |root: &RootId| root.is_same(&exposed.id);
+        if imported.roots.len() != 1 || !imported.roots.iter().all(same) {
+            let message = "Something else is at its place now.";
+            return Err(ApiError::new(ErrorCode::Changing, message));
+        }
     }
     if !imported.mounts.is_empty() {
         let message = "Another file system is mounted in it, which is not exposed with it.";

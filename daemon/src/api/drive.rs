@@ -111,13 +111,8 @@ struct Following {
 impl Following {
     async fn next(mut self) -> Option<(Result<sse::Event, Infallible>, Self)> {
         while !self.ended {
-            let (late, waits) = match self.service.left(&self.upload) {
-                Some(left) => (left, true),
-                None => (std::time::Duration::ZERO, false),
-            };
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
-                () = tokio::time::sleep(late), if waits => {}
                 () = self.service.tasks.token.cancelled() => return None,
             }
             let event = match self.service.upload_info(&self.upload) {

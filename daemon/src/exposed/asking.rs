@@ -29,6 +29,26 @@ const MAX_PAGES: usize = 64;
 /// For how long an upload may be begun unless its user says otherwise, seconds: a day.
 const VALID: u32 = 86_400;
 
+/// How often is looked for what is late, at the least and at the most.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Ends what others do not begin in time.
+pub(super) fn start(service: &Arc<ExposedService>) {
+    let of = Arc::clone(service);
+    service.tasks.spawn_forever(async move {
+        let mut changes = of.changes();
+        loop {
+            let looking = Arc::clone(&of);
+            let next = tokio::task::spawn_blocking(move || looking.end_late()).await;
+            let next = next.ok().flatten().unwrap_or(LOOK.1);
+            tokio::select! {
+                () = tokio::time::sleep(next.clamp(LOOK.0, LOOK.1)) => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    });
+}
+
 impl ExposedService {
     /// Asks another device what is in a folder that it exposes, and waits for the answer.
     ///
@@ -357,22 +377,32 @@ impl ExposedService {
         infos.map(|(id, record)| self.info(id, record)).collect()
     }
 
-    /// How long until an upload that nobody heard of ends; `None`: it was begun, or has ended.
-    pub(crate) fn left(&self, wanted: &str) -> Option<Duration> {
-        let (_, record) = self.sent(wanted).ok()?;
-        let waits = matches!(record.state, SentState::Sent | SentState::Delivered);
-        let left = record.until.saturating_sub(self.time.seconds());
-        waits.then(|| Duration::from_secs(left))
+    /// Ends uploads that were not begun in time, and takes them back: the request may still lie at a
+    /// relay. Gives the time until the next one ends. Blocks.
+    fn end_late(&self) -> Option<Duration> {
+        let now = self.time.seconds();
+        let waits: Vec<(AskId, SentRecord)> = {
+            let state = self.state();
+            let waits = state.sent.iter().filter(|(_, one)| one.state.waits());
+            waits.map(|(id, one)| (*id, one.clone())).collect()
+        };
+        let (late, others): (Vec<_>, Vec<_>) =
+            waits.into_iter().partition(|(_, one)| one.until <= now);
+        for (id, record) in late {
+            if let Ok(to) = record.to.parse()
+                && let Err(error) = self.post(to, &DriveLetter::Cancel(id), now + u64::from(VALID))
+            {
+                tracing::debug!(%error, "that an upload is late is not told");
+            }
+            if let Err(error) = self.change(id, |record| record.state = SentState::Expired) {
+                tracing::warn!(%error, "the end of a request cannot be kept");
+            }
+        }
+        let next = others.iter().map(|(_, one)| one.until).min()?;
+        Some(Duration::from_secs(next.saturating_sub(now)))
     }
 
     fn info(&self, id: AskId, record: SentRecord) -> DriveInfo {
-        let waits = matches!(record.state, SentState::Sent | SentState::Delivered);
-        let is_late = waits && self.time.seconds() >= record.until;
-        let state = if is_late {
-            SentState::Expired
-        } else {
-            record.state
-        };
         let name = record.to.parse().map(|device| self.name_of(device));
         let done = record.done;
         DriveInfo {
@@ -381,7 +411,7 @@ impl ExposedService {
             device: record.to,
             path: record.path,
             watch: record.watch,
-            state: state.name().into(),
+            state: record.state.name().into(),
             made: record.at,
             bytes: record.progress.0,
             total: record.progress.1,

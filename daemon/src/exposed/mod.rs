@@ -198,7 +198,8 @@ impl BodyHandler for ExposedService {
     }
 }
 
-/// Goes on with what others asked for before.
+/// Goes on with what others asked for before, and ends what is late.
 pub(crate) fn start(service: &Arc<ExposedService>) {
     asked::start(service);
+    asking::start(service);
 }

@@ -95,6 +95,11 @@ impl SentState {
         )
     }
 
+    /// Nobody has begun with it, as far as is known.
+    pub(super) const fn waits(self) -> bool {
+        matches!(self, Self::Sent | Self::Delivered)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Sent => "sent",
