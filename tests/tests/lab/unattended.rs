@@ -5,10 +5,14 @@
 //! what is not there yet, in bytes on the cable; the device away when it is asked, the asker gone
 //! when it is answered; not exposed, exposed to somebody else, hostile paths, symbolic links that
 //! are swapped in while requests go on, Hither's own data, too many requests; an exposure that ends,
-//! a request that is taken back; a watched path with third devices that follow.
+//! a request that is taken back; a device that dies in the middle; a group, a member that was removed;
+//! a watched path with third devices that follow.
 
+use crate::groups::{group, knows, stands};
 use crate::relay_world::{World, join_all};
-use hither_api::{DriveEntryInfo, DriveInfo, ErrorCode, Event, ExposureInfo, MessageKind};
+use hither_api::{
+    DriveEntryInfo, DriveInfo, ErrorCode, Event, ExposureInfo, GroupState, MessageKind,
+};
 use hither_tests::lab::{self, Device, Lab, MIB, Run, Running, Tree, fill, until, within};
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -465,5 +469,58 @@ fn d5_a_watched_path_reaches_third_devices_that_follow_in_near_real_time() {
                     .then_some(())
             },
         );
+    });
+}
+
+#[test]
+fn d4_a_device_that_dies_in_the_middle_goes_on_by_itself() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (laptop, nas) = (world.one.device("laptop"), world.two.device("nas"));
+        join_all(&[&laptop, &nas], &world.relay.invitation());
+        fill(nas.path("films/one.mkv"), 1, 32 * MIB);
+        expose(&nas, "films", "laptop");
+        nas.cable.shape_up(40);
+        let mut running = begin(&laptop, "films", &[]);
+        running.wait_for("the upload", |event| match event {
+            Event::Drive(info) if info.state == "uploading" => Some(()),
+            _ => None,
+        });
+        nas.kill();
+        nas.up();
+        let done = ended(&running.finish().well()).0.done.unwrap();
+        assert!(done.stored && done.version == 1, "{done:?}");
+        let wanted = Tree::of(nas.path("films"));
+        nas.down();
+        laptop.fetch(&done.ticket, "got");
+        wanted.assert_same(&Tree::of(laptop.path("got/films")));
+    });
+}
+
+#[test]
+fn d4_a_folder_is_exposed_to_the_members_of_a_group_and_nobody_else() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (laptop, nas) = (world.one.device("laptop"), world.two.device("nas"));
+        let tablet = world.one.device("tablet");
+        join_all(&[&laptop, &nas, &tablet], &world.relay.invitation());
+        fill(nas.path("work/a"), 1, 10_000);
+        group(&nas, &["create", "team", "--findable", "--policy", "open"]);
+        group(&laptop, &["join", "team"]);
+        stands(&laptop, "team", GroupState::Member);
+        knows(&nas, "team", &[("nas", true), ("laptop", true)]);
+        let exposed = expose(&nas, "work", "team");
+        assert!(exposed.group.is_some() && exposed.device.is_none());
+        assert_eq!(names(&laptop, "work"), ["a"]);
+        assert!(upload(&laptop, "work/a", &[]).done.unwrap().stored);
+        // Another device of the same user that is no member.
+        assert!(names(&tablet, "").is_empty());
+        begin(&tablet, "work/a", &[]).finish().failed(1);
+        // Who was removed sees nothing any more.
+        nas.hither(&["group", "remove", "team", "laptop"]).well();
+        until("it is forgotten there", || {
+            names(&laptop, "").is_empty().then_some(())
+        });
+        begin(&laptop, "work", &[]).finish().failed(1);
     });
 }
