@@ -15,7 +15,7 @@ Examples:
   hither upload --on nas photos/2026       nas shares it, and uploads it to the
                                            relay that it has joined
   hither upload --on nas photos --watch    later versions follow by themselves
-  hither upload                            what was asked for, and what came of it
+  hither upload                            what was asked for, and what came
   hither upload --cancel 3f2a
 
 It ends with a ticket that any device fetches it with; with
