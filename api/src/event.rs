@@ -2,6 +2,7 @@
 
 use crate::ask::{AskInfo, AsksInfo};
 use crate::code::{CodeInfo, CodeMet};
+use crate::drive::DriveInfo;
 use crate::error::ApiError;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
@@ -175,6 +176,8 @@ pub enum Event {
     Ask(Box<AskInfo>),
     /// Every request.
     Asks(Box<AsksInfo>),
+    /// How an upload stands that this device asked another one for.
+    Drive(Box<DriveInfo>),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.

@@ -14,6 +14,7 @@ mod code;
 mod config;
 mod config_keys;
 mod costs;
+mod drive;
 mod error;
 mod event;
 mod group;
@@ -44,6 +45,10 @@ pub use code::{AnswerCode, CodeInfo, CodeMet, EnterCode, ShowCode};
 pub use config::{Config, ConfigError, TrashRules};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
+pub use drive::{
+    DriveDone, DriveEntryInfo, DriveInfo, DriveListRequest, DriveListing, DriveRequest,
+    EndExposureRequest, ExposeRequest, ExposureInfo,
+};
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
 pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
 pub use group::{

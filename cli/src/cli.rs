@@ -1,8 +1,8 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    ask, asks, completions, config, devices, doctor, down, fetch, group, inbox, list, man, nearby,
-    outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, why,
+    ask, asks, completions, config, devices, doctor, down, expose, fetch, group, inbox, list, man,
+    nearby, outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, upload, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -69,6 +69,8 @@ pub enum Command {
     Send(send::Args),
     Ask(ask::Args),
     Asks(asks::Args),
+    Expose(expose::Args),
+    Upload(upload::Args),
     Inbox(inbox::Args),
     Outbox(outbox::Args),
     Relay(relay::Args),

@@ -11,6 +11,7 @@
 
 mod access;
 mod before;
+mod beneath;
 mod chunk_map;
 mod clock;
 mod crypt;
@@ -44,6 +45,7 @@ mod tree;
 mod version;
 
 pub use before::Before;
+pub use beneath::{Beneath, BeneathEntry, BeneathError, BeneathKind};
 pub use chunk_map::{ChunkMap, HoldingNumber, Located};
 pub use clock::{KeptClock, read_clocks};
 pub use crypt::{

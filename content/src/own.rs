@@ -282,6 +282,12 @@ pub(crate) fn refuses_folder(dir: &Dir, names: &[OsString]) -> Option<&'static s
     holds_device(|name| data.stat(OsStr::new(name))).then_some(DEVICE)
 }
 
+/// Returns whether an open folder is the data of another device or of a relay.
+pub(crate) fn is_data(dir: &Dir) -> bool {
+    let stat = |name: &str| dir.stat(OsStr::new(name));
+    holds_device(stat) || holds(RELAY_KEY, &BESIDE_RELAY_KEY, stat)
+}
+
 /// Why what is at a path is never shared, by the folders on the way to it: one of them is another
 /// device's or a relay's, or an unfinished fetch.
 pub(crate) fn refuses_place(path: &Path) -> Option<&'static str> {

@@ -48,6 +48,18 @@ impl RootId {
         }
     }
 
+    /// An open folder.
+    pub(crate) fn of_folder(dir: &Dir) -> io::Result<Self> {
+        let this = OsStr::new(".");
+        let (stat, born_ns) = (dir.stat(this)?, dir.born_ns(this)?);
+        Ok(Self {
+            device: stat.device,
+            inode: stat.inode,
+            born_ns,
+            folder: true,
+        })
+    }
+
     fn of(parent: &Dir, name: &OsStr, stat: &Stat) -> io::Result<Self> {
         if stat.kind == Kind::Folder {
             let born_ns = parent.born_ns(name)?;

@@ -9,6 +9,7 @@ use crate::audit::AuditLog;
 use crate::catalogue::{Catalogue, CatalogueService};
 use crate::code::{self, CodeService};
 use crate::diagnostics::Diagnostics;
+use crate::exposed::{ExposedDeps, ExposedService};
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
@@ -23,8 +24,8 @@ use crate::transfer::trash::TrashKeeper;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{
-    asks, belonging, catalogue, expiry, failure, health, index, mail, rollback, store_upload,
-    transfer, watch,
+    asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, rollback,
+    store_upload, transfer, watch,
 };
 use axum::extract::FromRef;
 use hither_api::{ApiError, Config, Paths, StorageEngine};
@@ -60,6 +61,7 @@ pub(crate) struct App {
     pub catalogue: Arc<CatalogueService>,
     pub asks: Arc<AskService>,
     pub codes: Arc<CodeService>,
+    pub exposed: Arc<ExposedService>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -84,6 +86,7 @@ states! {
     catalogue: CatalogueService,
     asks: AskService,
     codes: CodeService,
+    exposed: ExposedService,
     diagnostics: Diagnostics,
 }
 
@@ -370,22 +373,36 @@ impl App {
             swarm: Arc::clone(&swarm),
             library: Arc::clone(&library),
             tickets,
-            groups: group_states,
+            groups: Arc::clone(&group_states),
             watches,
             store_uploads: Arc::clone(&store_uploads),
             mail: Arc::clone(&mail),
             tasks: base.tasks.clone(),
         });
+        let audit = Arc::new(AuditLog::new(base.paths.audit_log()));
         let asks = AskService::open(AskDeps {
             storage: Arc::clone(&base.storage),
             mail: Arc::clone(&mail),
             nearby: Arc::clone(&nearby),
             publisher: Arc::clone(&publisher),
             own: Arc::clone(&base.own),
-            audit: Arc::new(AuditLog::new(base.paths.audit_log())),
+            audit: Arc::clone(&audit),
             time: Arc::clone(&base.time),
             rules: base.config.asks.clone(),
             scratch: Paths::answers(&base.device.short()),
+            tasks: base.tasks.clone(),
+        })
+        .map_err(storage)?;
+        let exposed = ExposedService::open(ExposedDeps {
+            device: base.device,
+            storage: Arc::clone(&base.storage),
+            mail: Arc::clone(&mail),
+            nearby: Arc::clone(&nearby),
+            groups: group_states,
+            publisher: Arc::clone(&publisher),
+            own: Arc::clone(&base.own),
+            audit,
+            time: Arc::clone(&base.time),
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
@@ -418,6 +435,7 @@ impl App {
             catalogue,
             asks,
             codes,
+            exposed,
             diagnostics,
         };
         app.connect();
@@ -464,6 +482,7 @@ impl App {
         watch::start(&self.publisher);
         mail::start(&self.mail);
         asks::start(&self.asks);
+        exposed::start(&self.exposed);
         discovery
     }
 

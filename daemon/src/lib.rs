@@ -27,6 +27,7 @@ mod diagnostics;
 mod disks;
 mod doctor;
 mod expiry;
+mod exposed;
 mod failure;
 mod firewall;
 mod groups;

@@ -289,6 +289,7 @@ impl Library {
             expires: None,
             watch: None,
             group: None,
+            exposed: None,
             left_out: LeftOutRecord::default(),
             unportable: LeftOutRecord::default(),
             roots: Vec::new(),

@@ -15,7 +15,7 @@ use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNo
 use hither_carrier::Identity;
 use hither_content::{
     Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile,
-    Notes, Parts, Place, Previous, Stamps, VersionInputs, import_at, seal_version,
+    Notes, Parts, Place, Previous, RootId, Stamps, VersionInputs, import_at, seal_version,
 };
 use hither_proto::{DeviceId, EntryName, ShareId, ShareSecret, SignedHead, display_name};
 use hither_swarm::{Share, Swarm, Version};
@@ -39,6 +39,28 @@ pub(crate) struct Publisher {
     pub store_uploads: Arc<StoreUploadService>,
     pub mail: Arc<MailService>,
     pub tasks: Tasks,
+}
+
+/// Something beneath an exposed folder that another device asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Exposed {
+    /// The name of the exposed folder.
+    pub exposure: String,
+    /// Where it is.
+    pub place: Place,
+    /// What has to be there.
+    pub id: RootId,
+}
+
+/// What is published.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    /// What the user of this device names.
+    Named,
+    /// The next version of a share.
+    Next(ShareId),
+    /// Something beneath an exposed folder.
+    Exposed(&'a Exposed),
 }
 
 /// Of what a version leaves out so much is remembered in words.
@@ -107,7 +129,7 @@ pub(crate) fn publish(
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) -> Result<Done, ApiError> {
-    let (share, done) = try_publish(publisher, None, request, events, cancel)?;
+    let (share, done) = try_publish(publisher, What::Named, request, events, cancel)?;
     if request.watch {
         crate::watch::begin(publisher, share.id);
     } else {
@@ -119,6 +141,43 @@ pub(crate) fn publish(
     Ok(done)
 }
 
+/// Publishes what lies beneath an exposed folder, and nothing else than what was opened there. It is
+/// never the share that this device's user makes of the same path, so that it can end with the
+/// exposure. What cannot be shared is left out. Blocks like [`publish`].
+///
+/// Errors: something else is at its place now, another file system is mounted in it, or it cannot
+/// be shared.
+pub(crate) fn publish_exposed(
+    publisher: &Arc<Publisher>,
+    exposed: &Exposed,
+    watch: bool,
+    events: &mpsc::UnboundedSender<Event>,
+    cancel: &AtomicBool,
+) -> Result<(Arc<Share>, Done), ApiError> {
+    let request = ShareRequest {
+        paths: vec![exposed.place.path()],
+        skip_unsharable: true,
+        watch: watch || watched_before(publisher, exposed),
+        ..ShareRequest::default()
+    };
+    let what = What::Exposed(exposed);
+    let (share, done) = try_publish(publisher, what, &request, events, cancel)?;
+    if request.watch {
+        crate::watch::begin(publisher, share.id);
+    }
+    Ok((share, done))
+}
+
+/// Whether somebody asked for it to be watched before: that stays as long as the exposure.
+fn watched_before(publisher: &Publisher, exposed: &Exposed) -> bool {
+    let path = [exposed.place.path()];
+    publisher.library.share_records().iter().any(|(_, record)| {
+        record.exposed.as_ref() == Some(&exposed.exposure)
+            && record.watch.is_some()
+            && record.paths() == path
+    })
+}
+
 /// Publishes what changed in a share as its next version. Blocks like [`publish`]. Fails with
 /// [`ErrorCode::NotFound`] when the share has ended meanwhile.
 pub(crate) fn renew(
@@ -128,22 +187,27 @@ pub(crate) fn renew(
     cancel: &AtomicBool,
 ) -> Result<(), ApiError> {
     let (nobody, _) = mpsc::unbounded_channel();
-    try_publish(publisher, Some(share), request, &nobody, cancel).map(|_| ())
+    try_publish(publisher, What::Next(share), request, &nobody, cancel).map(|_| ())
 }
 
-/// `only`: the share that this must be a version of.
 fn try_publish(
     publisher: &Arc<Publisher>,
-    only: Option<ShareId>,
+    what: What<'_>,
     request: &ShareRequest,
     events: &mpsc::UnboundedSender<Event>,
     cancel: &AtomicBool,
 ) -> Result<(Arc<Share>, Done), ApiError> {
+    // The share that this must be a version of.
+    let only = match what {
+        What::Next(share) => Some(share),
+        What::Named | What::Exposed(_) => None,
+    };
     let renewed = only.and_then(|only| publisher.library.share_record(only));
-    let places = match &renewed {
+    let places = match (&renewed, what) {
         // They were resolved when it was shared; what they lead to now is no matter of words.
-        Some(record) => parts(record),
-        None => resolve_all(&request.paths)?,
+        (Some(record), _) => parts(record),
+        (None, What::Exposed(exposed)) => exposed.place.clone().into(),
+        (None, _) => resolve_all(&request.paths)?,
     };
     let paths: Vec<PathBuf> = places.iter().map(Place::path).collect();
     let name = request
@@ -155,8 +219,8 @@ fn try_publish(
     // One publication at a time: they compete for the same disk and cores, and two of one path
     // would race.
     let _turn = publisher.library.publishing.lock();
-    let source = source(publisher, only, request)?;
-    let earlier = find_earlier(publisher, &paths, name.as_ref(), source.group.as_ref());
+    let source = source(publisher, what, request)?;
+    let earlier = find_earlier(publisher, &paths, name.as_ref(), &source);
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
         return Err(ended());
@@ -208,6 +272,7 @@ fn try_publish(
         cancel,
     };
     let imported = import_at(&places, &domain, &options).map_err(|e| failure::import(&e))?;
+    check_exposed(what, &source, &imported)?;
     warn(&imported, events);
     warn_of_names(&imported, events);
     if let Some((share, record)) = &earlier
@@ -244,6 +309,26 @@ fn try_publish(
     Ok((share, done))
 }
 
+/// What was read has to be what was opened beneath the exposed folder, and of one file system; that
+/// goes for later versions too, whose roots are compared as those of any share.
+fn check_exposed(what: What<'_>, source: &Source, imported: &Imported) -> Result<(), ApiError> {
+    if source.exposed.is_none() {
+        return Ok(());
+    }
+    if let What::Exposed(exposed) = what {
+        let same = |root: &RootId| root.is_same(&exposed.id);
+        if imported.roots.len() != 1 || !imported.roots.iter().all(same) {
+            let message = "Something else is at its place now.";
+            return Err(ApiError::new(ErrorCode::Changing, message));
+        }
+    }
+    if !imported.mounts.is_empty() {
+        let message = "Another file system is mounted in it, which is not exposed with it.";
+        return Err(ApiError::new(ErrorCode::Unsharable, message));
+    }
+    Ok(())
+}
+
 /// Ends what was the same share for the same group before somebody left it: it has another ticket
 /// now.
 fn end_older(publisher: &Publisher, new: ShareId, paths: &[PathBuf], group: &GroupShareRecord) {
@@ -273,6 +358,8 @@ struct Source {
     /// When the share ends, seconds of [`Library::time`].
     expires: Option<u64>,
     group: Option<GroupShareRecord>,
+    /// The name of the exposed folder that it is in.
+    exposed: Option<String>,
     /// The group's; absent: a share of its own has one of its own.
     domain: Option<DomainSecret>,
 }
@@ -281,16 +368,23 @@ struct Source {
 /// shared anew after somebody has left, it becomes another share, which that one knows nothing of.
 fn source(
     publisher: &Publisher,
-    only: Option<ShareId>,
+    what: What<'_>,
     request: &ShareRequest,
 ) -> Result<Source, ApiError> {
-    if let Some(record) = only.and_then(|only| publisher.library.share_record(only)) {
+    if let What::Next(only) = what
+        && let Some(record) = publisher.library.share_record(only)
+    {
         return Ok(Source {
             expires: record.expires,
             group: record.group,
+            exposed: record.exposed,
             domain: None,
         });
     }
+    let exposed = match what {
+        What::Exposed(exposed) => Some(exposed.exposure.clone()),
+        What::Named | What::Next(_) => None,
+    };
     let expires = request
         .keep_seconds
         .map(|keep| (publisher.library.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
@@ -298,6 +392,7 @@ fn source(
         return Ok(Source {
             expires,
             group: None,
+            exposed,
             domain: None,
         });
     };
@@ -308,6 +403,7 @@ fn source(
             group: group.to_string(),
             generation,
         }),
+        exposed,
         domain: Some(domain),
     })
 }
@@ -382,12 +478,12 @@ fn parse_name(name: &str) -> Result<EntryName, ApiError> {
 }
 
 /// The share that this device made of the same paths under the same name, for the same group or
-/// none.
+/// none, out of the same exposed folder or none.
 fn find_earlier(
     publisher: &Publisher,
     paths: &[PathBuf],
     name: Option<&EntryName>,
-    group: Option<&GroupShareRecord>,
+    source: &Source,
 ) -> Option<(Arc<Share>, ShareRecord)> {
     let file_name = paths.first()?.file_name()?.to_str()?;
     let called = name.map_or(file_name, |n| n.as_str());
@@ -397,7 +493,8 @@ fn find_earlier(
         .into_iter()
         .find_map(|(share, record)| {
             let same = record.domain.is_some()
-                && record.group.as_ref() == group
+                && record.group == source.group
+                && record.exposed == source.exposed
                 && record.paths() == paths
                 && share
                     .current()
@@ -595,6 +692,7 @@ fn store(
             skip_unsharable: request.skip_unsharable,
         }),
         group: source.group.clone(),
+        exposed: source.exposed.clone(),
         left_out: remembered(&imported.skipped),
         unportable: remembered(&imported.unportable),
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),

@@ -56,6 +56,9 @@ pub(crate) struct ShareRecord {
     /// The group that it was shared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupShareRecord>,
+    /// The name of the exposed folder that it was shared out of for another device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposed: Option<String>,
     /// The entries that lie in it and were left out of this version.
     #[serde(default, skip_serializing_if = "LeftOutRecord::is_nothing")]
     pub left_out: LeftOutRecord,

@@ -12,6 +12,7 @@ mod ask;
 mod claim;
 mod code;
 mod device;
+mod drive;
 mod frame;
 mod group;
 mod head;
@@ -45,6 +46,10 @@ pub use code::{
     SpokenCode, SpokenCodeError, UnknownWord, Word,
 };
 pub use device::{DeviceId, DeviceName};
+pub use drive::{
+    DriveEntry, DriveKind, DriveLetter, DriveList, DrivePath, DrivePhase, DriveRefusal,
+    DriveUpload, DriveUploaded,
+};
 pub use frame::{
     FRAME_PREFIX, FrameError, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
     frame_length,

@@ -168,3 +168,8 @@ pub const CODE_SECONDS: u64 = 600;
 pub const MAX_CODE_SEALED: usize = 64 * 1024;
 /// Most nameplates that a device announces on its network, and that are remembered of one.
 pub const MAX_NAMEPLATES: usize = 4;
+
+/// Most names of a path below an exposed folder, the folder's own included.
+pub const MAX_DRIVE_DEPTH: usize = 64;
+/// Most entries of a folder in one letter.
+pub const MAX_DRIVE_ENTRIES: usize = 500;

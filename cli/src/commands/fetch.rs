@@ -463,7 +463,8 @@ impl Following<'_> {
                 | Event::Ask(_)
                 | Event::Asks(_)
                 | Event::Code(_)
-                | Event::CodeMet(_) => {}
+                | Event::CodeMet(_)
+                | Event::Drive(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
                     progress.clear();

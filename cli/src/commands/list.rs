@@ -14,6 +14,8 @@ const EXAMPLES: &str = "\
 Examples:
   hither list
   hither list --all            also what your other devices share
+  hither list --on nas         the folders that another device exposes to you
+  hither list --on nas docs    what is in one of them
   hither list --json | jq -r 'select(.mine) | .name'";
 
 /// List the shares of this device
@@ -26,6 +28,12 @@ pub struct Args {
     /// one; each line of JSON has its device
     #[arg(long, short)]
     pub all: bool,
+    /// What this device exposes to this one, instead: its name, short id or id
+    #[arg(long, value_name = "DEVICE", conflicts_with = "all")]
+    pub on: Option<String>,
+    /// A folder there: the name of an exposed folder, and names below it
+    #[arg(requires = "on")]
+    pub path: Option<String>,
 }
 
 const COLUMNS: [Column; 11] = [
@@ -45,6 +53,9 @@ const COLUMNS: [Column; 11] = [
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
+    if let Some(on) = args.on {
+        return super::upload::list(session, &client, on, args.path.unwrap_or_default()).await;
+    }
     let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
     if args.all {
         return all(session, &client, shares).await;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod devices;
 pub mod doctor;
 pub mod down;
+pub mod expose;
 pub mod fetch;
 pub mod group;
 pub mod inbox;
@@ -24,6 +25,7 @@ pub mod ticket;
 pub mod transfers;
 pub mod unshare;
 pub mod up;
+pub mod upload;
 pub mod why;
 
 use crate::cli::Command;
@@ -59,6 +61,8 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Group(args) => group::run(session, args).await,
         Command::Ask(args) => ask::run(session, args).await,
         Command::Asks(args) => asks::run(session, args).await,
+        Command::Expose(args) => expose::run(session, args).await,
+        Command::Upload(args) => upload::run(session, args).await,
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,
         Command::Outbox(args) => outbox::run(session, args).await,

@@ -235,7 +235,8 @@ pub async fn follow(
             | Event::Message(_)
             | Event::Nearby(_)
             | Event::Ask(_)
-            | Event::Asks(_) => {}
+            | Event::Asks(_)
+            | Event::Drive(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())

@@ -48,6 +48,11 @@ impl Dir {
         self.0.open_dir_nofollow(name).map(Self)
     }
 
+    /// Opens a folder inside this one; mounted ones are not told from others here.
+    pub(crate) fn open_dir_within(&self, name: &OsStr) -> io::Result<Self> {
+        self.open_dir(name)
+    }
+
     /// Modes do not keep anybody out here.
     pub(crate) fn open_own_dir(&self, _: &OsStr, refused: io::Error) -> io::Result<Self> {
         Err(refused)

@@ -76,6 +76,41 @@ impl Dir {
         })
     }
 
+    /// Opens a folder inside this one that is on the same mounted file system; nothing that stands
+    /// at the name leads anywhere else.
+    pub(crate) fn open_dir_within(&self, name: &OsStr) -> io::Result<Self> {
+        with_room(|| self.try_open_within(name))
+    }
+
+    fn try_open_within(&self, name: &OsStr) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::ResolveFlags;
+            let resolve = ResolveFlags::BENEATH
+                | ResolveFlags::NO_SYMLINKS
+                | ResolveFlags::NO_MAGICLINKS
+                | ResolveFlags::NO_XDEV;
+            let flags = DIR_FLAGS | OFlags::NOFOLLOW;
+            match fs::openat2(&self.0, name, flags, Mode::empty(), resolve) {
+                // Kernels before 5.6, and sandboxes that do not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                result => return Ok(Self(result?)),
+            }
+        }
+        self.step_within(name)
+    }
+
+    /// The same one step at a time, as it is done where the system has no call for it.
+    pub(crate) fn step_within(&self, name: &OsStr) -> io::Result<Self> {
+        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
+        let inner = Self(fs::openat(&self.0, name, flags, Mode::empty())?);
+        let (here, there) = (fs::fstat(&self.0)?, fs::fstat(&inner.0)?);
+        if here.st_dev != there.st_dev || inner.is_mount_root(OsStr::new(".")) {
+            return Err(Errno::XDEV.into());
+        }
+        Ok(inner)
+    }
+
     /// Opens a folder inside this one that belongs to this user but whose mode does not let it be
     /// opened, which is what `refused` says; the mode is widened for its owner. Anything else
     /// is `refused`.

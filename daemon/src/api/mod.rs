@@ -8,6 +8,7 @@ mod asks;
 mod catalogue;
 mod codes;
 mod door;
+mod drive;
 mod groups;
 mod mail;
 mod nearby;
@@ -86,6 +87,15 @@ use utoipa::OpenApi;
         asks::grants,
         asks::allow,
         asks::revoke,
+        drive::exposures,
+        drive::expose,
+        drive::end,
+        drive::list,
+        drive::uploads,
+        drive::upload,
+        drive::show,
+        drive::cancel,
+        drive::events,
         catalogue::list,
         catalogue::find,
         codes::show,
@@ -178,6 +188,15 @@ fn router(app: App) -> Router {
         .route("/v1/asks/{ask}/answer", post(asks::answer))
         .route("/v1/asks/{ask}/candidates", get(asks::candidates))
         .route("/v1/asks/{ask}/refuse", post(asks::refuse))
+        .route("/v1/exposures", get(drive::exposures).post(drive::expose))
+        .route("/v1/exposures/end", post(drive::end))
+        .route("/v1/drive/list", post(drive::list))
+        .route("/v1/drive/uploads", get(drive::uploads).post(drive::upload))
+        .route(
+            "/v1/drive/uploads/{upload}",
+            get(drive::show).delete(drive::cancel),
+        )
+        .route("/v1/drive/uploads/{upload}/events", get(drive::events))
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/catalogue/find", post(catalogue::find))
         .route("/v1/codes", post(codes::show))
@@ -213,7 +232,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 63);
+        assert_eq!(calls, 72);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

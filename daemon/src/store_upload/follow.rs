@@ -44,6 +44,21 @@ impl StoreUploadService {
 }
 
 impl StoreUploadService {
+    /// Bytes of ciphertext of a version that were sent to its store since this program runs: what
+    /// was not there when its upload began.
+    pub(crate) fn sent_bytes(&self, share: ShareId, version: u64) -> u64 {
+        let entry = self.store_uploads.entry(share);
+        let whole = entry
+            .record
+            .as_ref()
+            .filter(|record| record.version == version)
+            .map_or(0, |record| record.bytes);
+        match entry.begun {
+            Some((begun, bytes)) if begun == version => whole.saturating_sub(bytes),
+            _ => 0,
+        }
+    }
+
     /// Shares that are being uploaded, or wait for it.
     pub(crate) fn uploads(&self) -> u64 {
         let infos = self

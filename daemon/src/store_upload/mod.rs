@@ -73,6 +73,8 @@ enum Doing {
 struct Entry {
     record: Option<KeptRecord>,
     doing: Doing,
+    /// The version whose upload was begun last, and the bytes of it that were at the store then.
+    begun: Option<(u64, u64)>,
     /// Failures in a row.
     failures: u32,
     /// Nothing is tried before.

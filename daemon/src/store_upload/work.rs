@@ -122,7 +122,11 @@ fn begin(
             works.push(Box::pin(async move {
                 let told = |bytes, total| {
                     service.store_uploads.change(share, |entry| {
-                        entry.doing = Doing::Uploading { bytes, total }
+                        entry.doing = Doing::Uploading { bytes, total };
+                        // Taken up again, an upload of the same version is the same one.
+                        if entry.begun.is_none_or(|(begun, _)| begun != version) {
+                            entry.begun = Some((version, bytes));
+                        }
                     });
                 };
                 let outcome = tokio::select! {

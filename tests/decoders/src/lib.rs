@@ -252,6 +252,12 @@ pub fn sealed(data: &[u8]) {
 /// What is inside sealed messages.
 pub fn letter(data: &[u8]) {
     hither_daemon::decoders::letter(data);
+    if let Ok(Some(letter)) = hither_proto::DriveLetter::decode(data) {
+        assert_eq!(
+            hither_proto::DriveLetter::decode(&letter.encode()),
+            Ok(Some(letter))
+        );
+    }
 }
 
 /// What is inside a member's note to its group.

@@ -131,7 +131,8 @@ fn p3_a_code_is_good_for_one_device() {
         let (desk, laptop) = pair(lab);
         let phone = lab.device("phone");
         let file = fill(desk.path("film.mkv"), 1, MIB);
-        laptop.up();        phone.up();
+        laptop.up();
+        phone.up();
         let (shown, code) = show(&desk, &file);
         fetch(&laptop, code).fetched();
         shown.finish().well();
@@ -305,7 +306,8 @@ fn own(device: &Device) -> usize {
 fn p2_pairing_on_a_network_without_a_relay_makes_a_device_ones_own() {
     lab::run(|lab: &Lab| {
         let (desk, laptop) = pair(lab);
-        desk.up();        laptop.up();
+        desk.up();
+        laptop.up();
         let (no, declined) = pair_up(&desk, &laptop, false);
         assert_eq!(no.failed(4).code, ErrorCode::Declined);
         assert_eq!(declined.failed(4).code, ErrorCode::Declined);
@@ -353,7 +355,8 @@ fn p2_pairing_on_a_network_without_a_relay_makes_a_device_ones_own() {
         desk.api()
             .post::<AnswerCode>(&path, &AnswerCode { yes: true })
             .unwrap();
-        shown.finish().well();        joining.finish().well();
+        shown.finish().well();
+        joining.finish().well();
         assert_eq!(own(&phone), 2);
     });
 }
@@ -380,7 +383,8 @@ fn p2_a_scanned_picture_pairs_only_after_a_yes_on_both_sides() {
         desk.api()
             .post::<AnswerCode>(&path, &AnswerCode { yes: true })
             .unwrap();
-        shown.finish().well();        joining.finish().well();
+        shown.finish().well();
+        joining.finish().well();
         assert_eq!((own(&desk), own(&laptop)), (1, 1));
         // Where nobody can be asked, no code is shown.
         let plain = desk.plain(&["pair"]);

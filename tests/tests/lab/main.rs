@@ -69,6 +69,7 @@ mod sites;
 mod slow_way;
 mod sources;
 mod storage_engine;
+mod unattended;
 mod versions;
 mod view;
 mod whole;
