@@ -1,17 +1,17 @@
-//! What devices ask each other for, as the local API shows it.
+//! Requests between devices, as the local API shows them.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
 
-/// What the user set about requests of other devices.
+/// The user's settings about requests of other devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskRules {
-    /// Where pictures, films, recordings and files are looked for; empty: the user's folders.
+    /// Folders searched for pictures, films, recordings and files; empty: the user's folders.
     pub folders: Vec<String>,
-    /// Whether requests are shown on the desktop.
+    /// True if requests are shown on the desktop.
     pub notify: bool,
-    /// Where this device is, when that is always the same; empty: the system is asked.
+    /// The place of this device, when that is always the same; empty: the system is asked.
     pub location: String,
     /// Programs that answer.
     pub commands: Vec<AskCommand>,
@@ -29,7 +29,7 @@ impl Default for AskRules {
 }
 
 impl AskRules {
-    /// Where files are looked for.
+    /// The folders in which files are looked for.
     pub fn folders(&self) -> Vec<PathBuf> {
         if !self.folders.is_empty() {
             return self.folders.iter().map(PathBuf::from).collect();
@@ -97,7 +97,7 @@ impl std::fmt::Display for AskCommand {
 pub struct AskRequest {
     /// The device: its name, short id or id.
     pub to: String,
-    /// What is asked for: `photo`, `video`, `audio`, `file`, `qr`, `location`, `playing`,
+    /// The kind that is asked for: `photo`, `video`, `audio`, `file`, `qr`, `location`, `playing`,
     /// `clipboard` or `place`.
     pub kind: String,
     /// The latest one, instead of one that the other user picks.
@@ -143,9 +143,9 @@ pub struct AskInfo {
     pub ask: String,
     /// The other device: who is asked, or who asks.
     pub device: String,
-    /// What that one is called, safe to show.
+    /// The name of that device, safe to show.
     pub name: String,
-    /// What is asked for.
+    /// The kind that is asked for.
     pub kind: String,
     /// The same in words, safe to show.
     pub what: String,
@@ -169,7 +169,7 @@ pub struct AskInfo {
     /// Why there is no answer: `declined`, `nothing`, `unsupported`, `busy`, `failed` or `expired`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// What was answered, or why not, in words.
+    /// The answer, or why there is none, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub words: String,
     /// A text that was asked for.
@@ -186,9 +186,9 @@ pub struct AskInfo {
 /// Every request (`GET /v1/asks`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AsksInfo {
-    /// What others ask of this device, the latest last.
+    /// Requests of others to this device, the latest last.
     pub received: Vec<AskInfo>,
-    /// What this device asks of others, the latest last.
+    /// Requests of this device to others, the latest last.
     pub sent: Vec<AskInfo>,
 }
 
@@ -235,14 +235,14 @@ pub struct GrantRequest {
     pub seconds: Option<u64>,
 }
 
-/// What is answered without the user.
+/// Requests that are answered without the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantInfo {
     /// Its number.
     pub grant: u64,
     /// The asker.
     pub device: String,
-    /// What that one is called, safe to show.
+    /// The name of that device, safe to show.
     pub name: String,
     /// The kind; absent: every one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,7 @@ impl fmt::Debug for EnterCode {
 /// `POST /v1/codes/{id}/answer`: what the user says to what a code would grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AnswerCode {
-    /// Whether it is granted.
+    /// True if it is granted.
     pub yes: bool,
 }
 
@@ -68,7 +68,7 @@ pub struct CodeMet {
     pub id: String,
     /// The other device's id.
     pub device: String,
-    /// What it calls itself, safe to show.
+    /// The name it calls itself, safe to show.
     pub name: String,
     /// Three words that both screens show: equal if there is nobody between.
     pub words: String,

@@ -36,9 +36,9 @@ pub struct Config {
     pub interfaces: Vec<String>,
     /// Never these network interfaces.
     pub ignore_interfaces: Vec<String>,
-    /// Who on this network sees this device's name.
+    /// The devices on this network that see this device's name.
     pub nearby_visible: NearbyVisibility,
-    /// What other devices may ask for, and how it is found.
+    /// The things that other devices may ask for, and how they are found.
     pub asks: AskRules,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
@@ -51,7 +51,7 @@ pub struct Config {
     pub index_announce: bool,
     /// How fast this device may send and receive.
     pub limits: RateLimits,
-    /// What is kept of what later versions of followed shares replace.
+    /// Rules for keeping what later versions of followed shares replace.
     pub trash: TrashRules,
     /// What data costs.
     pub costs: Costs,
@@ -93,7 +93,7 @@ impl Default for Config {
     }
 }
 
-/// What is kept of what later versions of followed shares replace or no longer have.
+/// Rules for keeping what later versions of followed shares replace or no longer have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrashRules {
     /// How long it is kept; zero keeps nothing.

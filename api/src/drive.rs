@@ -24,9 +24,9 @@ pub struct EndExposureRequest {
 /// An exposed folder of this device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExposureInfo {
-    /// What others call it.
+    /// The name that others call it by.
     pub name: String,
-    /// Where it is.
+    /// Its path.
     pub path: String,
     /// The device that it is exposed to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub struct DriveListRequest {
     pub after: Option<String>,
 }
 
-/// What is in a folder that another device exposes: a page of it.
+/// The contents of a folder that another device exposes: a page of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DriveListing {
     /// The device.
@@ -106,7 +106,7 @@ pub struct DriveInfo {
     pub device: String,
     /// Its name.
     pub name: String,
-    /// What is to be uploaded.
+    /// The path that is to be uploaded.
     pub path: String,
     /// Later versions follow.
     pub watch: bool,
@@ -123,13 +123,13 @@ pub struct DriveInfo {
     /// `silent`, `busy`, `cancelled`, `expired`, `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// What came of it.
+    /// Its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<DriveDone>,
 }
 
 impl DriveInfo {
-    /// Whether nothing follows.
+    /// Returns whether nothing follows.
     pub fn is_final(&self) -> bool {
         matches!(
             self.state.as_str(),
@@ -138,12 +138,12 @@ impl DriveInfo {
     }
 }
 
-/// What came of an upload.
+/// The result of an upload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DriveDone {
     /// The share.
     pub share: String,
-    /// What it is fetched with: a secret.
+    /// The ticket that it is fetched with: a secret.
     pub ticket: String,
     /// Its name.
     pub name: String,

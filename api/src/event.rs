@@ -170,7 +170,7 @@ pub enum Event {
     Code(CodeInfo),
     /// The other device has the same code; of a code for pairing, an answer is waited for.
     CodeMet(CodeMet),
-    /// What is going on nearby.
+    /// The state of things nearby.
     Nearby(NearbyInfo),
     /// How a request of this device stands.
     Ask(Box<AskInfo>),
@@ -233,7 +233,7 @@ pub enum Done {
     Taken {
         /// The device that has the ticket now.
         taken_by: String,
-        /// What it calls itself, as far as is known; safe to show.
+        /// The name it calls itself, as far as is known; safe to show.
         name: String,
         /// Three words that both screens show.
         words: String,
@@ -242,7 +242,7 @@ pub enum Done {
     Paired {
         /// The other device, which is one of the user's now.
         paired: String,
-        /// What it calls itself; safe to show.
+        /// The name it calls itself; safe to show.
         name: String,
         /// Three words that both screens show.
         words: String,
@@ -253,11 +253,11 @@ pub enum Done {
     },
     /// The code of a share, at the device at which it was entered.
     Opened {
-        /// What it stood for: a secret.
+        /// The ticket that it stood for: a secret.
         ticket: String,
         /// The device that showed the code.
         from: String,
-        /// What it calls itself, as far as is known; safe to show.
+        /// The name it calls itself, as far as is known; safe to show.
         name: String,
         /// Three words that both screens show.
         words: String,

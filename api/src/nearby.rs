@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Who on this network is told this device's name and may ask to be known.
+/// The devices on this network that are told this device's name and may ask to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NearbyVisibility {
@@ -57,11 +57,11 @@ pub struct IntroductionInfo {
     pub device: String,
     /// The short form of it.
     pub short: String,
-    /// What it calls itself: anybody can choose any name.
+    /// The name it calls itself: anybody can choose any name.
     pub name: String,
     /// Three words made of its key: its own screen shows the same.
     pub words: String,
-    /// What it would send.
+    /// The kind of what it would send.
     pub kind: OfferedKind,
     /// The name of that, or how it begins; safe to show.
     pub summary: String,
@@ -73,10 +73,10 @@ pub struct IntroductionInfo {
     pub waiting_seconds: u64,
 }
 
-/// What is going on nearby (`GET /v1/nearby`).
+/// The state of things nearby (`GET /v1/nearby`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NearbyInfo {
-    /// Who sees this device now.
+    /// The devices that see this device now.
     pub visible: NearbyVisibility,
     /// For how long everybody still does because that was asked for, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +115,6 @@ pub struct DeviceRequest {
 pub struct RenameRequest {
     /// The device: its id, short id or name.
     pub device: String,
-    /// What the device is called here from now on.
+    /// The device's name here from now on.
     pub name: String,
 }

@@ -100,8 +100,8 @@ impl Paths {
         self.data.join("audit.log")
     }
 
-    /// What was recorded or taken as an answer for others: not among Hither's own data, which is
-    /// never part of a share. `device` keeps several devices of one user apart.
+    /// The place of what was recorded or taken as an answer for others: not among Hither's own
+    /// data, which is never part of a share. `device` keeps several devices of one user apart.
     pub fn answers(device: &str) -> PathBuf {
         let cache = dirs::cache_dir().unwrap_or_else(env::temp_dir);
         cache.join("hither").join("answers").join(device)

@@ -11,7 +11,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use hither_proto::limits::MAX_CODE_SEALED;
 use hither_proto::{CodeKeys, CodeSide};
 
-/// What AES-256-GCM adds, bytes.
+/// Bytes that AES-256-GCM adds.
 const TAG: usize = 16;
 
 /// Something could not be sealed or opened.

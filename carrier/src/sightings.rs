@@ -364,7 +364,7 @@ mod tests {
         };
         let own = format!("{}._hither._udp.local.", them.short());
         assert_eq!(told(sightings.see(&own, shows(words(0..2)))), words(0..2));
-        // What liars add in its name takes none of its own away, and is bounded.
+        // Words that liars add in its name take none of its own away, and are bounded.
         for liar in ["!", "~"] {
             sightings.see(liar, shows(words(10..20)));
         }

@@ -31,7 +31,7 @@ async fn line() -> Option<String> {
     receiver.await.ok().flatten()
 }
 
-/// What is to be fetched.
+/// The thing to be fetched.
 #[derive(Debug)]
 pub enum Wanted {
     /// A ticket, with its text.

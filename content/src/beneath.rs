@@ -1,5 +1,5 @@
-//! What lies beneath an exposed folder: the one place where a path from another device meets the
-//! file system.
+//! Things beneath an exposed folder: the one place where a path from another device meets the file
+//! system.
 //!
 //! Invariants: a path is a list of names and is walked by handle, one name at a time; nothing on
 //! the way is a symbolic link or another file system; what belongs to Hither itself, and what is
@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeneathKind {
     /// A file.
@@ -33,7 +33,7 @@ pub enum BeneathKind {
 pub struct BeneathEntry {
     /// Its name.
     pub name: EntryName,
-    /// What it is.
+    /// Its kind.
     pub kind: BeneathKind,
     /// Length of a file, bytes; else 0.
     pub bytes: u64,
@@ -65,7 +65,7 @@ pub struct Beneath {
 }
 
 impl Beneath {
-    /// What may be exposed: a folder that is not Hither's own; its place and how it is known again.
+    /// The place of a folder that may be exposed, not Hither's own, and how it is known again.
     /// Symbolic links in the path are followed: the user of this device gives it.
     ///
     /// Errors: it is not there, no folder, the root of a file system, or Hither's own.
@@ -128,7 +128,7 @@ impl Beneath {
         })
     }
 
-    /// Where it is.
+    /// Its place.
     pub const fn place(&self) -> &Place {
         &self.place
     }
@@ -183,7 +183,7 @@ fn step(dir: &Dir, name: &EntryName, own: &OwnSeen) -> Result<Dir, BeneathError>
     }
 }
 
-/// What the last name of a path leads to.
+/// The target of the last name of a path.
 fn look(dir: &Dir, name: &EntryName, own: &OwnSeen) -> Result<(RootId, Option<Dir>), BeneathError> {
     let at = OsStr::new(name.as_str());
     let stat = dir.stat(at).map_err(|_| BeneathError::Nothing)?;
@@ -229,7 +229,7 @@ fn entry(dir: &Dir, name: EntryName, own: &OwnSeen) -> Option<BeneathEntry> {
     })
 }
 
-/// Whether a file is told of at all.
+/// Returns whether a file is told of at all.
 fn is_there(dir: &Dir, name: &EntryName, stat: &Stat, own: &OwnSeen) -> bool {
     let at = OsStr::new(name.as_str());
     !is_hidden(name) && own.refuses(dir, at, stat).is_none() && !dir.is_mount_root(at)

@@ -1,4 +1,4 @@
-//! Who asked this device for what, and what came of it: a file of JSON lines that the user can read.
+//! A file of who asked this device for what, and the result: JSON lines that the user can read.
 //!
 //! Bounds: the file is begun anew at [`MAX_BYTES`]; the one before is kept beside it. It says no
 //! contents, and is never read by the program.

@@ -46,16 +46,16 @@ pub(crate) struct Publisher {
 pub(crate) struct Exposed {
     /// The name of the exposed folder.
     pub exposure: String,
-    /// Where it is.
+    /// Its place.
     pub place: Place,
-    /// What has to be there.
+    /// The thing that has to be there.
     pub id: RootId,
 }
 
-/// What is published.
+/// The thing that is published.
 #[derive(Clone, Copy)]
 enum What<'a> {
-    /// What the user of this device names.
+    /// Things that the user of this device names.
     Named,
     /// The next version of a share.
     Next(ShareId),
@@ -168,7 +168,7 @@ pub(crate) fn publish_exposed(
     Ok((share, done))
 }
 
-/// Whether somebody asked for it to be watched before: that stays as long as the exposure.
+/// Returns whether somebody asked for it to be watched before: that stays as long as the exposure.
 fn watched_before(publisher: &Publisher, exposed: &Exposed) -> bool {
     let path = [exposed.place.path()];
     publisher.library.share_records().iter().any(|(_, record)| {
@@ -309,8 +309,8 @@ fn try_publish(
     Ok((share, done))
 }
 
-/// What was read has to be what was opened beneath the exposed folder, and of one file system; that
-/// goes for later versions too, whose roots are compared as those of any share.
+/// Checks that what was read is what was opened beneath the exposed folder, and of one file system;
+/// that goes for later versions too, whose roots are compared as those of any share.
 fn check_exposed(what: What<'_>, source: &Source, imported: &Imported) -> Result<(), ApiError> {
     if source.exposed.is_none() {
         return Ok(());

@@ -247,7 +247,7 @@ pub(crate) struct TransferRecord {
     /// All of a later version is here, and it is being moved into place: that is finished first.
     #[serde(default)]
     pub placing: bool,
-    /// What is not what was fetched and stays in a followed copy.
+    /// Things that are not what was fetched and stay in a followed copy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictRecord>,
     /// How much more of it there is.

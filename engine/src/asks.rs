@@ -1,4 +1,4 @@
-//! What becomes of a request between two devices: one state machine for each side.
+//! The course of a request between two devices: one state machine for each side.
 //!
 //! Letters may come twice, late, or in another order, and each side's clock decides on its own when
 //! a request ends. Invariants: a state that is final stays; the asked side gives at most one answer;
@@ -44,7 +44,7 @@ pub enum AskerEvent {
 }
 
 impl AskerState {
-    /// Whether nothing changes it any more.
+    /// Returns whether nothing changes it any more.
     pub const fn is_final(self) -> bool {
         matches!(
             self,
@@ -102,7 +102,7 @@ pub enum AskedEvent {
 }
 
 impl AskedState {
-    /// Whether nothing changes it any more.
+    /// Returns whether nothing changes it any more.
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Waiting | Self::Answering)
     }

@@ -1,4 +1,4 @@
-//! What devices ask each other for, and what they answer: the inside of sealed letters.
+//! Requests between devices, and their answers: the inside of sealed letters.
 //!
 //! Invariants: names are cleaned and bounded when they are parsed; a request says for how long it
 //! may be answered, and nothing of the asker's clock is believed beside that; an answer that breaks
@@ -28,13 +28,13 @@ pub enum AskKind {
     File,
     /// The words of a QR code.
     Qr,
-    /// Where the device is.
+    /// The place of the device.
     Location,
-    /// What is being played.
+    /// The thing being played.
     Playing,
-    /// What was copied last.
+    /// The thing copied last.
     Clipboard,
-    /// Where the user was in what is being played or read.
+    /// The user's place in what is being played or read.
     Place,
 }
 
@@ -91,7 +91,7 @@ pub enum Which {
 pub struct Ask {
     /// Names it at both devices.
     pub id: AskId,
-    /// What is asked for.
+    /// The kind that is asked for.
     pub kind: AskKind,
     /// Which of that kind.
     pub which: Which,
@@ -137,7 +137,7 @@ pub struct Thing {
     pub thumbnail: Bytes,
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Nothing.
@@ -158,7 +158,7 @@ pub enum Answer {
     },
 }
 
-/// What a letter about a request says.
+/// The contents of a letter about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskLetter {
     /// Something is asked for.

@@ -1,4 +1,4 @@
-//! What a device lets others list and have uploaded: the inside of sealed letters.
+//! Things that a device lets others list and have uploaded: the inside of sealed letters.
 //!
 //! Invariants: a path is a list of names, each of which leads to no other folder; nothing of the
 //! asker's clock is believed beside the time that a request says it is valid for; a letter that
@@ -81,7 +81,7 @@ pub struct DriveList {
     pub valid_s: u32,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriveKind {
     /// A file.
@@ -97,7 +97,7 @@ pub enum DriveKind {
 pub struct DriveEntry {
     /// Its name.
     pub name: EntryName,
-    /// What it is.
+    /// Its kind.
     pub kind: DriveKind,
     /// Length of a file, bytes; else 0.
     pub bytes: u64,
@@ -118,18 +118,18 @@ pub struct DriveUpload {
     pub valid_s: u32,
 }
 
-/// What an upload is doing.
+/// The phase of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DrivePhase {
     /// It waits for its turn.
     Waiting,
     /// Files are read.
     Reading,
-    /// What is not there yet goes to a store.
+    /// Everything that is not there yet goes to a store.
     Uploading,
 }
 
-/// What came of an upload.
+/// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriveUploaded {
     /// The share.
@@ -215,10 +215,10 @@ impl DriveRefusal {
     }
 }
 
-/// What a letter about something exposed says.
+/// The contents of a letter about something exposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DriveLetter {
-    /// What is in a folder?
+    /// Asks what is in a folder.
     List(DriveList),
     /// That is in it; `more`: there is more behind the last one.
     Entries {
@@ -235,7 +235,7 @@ pub enum DriveLetter {
     Progress {
         /// The request.
         id: AskId,
-        /// What is being done.
+        /// The present phase.
         phase: DrivePhase,
         /// Bytes done.
         bytes: u64,

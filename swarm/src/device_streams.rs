@@ -21,7 +21,7 @@ pub trait DeviceStreams: Send + Sync {
     fn serve(self: Arc<Self>, stream: Stream, reader: MessageReader) -> BoxFuture<'static, ()>;
 }
 
-/// Who serves which purpose.
+/// The handler of each purpose.
 #[derive(Default)]
 pub(crate) struct Handlers(RwLock<HashMap<DevicePurpose, Weak<dyn DeviceStreams>>>);
 

@@ -32,7 +32,7 @@ pub enum Relation {
 /// One device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownDevice {
-    /// What it calls itself, or the user calls it; cleaned.
+    /// The name it calls itself, or the user calls it; cleaned.
     pub name: String,
     /// How it belongs to the user.
     pub relation: Relation,
@@ -81,7 +81,7 @@ impl KnownDevices {
         })
     }
 
-    /// What is known of a device.
+    /// Everything known of a device.
     pub fn get(&self, device: DeviceId) -> Option<KnownDevice> {
         self.all.read().get(&device).cloned()
     }

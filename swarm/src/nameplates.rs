@@ -8,7 +8,7 @@ use hither_proto::{DeviceId, Word};
 use std::collections::HashMap;
 use tokio::sync::watch;
 
-/// Who shows which codes on this network.
+/// The codes shown on this network, and by whom.
 #[derive(Debug)]
 pub struct Nameplates {
     own: watch::Sender<Vec<Word>>,

@@ -324,7 +324,7 @@ async fn answer(
     Ok(Exit::Done)
 }
 
-/// Whether the user has to choose what answers a request.
+/// Returns whether the user has to choose what answers a request.
 async fn is_picked(client: &Client, id: &str) -> Result<bool, ApiError> {
     let asks = client.get::<AsksInfo>("/v1/asks").await?;
     let mut all = asks.received.iter();

@@ -143,7 +143,7 @@ fn list(session: &Session<'_>, others: &[DeviceInfo]) {
     }
 }
 
-/// What a stranger wants, in a sentence.
+/// The wish of a stranger, in a sentence.
 fn asks(one: &IntroductionInfo) -> String {
     let what = match one.kind {
         OfferedKind::Text => "a text".to_owned(),

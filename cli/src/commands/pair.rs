@@ -159,7 +159,7 @@ async fn answer(session: &Session<'_>, client: &Client, met: &CodeMet) -> Result
     Ok(())
 }
 
-/// What a yes grants, in words.
+/// The things that a yes grants, in words.
 fn grants(met: &CodeMet) -> String {
     let who = named(&met.name, &met.device);
     let mut text = format!(

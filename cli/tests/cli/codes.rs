@@ -79,7 +79,7 @@ fn nobody_who_could_not_be_asked_pairs_anything() {
     assert_eq!(ran.exit, Some(2));
     let ran = home.run("pair hither-pair1qqqq");
     assert_eq!(ran.exit, Some(2));
-    // What is mistyped is said before anything is asked of the daemon.
+    // A mistyped word is said before anything is asked of the daemon.
     let ran = home.run("pair able baby cabinn --json");
     assert_eq!(ran.exit, Some(2));
     assert_eq!(fake.asked(), Vec::<String>::new());

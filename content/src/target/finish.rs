@@ -35,7 +35,7 @@ pub struct Finished {
     pub kept: Vec<Kept>,
     /// How much more of it there is than [`Self::kept`] tells.
     pub kept_more: u64,
-    /// What it replaced, or put aside.
+    /// Things that it replaced, or put aside.
     pub trashed: Option<Trashed>,
     /// True when anything of the share is not where the share has it, be it told now or with an
     /// earlier version.
@@ -195,8 +195,8 @@ impl FetchTarget {
         matches!(if_exists, IfExists::Overwrite | IfExists::Update) && self.moved_before(entry)
     }
 
-    /// Whether an earlier, interrupted finish has moved a file over the one it replaces, or beside
-    /// what stays.
+    /// Returns whether an earlier, interrupted finish has moved a file over the one it replaces, or
+    /// beside what stays.
     fn moved_before(&self, entry: u32) -> bool {
         let mut names = vec![entry];
         let mut at = entry;

@@ -45,7 +45,7 @@ pub(super) struct Placed {
     existing: HashMap<u32, u32>,
     pub(super) kept: Vec<Kept>,
     pub(super) kept_more: u64,
-    /// What was replaced, or put aside.
+    /// Things that were replaced, or put aside.
     pub(super) trashed: Option<Trashed>,
     /// The stamps of the files in place.
     pub(super) stamps: Stamps,

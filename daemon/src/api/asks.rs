@@ -98,7 +98,7 @@ fn is_final(state: &str) -> bool {
     matches!(state, "answered" | "refused" | "expired" | "cancelled")
 }
 
-/// What other devices ask, whenever that changes, beginning with how it is.
+/// The requests of other devices, whenever they change, beginning with how they are.
 #[utoipa::path(get, path = "/v1/asks/events", responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn all_events(
     State(service): Ctx,
@@ -159,7 +159,7 @@ pub(super) async fn refuse(State(service): Ctx, Path(ask): Path<String>) -> Answ
     Ok(Json(json!({})))
 }
 
-/// What is answered without the user.
+/// The requests that are answered without the user.
 #[utoipa::path(get, path = "/v1/asks/grants", responses((status = 200, body = [GrantInfo])))]
 pub(super) async fn grants(State(service): Ctx) -> Json<Vec<GrantInfo>> {
     Json(service.grants())

@@ -38,7 +38,7 @@ pub(super) async fn enter(
     service.tasks.spawn_forever(async move {
         tokio::select! {
             () = code::enter(of, request, sender) => {}
-            // Whoever entered it does not wait any more.
+            // The client that entered it does not wait any more.
             () = gone.closed() => {}
         }
     });

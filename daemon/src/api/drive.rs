@@ -42,7 +42,7 @@ pub(super) async fn end(
     Ok(Json(ended.await.map_err(failure::internal)??))
 }
 
-/// What is in a folder that another device exposes.
+/// The contents of a folder that another device exposes.
 #[utoipa::path(post, path = "/v1/drive/list", request_body = DriveListRequest, responses((status = 200, body = DriveListing)))]
 pub(super) async fn list(
     State(service): Ctx,
@@ -103,7 +103,7 @@ struct Following {
     service: Arc<ExposedService>,
     upload: String,
     changes: watch::Receiver<u64>,
-    /// What was told last.
+    /// The state that was told last.
     said: Option<DriveInfo>,
     ended: bool,
 }

@@ -53,7 +53,7 @@ pub(super) async fn rename(
     ))
 }
 
-/// Who sees this device, and which strangers wait for an answer.
+/// The devices that see this device, and the strangers that wait for an answer.
 #[utoipa::path(get, path = "/v1/nearby", responses((status = 200, body = NearbyInfo)))]
 pub(super) async fn show(State(service): Ctx) -> Json<NearbyInfo> {
     Json(nearby::info(&service))

@@ -18,10 +18,10 @@ use tokio::sync::mpsc;
 /// How long a share that answers a request is kept, seconds.
 const KEEP: u64 = 7 * 86_400;
 
-/// What the user answers with.
+/// The user's choice of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// What is found for the request.
+    /// The things found for the request.
     Found,
     /// Files that the user chose.
     Files(Vec<PathBuf>),
@@ -147,7 +147,7 @@ fn named(found: &Found) -> Thing {
     }
 }
 
-/// What a thing is, with a small picture where there is one. Blocks.
+/// The description of a thing, with a small picture where there is one. Blocks.
 fn digest(found: &Found) -> Thing {
     Thing {
         thumbnail: providers::thumbnail(&found.path, &found.media_type).into(),

@@ -237,7 +237,7 @@ fn fill(record: &mut SentRecord, letter: MessageId, answer: &Answer) {
     }
 }
 
-/// What the inbox shows of an answer; `None`: a digest that has no words.
+/// The content that the inbox shows of an answer; `None`: a digest that has no words.
 fn content_of(answer: &Answer) -> Option<Content> {
     match answer {
         Answer::Refused { .. } => None,

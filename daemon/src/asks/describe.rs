@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// For how long a request may be answered when nobody says, seconds.
 const VALID: u32 = 3_600;
-/// What can be asked for, for hints.
+/// The kinds that can be asked for, for hints.
 pub(super) const KINDS: &str =
     "There are: photo, video, audio, file, qr, location, playing, clipboard, place.";
 

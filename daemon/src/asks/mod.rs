@@ -1,4 +1,4 @@
-//! What devices ask each other for, and what this one answers.
+//! Requests between devices, and this one's answers.
 //!
 //! `asking.rs` is the asker's side, `asked.rs` the other one; `policy.rs` says what is answered
 //! without the user, `answering.rs` makes answers of what `providers/` find; `records.rs` is how
@@ -130,7 +130,7 @@ impl AskService {
         self.changes.subscribe()
     }
 
-    /// What a device is called.
+    /// The name of a device.
     fn name_of(&self, device: DeviceId) -> String {
         self.nearby.relays.name_of(device)
     }

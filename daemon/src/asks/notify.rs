@@ -19,7 +19,7 @@ impl Notifier {
     }
 }
 
-/// What the user did with a notification.
+/// The user's reaction to a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decision {
     Accept,

@@ -1,4 +1,4 @@
-//! What the user allows without being asked.
+//! Requests that the user allows without being asked.
 
 use super::AskService;
 use super::records::{AskRecord, GRANTS, GrantRecord};
@@ -121,7 +121,7 @@ impl AskService {
         for past in past {
             state.grants.remove(&past);
         }
-        // What waits is answered by it too.
+        // Waiting requests are answered by it too.
         let device = grant.device.clone();
         for one in state.received.values_mut() {
             let waits = one.from == device && !one.state.is_final();

@@ -46,7 +46,7 @@ impl From<WhichRecord> for Which {
     }
 }
 
-/// What a request says.
+/// The contents of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct AskRecord {
     pub id: String,
@@ -137,12 +137,12 @@ pub(super) struct ReceivedRecord {
     /// The answer that is on its way, as it was encoded, hexadecimal.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub answer: String,
-    /// What was answered, in words.
+    /// The answer, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub words: String,
 }
 
-/// What the user allows without being asked.
+/// Requests that the user allows without being asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GrantRecord {
     /// The asker.
@@ -166,7 +166,7 @@ impl GrantRecord {
             && self.until.is_none_or(|until| now < until)
             && self.kind.as_ref().is_none_or(|kind| *kind == ask.kind)
             && (!is_live || self.live)
-            // What a person has to choose no rule chooses.
+            // No rule chooses what a person has to choose.
             && ask.which != WhichRecord::Picked
     }
 }

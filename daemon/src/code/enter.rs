@@ -101,7 +101,7 @@ pub(super) struct Met {
     pub(super) words: SpokenCode,
 }
 
-/// What came of trying a code with one device.
+/// The result of trying a code with one device.
 enum Attempt {
     Met(Box<Met>),
     /// The device shows no such code, or another one with this first word.
@@ -343,7 +343,7 @@ async fn receive(service: &CodeService, mut met: Met) -> Result<Done, ApiError> 
         }
     };
     let ticket = taken.await.map_err(|error| broken(&error))?;
-    // What was given is here, whether the other side hears of it or not.
+    // The ticket is here, whether the other side hears of it or not.
     let _ = met.talk.give_last(&CodeGift::Taken).await;
     let name = service.swarm.links().name(met.device);
     Ok(Done::Opened {
@@ -358,7 +358,7 @@ async fn receive(service: &CodeService, mut met: Met) -> Result<Done, ApiError> 
 
 pub(super) fn broken(error: &TalkError) -> ApiError {
     let code = match error {
-        // Whoever shows the code is to blame.
+        // The device that shows the code is to blame.
         TalkError::Gift(_) | TalkError::Unexpected | TalkError::Sealed(_) => {
             ErrorCode::HostileShare
         }

@@ -1,4 +1,4 @@
-//! What pairing grants, and taking it.
+//! The grants of pairing, and taking them.
 //!
 //! The two devices remember each other as the user's own, and the new one learns of the user's other
 //! devices. Invariant: nothing is remembered or given before the user of the device that shows the
@@ -16,7 +16,7 @@ use hither_swarm::{KnownDevices, Relation, RememberError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// What the new device would get.
+/// Everything that the new device would get.
 pub(super) struct Offer {
     /// The user's other devices, at most [`MAX_DEVICES`].
     pub(super) devices: Vec<PairDevice>,
@@ -25,7 +25,7 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// What there is to be granted to a device now.
+    /// Everything that can be granted to a device now.
     pub(super) fn make(service: &CodeService, to: DeviceId) -> Self {
         let own = service
             .known

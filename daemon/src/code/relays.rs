@@ -113,7 +113,7 @@ async fn ask_one(
     match connection.code(CodeRequest::Find { nameplate }).await {
         Ok(CodeAnswer::Found(devices)) => {
             for device in devices {
-                // Whoever asked may have found the device otherwise.
+                // The asker may have found the device otherwise.
                 let _ = found.send((device, connection.relay.clone())).await;
             }
         }

@@ -20,7 +20,7 @@ const NAME: Duration = Duration::from_secs(5);
 /// How often the other device hears that the user has not answered yet.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What the opener of a stream says first.
+/// The first message of the opener of a stream.
 struct Start {
     name: CodeName,
     kind: CodeKind,
@@ -249,7 +249,7 @@ async fn answered(
     }
 }
 
-/// What a device calls itself, as far as is known.
+/// The name a device calls itself, as far as is known.
 fn name_of(service: &CodeService, device: DeviceId) -> String {
     let name = service.swarm.links().name(device);
     name.map(|name| name.as_str().to_owned())

@@ -17,7 +17,7 @@ pub(super) struct ShownCode {
     pub(super) id: String,
     pub(super) kind: CodeKind,
     secrets: Vec<CodeSecret>,
-    /// What it stands for; `None`: pairing.
+    /// The share that it stands for; `None`: pairing.
     pub(super) share: Option<ShareId>,
     /// When it ends, milliseconds of [`Library::time`](crate::library::Library::time).
     pub(super) ends: u64,
@@ -25,7 +25,7 @@ pub(super) struct ShownCode {
     events: mpsc::Sender<Event>,
     /// Is cancelled when it was withdrawn.
     pub(super) withdrawn: CancellationToken,
-    /// What the user is asked, and waits for yes or no.
+    /// The question to the user, which waits for yes or no.
     pub(super) question: Mutex<Option<oneshot::Sender<bool>>>,
 }
 
@@ -188,7 +188,7 @@ fn own_share(service: &CodeService, id: &str) -> Result<ShareId, ApiError> {
 fn spoken(service: &CodeService) -> Result<SpokenCode, ApiError> {
     let own = service.shown.nameplates();
     let mut bytes = Zeroizing::new([0; 5]);
-    // Where every word is taken (somebody announces all of them), any will do.
+    // Any word will do where every one is taken (somebody announces all of them).
     for _ in 0..64 {
         getrandom::fill(&mut *bytes).map_err(failure::internal)?;
         let nameplate = SpokenCode::of_random(*bytes).nameplate();

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// Longest wait for a step of the other side that needs nobody's thought: several round trips of a
 /// satellite, and a slow computer.
 pub(super) const STEP: Duration = Duration::from_secs(10);
-/// What a frame adds to what is sealed in it, bytes; more than it does.
+/// Bytes that a frame adds to what is sealed in it; more than it does.
 const FRAME: usize = 64;
 
 /// Why an exchange broke off.
@@ -68,7 +68,7 @@ impl Talk {
                 CodeMessage::Refused(refusal) => Err(TalkError::Refused(refusal)),
                 message => Ok(message),
             },
-            // Who does not know what streams about codes are.
+            // The other side does not know what streams about codes are.
             Some(Message::Refused(_)) => Err(TalkError::Refused(CodeRefusal::Spent)),
             Some(_) => Err(TalkError::Unexpected),
             None => Err(TalkError::Ended),

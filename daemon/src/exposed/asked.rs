@@ -77,7 +77,7 @@ pub(super) fn start(service: &Arc<ExposedService>) {
 }
 
 impl ExposedService {
-    /// Whether a device is listened to, and asks for no more than it may.
+    /// Returns whether a device is listened to, and asks for no more than it may.
     fn admits(&self, from: DeviceId, id: AskId) -> bool {
         let is_known = self.nearby.may_send(from) || !self.all_exposed_to(from).is_empty();
         if !is_known {
@@ -144,7 +144,7 @@ impl ExposedService {
         });
     }
 
-    /// What a device sees in a folder. Blocks.
+    /// The entries that a device sees in a folder. Blocks.
     fn list(
         &self,
         from: DeviceId,
@@ -174,7 +174,7 @@ impl ExposedService {
         Ok((entries.into_iter().map(told).collect(), more))
     }
 
-    /// What a path of another device leads to: the only way from one to the other. Blocks.
+    /// The target of a path of another device: the only way from one to the other. Blocks.
     pub(super) fn choose(&self, from: DeviceId, path: &DrivePath) -> Result<Choice, DriveRefusal> {
         let (name, below) = path.split().ok_or(DriveRefusal::Nothing)?;
         let exposure = self.exposed_to(from, name.as_str());

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What comes back of a list.
+/// The answer to a list.
 pub(super) type Page = Result<(Vec<DriveEntry>, bool), DriveRefusal>;
 
 /// How long a list is waited for: longer than a disk there may take.
@@ -323,7 +323,7 @@ impl ExposedService {
                 return Err(ApiError::new(ErrorCode::BadRequest, message));
             }
             let to = record.to.parse().map_err(failure::internal)?;
-            // What was begun may take longer than it may take to begin.
+            // A begun upload may take longer than it may take to begin.
             let until = record.until.max(of.time.seconds()) + u64::from(VALID);
             of.post(to, &DriveLetter::Cancel(id), until)
         };

@@ -12,7 +12,7 @@ use hither_util::clock::unix_seconds;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a path of another device leads to.
+/// The target of a path of another device.
 pub(super) struct Choice {
     pub(super) exposed: Exposed,
     pub(super) beneath: Beneath,
@@ -176,7 +176,7 @@ impl ExposedService {
 }
 
 impl ExposureRecord {
-    /// Where it is.
+    /// Its place.
     pub(super) fn place(&self) -> Place {
         Place {
             parent: self.parent.clone(),

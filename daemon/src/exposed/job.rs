@@ -49,7 +49,7 @@ pub(super) async fn run(
     let why = service.state().running.get(&key).and_then(|one| one.why);
     let letter = match done {
         Ok(done) => Some(DriveLetter::Uploaded(key.1, done)),
-        // What was begun is gone on with by the next run.
+        // The next run goes on with what was begun.
         Err(_) if ends && why.is_none() => None,
         Err(refusal) => Some(DriveLetter::Refused(key.1, why.unwrap_or(refusal))),
     };
@@ -263,7 +263,7 @@ const fn progress(id: AskId, phase: DrivePhase, bytes: u64, total: u64) -> Drive
     }
 }
 
-/// What a path leads to, when its disk answers.
+/// The target of a path, when its disk answers.
 async fn chosen(
     service: &Arc<ExposedService>,
     from: DeviceId,

@@ -60,7 +60,7 @@ pub(crate) struct ExposedDeps {
     pub tasks: Tasks,
 }
 
-/// What this device exposes, and what it asks of others that do.
+/// The folders that this device exposes, and its requests to others that do.
 pub(crate) struct ExposedService {
     device: DeviceId,
     storage: Arc<dyn Storage>,

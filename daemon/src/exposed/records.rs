@@ -115,7 +115,7 @@ impl SentState {
     }
 }
 
-/// What came of it.
+/// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DoneRecord {
     pub share: String,

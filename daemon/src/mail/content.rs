@@ -119,7 +119,7 @@ pub(crate) struct Body {
     pub kind: String,
     /// When it was written, by the sender's clock, Unix milliseconds.
     pub made_ms: u64,
-    /// What it says, in the encoding of that service.
+    /// Its contents, in the encoding of that service.
     pub payload: Vec<u8>,
 }
 
@@ -386,7 +386,7 @@ mod tests {
         };
         let decoded = Inside::decode(&body.encode()).unwrap();
         assert_eq!(decoded, Inside::Body(body));
-        // Where nobody dances, the user sees that something came.
+        // The user sees that something came where nobody dances.
         assert_eq!(
             decoded.into_letter(),
             Letter {

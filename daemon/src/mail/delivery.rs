@@ -149,7 +149,7 @@ async fn introduced_to(
     pauses: &mut Pauses,
 ) {
     let reason = match introduced {
-        // What waits for it goes at once.
+        // Messages that wait for it go at once.
         Ok(Introduced::Accepted) => {
             pauses.remove(&waiting.to);
             return;

@@ -67,7 +67,7 @@ pub(crate) trait BodyHandler: Send + Sync {
     fn sent(&self, to: DeviceId, id: MessageId, outcome: &Outcome);
 }
 
-/// What became of a message that was handed over.
+/// The outcome of a message that was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Handed {
     /// It is for the inbox.

@@ -23,7 +23,7 @@ const MAX_WAITING: usize = 16;
 /// How long one waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What a stranger is told that this device would send.
+/// The things that a stranger is told this device would send.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub kind: OfferKind,
@@ -32,7 +32,7 @@ pub(crate) struct Offer {
     pub bytes: u64,
 }
 
-/// What became of an introduction.
+/// The outcome of an introduction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Introduced {
     /// The other user said yes: the device is known now.
@@ -56,7 +56,7 @@ pub(super) struct Waiting {
 pub(super) struct Introductions(Mutex<BTreeMap<DeviceId, Waiting>>);
 
 impl Introductions {
-    /// What each says of itself and since when it waits, the longest first.
+    /// The introduction of each and since when it waits, the longest first.
     pub(super) fn all(&self) -> Vec<(DeviceId, Introduction, Instant)> {
         let waiting = self.0.lock();
         let mut all: Vec<_> = waiting
@@ -118,7 +118,7 @@ impl Drop for Place<'_> {
 }
 
 impl NearbyService {
-    /// What waits for the user.
+    /// Introductions that wait for the user.
     pub(super) fn waiting(&self) -> Vec<(DeviceId, Introduction, Instant)> {
         self.introductions.all()
     }

@@ -18,7 +18,7 @@ pub(crate) struct Found {
     pub name: String,
 }
 
-/// What is going on nearby.
+/// The state of things nearby.
 pub(crate) fn info(service: &NearbyService) -> NearbyInfo {
     let introductions = service.waiting().into_iter();
     NearbyInfo {
@@ -57,7 +57,7 @@ pub(crate) fn set_visible(service: &NearbyService, visible: bool) {
 }
 
 impl NearbyService {
-    /// Who waits for the user's answer, as a sentence for the status.
+    /// The strangers that wait for the user's answer, as a sentence for the status.
     pub(crate) fn notice(&self) -> Option<String> {
         let waiting = self.waiting();
         let names: Vec<String> = waiting
@@ -99,7 +99,7 @@ impl NearbyService {
     ///
     /// Errors: none is meant, several may be, or it is this one.
     pub(crate) async fn find(&self, wanted: &str) -> Result<Found, ApiError> {
-        // Whoever is known is not waited for while somebody on this network may be meant.
+        // A known device is not waited for while somebody on this network may be meant.
         let found = match self.relays.find(wanted).await {
             Err(FindDeviceError::Unknown { others, .. }) => {
                 let strangers = self.strangers(&self.relays.devices()).await;

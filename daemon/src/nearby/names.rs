@@ -1,5 +1,5 @@
-//! What devices call themselves: asked on a stream, so that TLS has proven who answers, and kept
-//! for a moment.
+//! Names that devices call themselves: asked on a stream, so that TLS has proven who answers, and
+//! kept for a moment.
 
 use super::NearbyService;
 use futures::StreamExt;

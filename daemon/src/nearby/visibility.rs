@@ -1,5 +1,5 @@
-//! Who on this network is told this device's name and may introduce itself: a setting, and for a
-//! while everybody.
+//! The devices on this network that are told this device's name and may introduce themselves: a
+//! setting, and for a while everybody.
 
 use hither_api::NearbyVisibility;
 use hither_util::sync::Mutex;
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 /// How long everybody sees this device after it was asked for.
 pub(crate) const WINDOW: Duration = Duration::from_secs(600);
 
-/// Who sees this device. The clock is the one that runs while the machine is awake; a window does
-/// not survive the program.
+/// The devices that see this device. The clock is the one that runs while the machine is awake; a
+/// window does not survive the program.
 pub(crate) struct Visibility {
     setting: NearbyVisibility,
     open_until: Mutex<Option<Instant>>,
@@ -40,7 +40,7 @@ impl Visibility {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Who sees it now.
+    /// The devices that see it now.
     pub(crate) fn now(&self) -> NearbyVisibility {
         match self.left() {
             Some(_) => NearbyVisibility::Everybody,

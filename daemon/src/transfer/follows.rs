@@ -132,7 +132,7 @@ impl Transfer {
         display_name(&name.unwrap_or_else(|| owner.short()))
     }
 
-    /// What the user should know of conflicts in a followed copy, in a sentence.
+    /// The warning for the user about conflicts in a followed copy, in a sentence.
     pub(crate) fn conflict_warning(&self) -> Option<String> {
         let record = self.record();
         let name = display_name(&record.name);

@@ -622,7 +622,7 @@ impl Run {
             // Others may have it and are tried meanwhile; the owner may be about to publish anew.
             (_, _, Some(Waiting::Unknown)) => Some(FOR_OTHERS),
             (_, _, Some(Waiting::NotHeld)) if changed => Some(FOR_OTHERS),
-            // Who keeps a copy up to date waits for whoever has the next version.
+            // A fetch that keeps a copy up to date waits for whoever has the next version.
             (None, _, Some(Waiting::NoHolder | Waiting::NotHeld)) if standing => None,
             (Some(wait), _, _) => Some(wait),
             (None, false, _) | (None, _, Some(Waiting::Damaged | Waiting::TooDear)) => {

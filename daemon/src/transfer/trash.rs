@@ -43,7 +43,7 @@ impl TrashRecord {
     }
 }
 
-/// What is known of the trash of all followed copies.
+/// Everything known of the trash of all followed copies.
 pub(crate) struct TrashKeeper {
     store: RecordStore,
     time: Arc<KeptClock>,

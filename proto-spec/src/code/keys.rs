@@ -1,4 +1,4 @@
-//! What follows from the key of an exchange, and the transcript that it is bound to.
+//! Everything that follows from the key of an exchange, and the transcript that it is bound to.
 
 use super::{CodeKind, CodeName, PakeMessage, SpokenCode};
 use crate::ids::{IdError, fixed};
@@ -92,7 +92,7 @@ impl CodeKeys {
         Self(Zeroizing::new(*hasher.finalize().as_bytes()))
     }
 
-    /// What one side sends to show that it came to these keys.
+    /// The value that one side sends to show that it came to these keys.
     pub fn confirmation(&self, by: CodeSide) -> CodeConfirmation {
         let key = Zeroizing::new(self.derive("hither.v2 code confirmation"));
         CodeConfirmation(*blake3::keyed_hash(&key, &[by.number()]).as_bytes())

@@ -1,4 +1,4 @@
-//! What two devices say on a stream about a code, and what they seal for each other at its end.
+//! Messages on a stream about a code, and what the two devices seal for each other at its end.
 
 use super::{CodeConfirmation, CodeKind, CodeName, PakeMessage};
 use crate::device::{DeviceId, DeviceName};
@@ -30,7 +30,7 @@ pub enum CodeMessage {
     Start {
         /// Which code.
         name: CodeName,
-        /// What it is for, as the opener believes.
+        /// The purpose of the code, as the opener believes.
         kind: CodeKind,
         /// The opener's side of the key exchange.
         pake: PakeMessage,
@@ -50,14 +50,14 @@ pub enum CodeMessage {
 pub struct PairDevice {
     /// The device.
     pub device: DeviceId,
-    /// What it calls itself.
+    /// The name it calls itself.
     pub name: DeviceName,
 }
 
 /// Everything that the new device gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairGrant {
-    /// What the device that grants it calls itself.
+    /// The name that the granting device calls itself.
     pub name: DeviceName,
     /// The user's other devices, at most [`MAX_DEVICES`].
     pub devices: Vec<PairDevice>,
@@ -65,12 +65,12 @@ pub struct PairGrant {
     pub relays: Vec<RelayUrl>,
 }
 
-/// What is sealed between two devices that came to the same key.
+/// A gift, sealed between two devices that came to the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodeGift {
-    /// What the code of a share stands for.
+    /// The ticket that the code of a share stands for.
     Ticket(Box<Ticket>),
-    /// What the device that wants to be paired calls itself.
+    /// The name that the device that wants to be paired calls itself.
     Introduction(DeviceName),
     /// The person who is to agree has not answered yet.
     Wait,
@@ -78,7 +78,7 @@ pub enum CodeGift {
     Declined,
     /// That person said yes.
     Grant(Box<PairGrant>),
-    /// What was given has arrived.
+    /// The gift has arrived.
     Taken,
 }
 

@@ -27,7 +27,7 @@ pub use word::{UnknownWord, Word};
 use crate::ids::{IdError, fixed};
 use zeroize::Zeroizing;
 
-/// What a code is for. Both sides say it; it is part of the transcript.
+/// The purpose of a code. Both sides say it; it is part of the transcript.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CodeKind {
     /// The ticket of a share.

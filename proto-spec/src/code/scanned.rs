@@ -45,14 +45,14 @@ pub enum PairTextError {
     Malformed,
 }
 
-/// What a picture for pairing says.
+/// The contents of a picture for pairing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PairText {
     /// 32 random bytes, the password.
     pub secret: Zeroizing<[u8; 32]>,
     /// The device that shows it.
     pub device: DeviceId,
-    /// Where that device was when it was shown, at most [`MAX_HINTS`]; only hints.
+    /// Addresses of that device when it was shown, at most [`MAX_HINTS`]; only hints.
     pub hints: Vec<SocketAddr>,
 }
 

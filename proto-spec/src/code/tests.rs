@@ -1,5 +1,4 @@
-//! What an attacker can try with the bytes alone, each with the real key exchange, and what a
-//! person can mistype.
+//! Attacks with the bytes alone, each with the real key exchange, and what a person can mistype.
 
 use super::*;
 use crate::device::DeviceId;
@@ -134,8 +133,8 @@ fn whoever_stands_between_two_connections_gets_no_key() {
 }
 
 /// Offline: everything that went over the wire, with any two seeds, can be explained by every code.
-/// What a reader of the messages has is nothing to test a guess with: the key that a guess would
-/// give needs one of the secret scalars.
+/// A reader of the messages has nothing to test a guess with: the key that a guess would give needs
+/// one of the secret scalars.
 #[test]
 fn recorded_messages_are_of_no_use() {
     let one = view("able-baby-cabin");

@@ -50,7 +50,7 @@ pub enum OfferKind {
 pub struct Introduction {
     /// The name it calls itself by.
     pub device_name: DeviceName,
-    /// What it would send.
+    /// The kind of what it would send.
     pub kind: OfferKind,
     /// Its name or beginning, safe to show, at most [`MAX_OFFER_SUMMARY`] bytes.
     pub summary: String,

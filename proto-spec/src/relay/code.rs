@@ -12,7 +12,7 @@ use crate::wire;
 use crate::wire::relay_frame::Body;
 use bytes::Bytes;
 
-/// What a device wants of a relay about codes.
+/// A request of a device to a relay about codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeRequest {
     /// The sender shows a code that begins with this word, or does so no more.
@@ -22,7 +22,7 @@ pub enum CodeRequest {
         /// It is shown no more.
         ends: bool,
     },
-    /// Who shows a code that begins with this word?
+    /// Asks who shows a code that begins with this word.
     Find {
         /// The word.
         nameplate: Word,
@@ -31,7 +31,7 @@ pub enum CodeRequest {
     Invite,
 }
 
-/// What a relay answers.
+/// The answer of a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodeAnswer {
     /// It is kept, for ten minutes unless it is told again; or forgotten.

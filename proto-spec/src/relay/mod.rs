@@ -343,14 +343,14 @@ pub enum RelayMessage {
     Code {
         /// Chosen by the device, unique on its connection.
         request: u64,
-        /// What.
+        /// Its contents.
         what: CodeRequest,
     },
     /// The answer.
     CodeAnswered {
         /// The request.
         request: u64,
-        /// What.
+        /// Its contents.
         answer: CodeAnswer,
     },
     /// Something about groups of the device changed: it asks for what it wants to know.

@@ -37,7 +37,7 @@ pub mod bucket {
     pub const NODES: &str = "nodes";
     /// Shares and where they are.
     pub const SHARES: &str = "shares";
-    /// Who shows codes that begin with which words.
+    /// Devices that show codes, by the words that those begin with.
     pub const CODES: &str = "codes";
     /// What users keep at stores.
     pub const USAGE: &str = "usage";

@@ -129,7 +129,7 @@ async fn admitted(
     }
 }
 
-/// Whether a stream about no share may come that way. A circuit is taken from whoever knows the
+/// Returns whether a stream about no share may come so. A circuit is taken from whoever knows the
 /// first word of a code, which is public: through it nobody gets at what is meant for this network.
 fn may_come_over(carrier: CarrierKind, purpose: DevicePurpose) -> bool {
     carrier != CarrierKind::Relayed || purpose == DevicePurpose::Code

@@ -123,7 +123,7 @@ pub fn code(data: &[u8]) {
     }
 }
 
-/// What is sealed after an exchange about a code: whatever is accepted is encoded to the same again.
+/// The gift sealed after an exchange about a code: what is accepted is encoded to the same again.
 pub fn code_gift(data: &[u8]) {
     if let Ok(Some(gift)) = hither_proto::CodeGift::decode(data) {
         assert_eq!(

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// How long it waits for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// What the device that plays the shower does.
+/// The behaviour of the device that plays the shower.
 #[derive(Debug, Clone)]
 pub enum Plays {
     /// Runs the exchange with another code of the same first word.
@@ -280,7 +280,7 @@ impl<'a> Joiner<'a> {
                 let mut lines = Vec::new();
                 let mut link = endpoint.dial(Dial::quic(device, &[at])).await.unwrap();
                 for number in 0..streams {
-                    // Where no more streams are given, a connection more is made.
+                    // A connection more is made where no more streams are given.
                     let line = timeout(Duration::from_millis(100), Line::on(&link)).await;
                     match line.ok().flatten() {
                         Some(mut line) => {

@@ -45,7 +45,7 @@ impl Player {
     }
 }
 
-/// What a notification said, and the number that it got.
+/// The words of a notification, and the number that it got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     /// Its number.

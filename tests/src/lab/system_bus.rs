@@ -115,7 +115,7 @@ impl SystemBus {
         }
     }
 
-    /// Where others find it.
+    /// The address where others find it.
     pub(super) fn address(&self) -> &str {
         &self.address
     }

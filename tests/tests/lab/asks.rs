@@ -312,7 +312,7 @@ fn c1_live_and_words_by_what_the_user_configured() {
         let text = |answer: Value| answer["text"].as_str().unwrap().to_owned();
         assert_eq!(text(expect(&["playing"])), "A $HOME film\n");
         assert_eq!(text(expect(&["location"])), "48.137 11.575");
-        // What a device cannot do it says, and the user may answer otherwise.
+        // A device says what it cannot do, and the user may answer otherwise.
         let asked = ask(&desk, &["video", "--film", "1s"]);
         phone
             .hither(&["asks", "answer", &waiting(&phone).ask])

@@ -157,7 +157,7 @@ fn p3_a_code_that_nobody_uses_is_over() {
         let over = shown.finish().failed(4);
         assert!(over.message.contains("in time"), "{over:?}");
         let late = laptop.hither(&["fetch", &code.to_string(), "--yes", "--wait", "2s"]);
-        // Where word of its end has come already, nobody shows it; else it is refused.
+        // Nobody shows it where word of its end has come already; else it is refused.
         assert!([3, 4].contains(&late.status), "{:?}", late.lines.last());
         // Ctrl-C ends it too.
         let (shown, code) = show(&desk, &file);
@@ -386,7 +386,7 @@ fn p2_a_scanned_picture_pairs_only_after_a_yes_on_both_sides() {
         shown.finish().well();
         joining.finish().well();
         assert_eq!((own(&desk), own(&laptop)), (1, 1));
-        // Where nobody can be asked, no code is shown.
+        // No code is shown where nobody can be asked.
         let plain = desk.plain(&["pair"]);
         assert_eq!(plain.status, 2);
         assert!(plain.output.is_empty(), "{:?}", plain.output);

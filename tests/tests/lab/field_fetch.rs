@@ -58,7 +58,7 @@ fn warning(following: &mut Running, of: &str) {
     });
 }
 
-/// What is in a folder, beside a trash.
+/// The names in a folder, beside a trash.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder)
         .unwrap()

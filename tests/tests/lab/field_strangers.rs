@@ -124,7 +124,7 @@ fn expected(caller: Caller, at: At, message: &str) -> &'static [&'static str] {
         (Caller::Holder, At::Bulk) if message == "want" => &["chunk", "not held", "served"],
         // A second open, somebody else's part, or an answer to nothing.
         (Caller::Holder, At::Control | At::Bulk) => SILENT,
-        // Who knows a ticket is a stranger where no share is spoken of.
+        // The holder of a ticket is a stranger where no share is spoken of.
         (Caller::Holder, At::Mail | At::Introduction | At::Code) => {
             &["ended", "nothing", "refused"]
         }

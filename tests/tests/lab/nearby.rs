@@ -242,7 +242,7 @@ fn p1_a_stranger_that_goes_away_leaves_nothing_behind() {
             .api()
             .post::<serde_json::Value>("/v1/nearby/answer", &answer);
         assert!(late.is_err(), "{late:?}");
-        // What was sent is durable: it asks again by itself.
+        // The message is durable: its sender asks again by itself.
         desk.up();
         says(&phone, "accept", "desk");
         assert_eq!(messages(&phone, 1)[0].text.as_deref(), Some("hello"));

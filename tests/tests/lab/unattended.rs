@@ -305,7 +305,7 @@ fn d4_what_is_not_exposed_is_not_there_and_hostile_paths_lead_nowhere() {
         let done = upload(&laptop, "open", &[]).done.unwrap();
         laptop.fetch(&done.ticket, "got");
         assert!(laptop.path("got/open/out").is_symlink());
-        // What is mounted in it is not exposed with it.
+        // Things mounted in it are not exposed with it.
         fs::create_dir(nas.path("open/disk")).unwrap();
         let bound = std::process::Command::new("mount")
             .arg("--bind")
@@ -385,7 +385,7 @@ fn d4_an_exposure_that_ends_takes_everything_with_it_at_once() {
         nas.hither(&["expose", "--end", "large"]).well();
         let refused = running.finish().failed(1);
         assert_eq!(refused.code, ErrorCode::NotFound);
-        // What was shared out of it before too.
+        // Anything shared out of it before ends too.
         nas.hither(&["expose", "--end", "small"]).well();
         assert!(nas.hither(&["list"]).well().lines.is_empty());
         assert!(names(&laptop, "").is_empty());
@@ -516,7 +516,7 @@ fn d4_a_folder_is_exposed_to_the_members_of_a_group_and_nobody_else() {
         // Another device of the same user that is no member.
         assert!(names(&tablet, "").is_empty());
         begin(&tablet, "work/a", &[]).finish().failed(1);
-        // Who was removed sees nothing any more.
+        // A removed member sees nothing any more.
         nas.hither(&["group", "remove", "team", "laptop"]).well();
         until("it is forgotten there", || {
             names(&laptop, "").is_empty().then_some(())

@@ -1,4 +1,4 @@
-//! What the desktop knows: the clipboard, what is playing, where the device is.
+//! Things that the desktop knows: the clipboard, what is playing, where the device is.
 
 use super::{command, live, unsupported};
 use hither_api::{ApiError, ErrorCode};
@@ -87,7 +87,7 @@ mod bus {
         }
     }
 
-    /// What is being played: title, and where; with `place` the position in it too.
+    /// The thing being played: title, and where; with `place` the position in it too.
     pub(in crate::asks::providers) async fn playing(place: bool) -> Result<String, ApiError> {
         let bus = within(Connection::session()).await?;
         let names = within(async {
@@ -189,7 +189,7 @@ mod bus {
         })
     }
 
-    /// Where the device is, by GeoClue: latitude, longitude, and within how many metres.
+    /// The place of the device, by GeoClue: latitude, longitude, and within how many metres.
     pub(in crate::asks::providers) async fn location() -> Result<String, ApiError> {
         let located = timeout(LOCATING, locate()).await;
         match located {

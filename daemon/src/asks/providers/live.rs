@@ -139,7 +139,7 @@ fn is_there(recorder: &Recorder) -> bool {
     in_path(needed).is_some() && (!camera || PathBuf::from("/dev/video0").exists())
 }
 
-/// Where a program is.
+/// The path of a program.
 pub(super) fn in_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)

@@ -1,4 +1,4 @@
-//! What a file is: its type by its content, when a picture was taken, and a small picture of it.
+//! Facts of a file: its type by its content, when a picture was taken, and a small picture of it.
 
 use hither_proto::AskKind;
 use hither_proto::limits::MAX_THUMBNAIL;

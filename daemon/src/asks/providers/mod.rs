@@ -1,4 +1,4 @@
-//! What answers requests: each file finds one sort of thing. What the user configures goes first.
+//! Providers of answers: each file finds one sort of thing. What the user configures goes first.
 //!
 //! Invariants: nothing is run by a shell; whatever is run or read is bounded in time and size; only
 //! what the user's folders hold is found, and never what belongs to Hither itself.
@@ -31,7 +31,7 @@ pub(super) struct Found {
     pub(super) made_ms: u64,
 }
 
-/// What a provider found.
+/// The things that a provider found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Provided {
     Text(String),

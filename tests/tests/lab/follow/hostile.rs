@@ -205,7 +205,7 @@ fn p9_a_crash_at_any_moment_loses_neither_the_old_nor_the_new() {
                 }
             });
             in_the_middle += u32::from(copy_of(&got) != copy_of(&things));
-            // What the version before had is in place or in the trash, whatever happened.
+            // All that the version before had is in place or in the trash, whatever happened.
             let now: Vec<(String, Vec<u8>)> = [copy_of(&got), trashed(&got)].concat();
             for (path, contents) in &old {
                 for bytes in contents {

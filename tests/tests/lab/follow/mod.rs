@@ -92,14 +92,14 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// What is in a copy beside its trash.
+/// The contents of a copy beside its trash.
 fn copy_of(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all = files(folder);
     all.retain(|(path, _)| !path.starts_with(TRASH));
     all
 }
 
-/// What all versions put aside, by its path in the share.
+/// Everything that all versions put aside, by its path in the share.
 fn trashed(above: &Path) -> Vec<(String, Vec<u8>)> {
     let all = files(&above.join(TRASH)).into_iter();
     let mut all: Vec<_> = all

@@ -1,4 +1,4 @@
-//! What later versions replace or no longer have, and how long it is kept.
+//! Things that later versions replace or no longer have, and how long they are kept.
 
 use super::{TRASH, copy_of, follow, names, put, read, trashed, up_to_date, version};
 use crate::common::pair;
