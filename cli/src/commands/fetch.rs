@@ -144,7 +144,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     tokio::select! {
         outcome = &mut fetch => outcome,
         // The stream of events, held by `fetch`, is closed only after the daemon was told.
-        () = signals::interrupted() => Err(stop(session, begun.take()).await),
+        () = signals::interrupted() => Err(stop(session, begun.take(), args.follow).await),
     }
 }
 
@@ -593,12 +593,18 @@ async fn copy_to_stdout(path: PathBuf) -> Result<Copied, ApiError> {
 
 /// Tells the daemon to stop the transfer, so that it can go on later. A second interrupt does not
 /// wait for that.
-async fn stop(session: &Session<'_>, begun: Begun) -> ApiError {
+async fn stop(session: &Session<'_>, begun: Begun, follows: bool) -> ApiError {
     let Some(client) = begun.client.clone() else {
         return signals::stopped();
     };
-    if let Some(kept) = kept_up(&client, &begun).await {
-        return kept;
+    if follows {
+        let kept = tokio::select! {
+            kept = kept_up(&client, &begun) => kept,
+            () = signals::interrupted() => None,
+        };
+        if let Some(kept) = kept {
+            return kept;
+        }
     }
     let paused = tokio::select! {
         paused = pause(&client, &begun) => paused,

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc;
 
 /// How long a share that answers a request is kept, seconds.
-const KEEP: u64 = 7 * 86_400;
+pub(super) const KEEP: u64 = 7 * 86_400;
 
 /// The user's choice of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

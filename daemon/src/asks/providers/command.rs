@@ -3,6 +3,7 @@
 
 use super::{Provided, files, unsupported};
 use crate::asks::AskService;
+use crate::asks::answering::KEEP;
 use crate::failure;
 use hither_api::{ApiError, ErrorCode};
 use hither_proto::AskKind;
@@ -17,6 +18,8 @@ use tokio::time::timeout;
 
 /// How long a program may take, beside what it records.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a file that was made for an answer is kept: a day longer than the share that gives it.
+const KEEP_FILES: Duration = Duration::from_secs(KEEP + 86_400);
 /// Most bytes of a program's words that are read.
 const MAX_WORDS: u64 = 128 * 1024;
 /// Longest file a program may make, bytes.
@@ -47,18 +50,33 @@ pub(super) async fn provide(
     Ok(Provided::Text(words))
 }
 
-/// The place of a file that is made for an answer; what was made before and is not needed any more
-/// goes.
+/// The place of a file that is made for an answer. Files of earlier answers go when the shares that
+/// gave them have ended.
 pub(super) fn new_file(
     service: &AskService,
     kind: AskKind,
     ending: &str,
 ) -> Result<PathBuf, ApiError> {
     create_folder(&service.scratch).map_err(failure::internal)?;
+    remove_old(&service.scratch, KEEP_FILES);
     let now = chrono::Local::now().format("%Y-%m-%d %H.%M.%S%.3f");
     Ok(service
         .scratch
         .join(format!("{} {now}.{ending}", kind.name())))
+}
+
+/// Removes the files of a folder that were made longer ago than `age`. What cannot be removed stays.
+fn remove_old(folder: &Path, age: Duration) {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|passed| passed > age));
+        if is_old && let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::debug!(%error, "the file of an earlier answer stays");
+        }
+    }
 }
 
 /// The file that a program made.
@@ -222,6 +240,20 @@ mod tests {
         })
         .await
         .unwrap();
+    }
+
+    #[test]
+    fn files_of_earlier_answers_go_when_they_are_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = ["old.jpg", "new.jpg"].map(|name| folder.path().join(name));
+        for file in [&old, &new] {
+            std::fs::write(file, "x").unwrap();
+        }
+        let file = std::fs::File::options().write(true).open(&old).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 2 * KEEP_FILES)
+            .unwrap();
+        remove_old(folder.path(), KEEP_FILES);
+        assert!(!old.exists() && new.exists());
     }
 
     #[test]
