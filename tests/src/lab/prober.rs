@@ -68,6 +68,7 @@ fn kind(message: &Message) -> &'static str {
             ..
         } => "open, bulk",
         Message::Open { .. } => "open, something else",
+        Message::Code(code) if matches!(**code, CodeMessage::Refused(_)) => "code refused",
         Message::Code(_) => "code",
         Message::BlindQuery { .. } => "blind query",
         Message::BlindReply { .. } => "blind reply",

@@ -113,6 +113,8 @@ fn expected(caller: Caller, at: At, message: &str) -> &'static [&'static str] {
     const SILENT: &[&str] = &["ended", "nothing"];
     let begins = matches!(message, "open, control" | "open, bulk");
     match (caller, at) {
+        // Many at once take each other's place, and are told so.
+        (_, At::Code) => &["ended", "nothing", "refused", "code refused"],
         // Whatever a stranger says, it is refused, cut off or ignored.
         (Caller::Stranger, _) => &["ended", "nothing", "refused"],
         (Caller::Holder, At::First) if begins => &["opened"],
@@ -125,9 +127,7 @@ fn expected(caller: Caller, at: At, message: &str) -> &'static [&'static str] {
         // A second open, somebody else's part, or an answer to nothing.
         (Caller::Holder, At::Control | At::Bulk) => SILENT,
         // The holder of a ticket is a stranger where no share is spoken of.
-        (Caller::Holder, At::Mail | At::Introduction | At::Code) => {
-            &["ended", "nothing", "refused"]
-        }
+        (Caller::Holder, At::Mail | At::Introduction) => &["ended", "nothing", "refused"],
     }
 }
 
