@@ -527,7 +527,7 @@ impl Following<'_> {
                 ))
             }
             // The input ended: no answer is not a no, which would discard what is here already.
-            None => Err(stop(self.session, self.begun.take()).await),
+            None => Err(stop(self.session, self.begun.take(), false).await),
         }
     }
 
