@@ -68,7 +68,7 @@ impl Entered {
     }
 }
 
-/// Enters a code. See [`super::enter`].
+/// Enters a code. See [`super::enter()`].
 pub(super) async fn enter(
     service: &Arc<CodeService>,
     request: &EnterCode,
