@@ -43,7 +43,7 @@ pub struct Config {
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// How long a code of three words is good, at most
-    /// [`CODE_SECONDS`](hither_proto::limits::CODE_SECONDS).
+    /// [`CODE_SECONDS`].
     pub code_expires: Duration,
     /// What is uploaded to stores.
     pub upload: UploadRules,

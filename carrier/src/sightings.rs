@@ -40,7 +40,7 @@ pub enum DiscoveryEvent {
         /// TCP port on the same addresses.
         tcp_port: Option<u16>,
         /// First words of the codes that it shows, at most
-        /// [`MAX_NAMEPLATES`](hither_proto::limits::MAX_NAMEPLATES).
+        /// [`MAX_NAMEPLATES`].
         nameplates: Vec<Word>,
     },
     /// A device that is there asks to be connected to: it looks for something and does not get
