@@ -34,6 +34,7 @@ mod groups;
 mod health;
 mod index;
 mod instance;
+mod json_records;
 mod library;
 mod live_view;
 mod loading;

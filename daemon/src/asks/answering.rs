@@ -61,10 +61,9 @@ pub(super) async fn make(
         }
     };
     match provided {
-        Provided::Text(text) if text.len() > MAX_ANSWER_TEXT => Err(ApiError::new(
-            ErrorCode::TooLong,
-            "That is too long for an answer.",
-        )),
+        Provided::Text(text) if text.len() > MAX_ANSWER_TEXT.min(service.room_for(from)) => Err(
+            ApiError::new(ErrorCode::TooLong, "That is too long for an answer."),
+        ),
         Provided::Text(text) => Ok(Made {
             words: "a text".into(),
             answer: Answer::Text(text),
@@ -91,8 +90,9 @@ async fn of_files(
             .with_hint("Send them as a share: hither share --to DEVICE"));
     }
     let words = words(&found);
+    let room = service.room_for(from);
     if ask.digest {
-        let work = move || found.iter().map(digest).collect::<Vec<Thing>>();
+        let work = move || digests(&found, room);
         let things = tokio::task::spawn_blocking(work)
             .await
             .map_err(failure::internal)?;
@@ -106,12 +106,17 @@ async fn of_files(
     let small = found
         .iter()
         .try_fold(0_u64, |sum, one| sum.checked_add(one.bytes))
-        .is_some_and(|sum| sum <= MAX_ANSWER_CONTENT as u64);
+        .is_some_and(|sum| sum <= room as u64);
     let (things, ticket) = if small {
         let work = move || found.iter().map(whole).collect::<Result<Vec<Thing>, _>>();
         let things = tokio::task::spawn_blocking(work)
             .await
             .map_err(failure::internal)??;
+        // They may have grown since they were found.
+        if things.iter().map(|thing| thing.bytes).sum::<u64>() > room as u64 {
+            let message = "The files were changed meanwhile.";
+            return Err(ApiError::new(ErrorCode::Unreadable, message).with_hint("Try again."));
+        }
         (things, None)
     } else {
         let ticket = share(service, from, &found).await?;
@@ -152,6 +157,32 @@ fn digest(found: &Found) -> Thing {
     Thing {
         thumbnail: providers::thumbnail(&found.path, &found.media_type).into(),
         ..named(found)
+    }
+}
+
+/// The digests of things, with small pictures as long as there is room for them in one letter. Blocks.
+fn digests(found: &[Found], room: usize) -> Vec<Thing> {
+    let mut left = room;
+    let bounded = |found: &Found| {
+        let mut thing = digest(found);
+        match left.checked_sub(thing.thumbnail.len()) {
+            Some(rest) => left = rest,
+            None => thing.thumbnail = Vec::new().into(),
+        }
+        thing
+    };
+    found.iter().map(bounded).collect()
+}
+
+impl AskService {
+    /// Bytes of things that one letter to a device takes: what the protocol allows, less where a
+    /// relay that lists the device takes less.
+    fn room_for(&self, device: DeviceId) -> usize {
+        let relays = self.nearby.relays.all();
+        let listing = relays.iter().filter(|one| one.presence(device).is_some());
+        // A quarter is left for names, types and the seal.
+        let least = listing.map(|relay| relay.max_message() / 4 * 3).min();
+        least.map_or(MAX_ANSWER_CONTENT, |least| least.min(MAX_ANSWER_CONTENT))
     }
 }
 
@@ -217,4 +248,42 @@ async fn share(
         }
     }
     Err(failure::internal("a share that ended without a ticket"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pictures_end_where_a_letter_is_full_and_no_thing_is_left_out() {
+        let home = tempfile::tempdir().unwrap();
+        let found: Vec<Found> = (0..3)
+            .map(|number| {
+                let name = format!("{number}.png");
+                let path = home.path().join(&name);
+                image::RgbImage::from_fn(200, 200, |x, y| image::Rgb([x as u8, y as u8, number]))
+                    .save(&path)
+                    .unwrap();
+                Found {
+                    path,
+                    name: EntryName::parse(&name).unwrap(),
+                    media_type: "image/png".into(),
+                    bytes: 1,
+                    made_ms: 0,
+                }
+            })
+            .collect();
+        let one = digest(&found[0]).thumbnail.len();
+        assert!(one > 0);
+        let with_pictures = |room| {
+            let things = digests(&found, room);
+            assert_eq!(things.len(), 3);
+            let sizes = things.iter().map(|thing| thing.thumbnail.len());
+            assert!(sizes.clone().sum::<usize>() <= room);
+            sizes.filter(|size| *size > 0).count()
+        };
+        assert_eq!(with_pictures(0), 0);
+        assert_eq!(with_pictures(one), 1);
+        assert_eq!(with_pictures(10 * one), 3);
+    }
 }

@@ -240,8 +240,11 @@ impl AskService {
         choice: Choice,
         folder: Option<PathBuf>,
     ) -> Result<String, ApiError> {
-        let begun = self
-            .received_event(key, AskedEvent::Accept, |_| {})
+        let of = Arc::clone(self);
+        let accept = move || of.received_event(key, AskedEvent::Accept, |_| {});
+        let begun = tokio::task::spawn_blocking(accept)
+            .await
+            .map_err(failure::internal)?
             .map_err(|e| failure::storage(&e))?
             .ok_or_else(ended)?;
         let made = match begun.ask.ask() {

@@ -208,7 +208,9 @@ pub(crate) fn start(service: &Arc<AskService>) {
     let of = Arc::clone(service);
     service.tasks.spawn_forever(async move {
         loop {
-            let next = of.end_late().unwrap_or(LOOK).min(LOOK);
+            let looking = Arc::clone(&of);
+            let looked = tokio::task::spawn_blocking(move || looking.end_late()).await;
+            let next = looked.ok().flatten().unwrap_or(LOOK).min(LOOK);
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
                 () = of.wake.notified() => {}

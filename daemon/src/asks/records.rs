@@ -1,11 +1,11 @@
 //! Requests in the store: those that this device made, those that were made of it, and what its
 //! user allows.
 
-use hither_content::storage::{Batch, Storage, StorageError, Table};
+pub(super) use crate::json_records::{all, put};
+use hither_content::storage::Table;
 use hither_engine::asks::{AskedState, AskerState};
 use hither_proto::{Ask, AskId, AskKind, AskRefusal, DeviceId, Which};
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 
 /// Requests of this device, by id.
 pub(super) const SENT: Table = Table::new("asks_sent");
@@ -221,35 +221,6 @@ pub(super) fn received_key(from: DeviceId, id: AskId) -> [u8; 48] {
     key[..32].copy_from_slice(from.as_bytes());
     key[32..].copy_from_slice(id.as_bytes());
     key
-}
-
-/// Every record of a table with its key; those that cannot be read are left alone.
-pub(super) fn all<T: serde::de::DeserializeOwned>(
-    storage: &dyn Storage,
-    table: Table,
-) -> Result<Vec<(Vec<u8>, T)>, StorageError> {
-    let mut all = Vec::new();
-    storage.scan(table, b"", &mut |key, value| {
-        match serde_json::from_slice(value) {
-            Ok(record) => all.push((key.to_vec(), record)),
-            Err(_) => tracing::warn!(table = table.name(), "a request cannot be read; left alone"),
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(all)
-}
-
-/// Makes a record durable.
-pub(super) fn put<T: Serialize>(
-    storage: &dyn Storage,
-    table: Table,
-    key: &[u8],
-    record: &T,
-) -> Result<(), StorageError> {
-    let mut batch = Batch::new();
-    // Texts and numbers: nothing in it that JSON cannot hold.
-    batch.put(table, key, &serde_json::to_vec(record).unwrap_or_default());
-    storage.commit(batch)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Exposed folders and requests in the store.
 
 use super::{Key, State};
+use crate::json_records::all;
+pub(super) use crate::json_records::{put, remove};
 use crate::records::RootRecord;
-use hither_content::storage::{Batch, Storage, StorageError, Table};
+use hither_content::storage::{Storage, StorageError, Table};
 use hither_proto::{AskId, DeviceId};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Exposed folders, by name.
@@ -134,42 +134,6 @@ pub(super) fn job_key((from, id): Key) -> [u8; 48] {
     key[..32].copy_from_slice(from.as_bytes());
     key[32..].copy_from_slice(id.as_bytes());
     key
-}
-
-/// Makes a record durable.
-pub(super) fn put<T: Serialize>(
-    storage: &dyn Storage,
-    table: Table,
-    key: &[u8],
-    record: &T,
-) -> Result<(), StorageError> {
-    let mut batch = Batch::new();
-    // Texts and numbers: nothing in it that JSON cannot hold.
-    batch.put(table, key, &serde_json::to_vec(record).unwrap_or_default());
-    storage.commit(batch)
-}
-
-/// Forgets a record durably.
-pub(super) fn remove(storage: &dyn Storage, table: Table, key: &[u8]) -> Result<(), StorageError> {
-    let mut batch = Batch::new();
-    batch.remove(table, key);
-    storage.commit(batch)
-}
-
-/// Every record of a table with its key; those that cannot be read are left alone.
-fn all<T: DeserializeOwned>(
-    storage: &dyn Storage,
-    table: Table,
-) -> Result<Vec<(Vec<u8>, T)>, StorageError> {
-    let mut all = Vec::new();
-    storage.scan(table, b"", &mut |key, value| {
-        match serde_json::from_slice(value) {
-            Ok(record) => all.push((key.to_vec(), record)),
-            Err(_) => tracing::warn!(table = table.name(), "a record cannot be read; left alone"),
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(all)
 }
 
 /// Everything that earlier runs kept.
