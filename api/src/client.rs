@@ -187,6 +187,13 @@ impl Client {
         self.open(Method::GET, path, None::<&()>, true).await
     }
 
+    /// `GET` of bytes that are read as they come; never asked for twice.
+    pub async fn content(&self, path: &str) -> Result<Content, ClientError> {
+        let response = self.send(&Method::GET, path, &Bytes::new()).await?;
+        let body = fail_unless_ok(response).await?.into_body();
+        Ok(Content { body })
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -344,6 +351,25 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, ClientError> {
             Err(ClientError::broken(error))
         }
         Err(_) => Err(ClientError::Gone),
+    }
+}
+
+/// Bytes from the daemon.
+#[derive(Debug)]
+pub struct Content {
+    body: Incoming,
+}
+
+impl Content {
+    /// The next bytes; `None` after the last. [`ClientError::Gone`] when there should have been
+    /// more.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame.map_err(lost)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 }
 

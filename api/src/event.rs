@@ -75,9 +75,50 @@ pub struct SourceBytes {
     pub cost: f64,
 }
 
+/// Whether something need not be told.
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// Whether a cost or price is not worth telling.
 pub(crate) fn is_free(cost: &f64) -> bool {
     *cost <= 0.0
+}
+
+/// What is where a share would be written (in [`Event::Offer`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExistsInfo {
+    /// Files of the share whose names are taken.
+    pub taken: u64,
+    /// Files of the share, symlinks included.
+    pub of: u64,
+}
+
+/// The kind of something in a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryType {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+}
+
+/// Something in a share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EntryInfo {
+    /// Path below the top, joined with `/`; the name of a share that is a single file. It may have
+    /// control characters.
+    pub path: String,
+    /// Its kind.
+    pub kind: EntryType,
+    /// Length of a file, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// When it was changed, Unix seconds.
+    pub modified: i64,
 }
 
 /// One report.
@@ -126,7 +167,13 @@ pub enum Event {
         /// True when nobody need be asked: this very offer was agreed to before.
         #[serde(default)]
         agreed: bool,
+        /// What is there already under names of the share; absent when nothing is, or when it was
+        /// said what becomes of it. An answer says so (`existing`), or the fetch fails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exists: Option<ExistsInfo>,
     },
+    /// Something in a share that is listed.
+    Entry(EntryInfo),
     /// Something that was not fetched is where a later version has something, and stays.
     Conflict {
         /// The transfer.
@@ -205,6 +252,9 @@ pub enum Done {
         sources: Vec<SourceBytes>,
         /// The transfer, for `hither why`.
         transfer: String,
+        /// True when all of it was there already, with the same content.
+        #[serde(default, skip_serializing_if = "is_false")]
+        already: bool,
     },
     /// A share.
     Shared {
@@ -228,6 +278,19 @@ pub enum Done {
         /// The code that stood for the ticket, which is spent by now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
+    },
+    /// What is in a share.
+    Listed {
+        /// Its name; it may have control characters.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// Number of things listed.
+        entries: u64,
+        /// Number of files among them.
+        files: u64,
+        /// Bytes of those.
+        bytes: u64,
     },
     /// The code of a share, at the device that shows it.
     Taken {
@@ -306,6 +369,7 @@ mod tests {
                 cost: 0.0,
             }],
             transfer: "t".into(),
+            already: false,
         });
         assert_eq!(json(&fetched)["sources"][0]["kind"], "lan");
         let error = Event::Error(ApiError::new(ErrorCode::NoHolder, "m").with_hint("h"));

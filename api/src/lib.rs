@@ -40,7 +40,7 @@ pub use ask::{
     GrantInfo, GrantRequest,
 };
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
-pub use client::{Client, ClientError, Events, Revival};
+pub use client::{Client, ClientError, Content, Events, Revival};
 pub use code::{AnswerCode, CodeInfo, CodeMet, EnterCode, ShowCode};
 pub use config::{Config, ConfigError, TrashRules};
 pub use config_keys::{KEYS, Key, TEMPLATE};
@@ -50,7 +50,7 @@ pub use drive::{
     EndExposureRequest, ExposeRequest, ExposureInfo,
 };
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
-pub use event::{Done, Event, Phase, SourceBytes, SourceKind};
+pub use event::{Done, EntryInfo, EntryType, Event, ExistsInfo, Phase, SourceBytes, SourceKind};
 pub use group::{
     CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy,
     GroupRole, GroupShare, GroupState, JoinGroup, SearchGroups, SetGroupPolicy,

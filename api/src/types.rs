@@ -54,6 +54,8 @@ pub enum Existing {
     Overwrite,
     /// Write beside it under another name.
     Rename,
+    /// Leave what is there as it is, and fetch what is missing beside it.
+    Skip,
 }
 
 /// What becomes of names that cannot be written where a share is fetched to.
@@ -108,10 +110,22 @@ pub struct RenamedInfo {
 pub struct FetchRequest {
     /// The ticket.
     pub ticket: String,
-    /// Absolute path of the folder to write into; absent to spool a single file for standard
-    /// output.
+    /// Absolute path of the folder to write into; absent for a single file that is read in order
+    /// (`GET /v1/transfers/{id}/content`) and not kept.
     #[schema(value_type = Option<String>)]
     pub folder: Option<PathBuf>,
+    /// The name in the folder for a share that is a single file; a share that is a folder is written
+    /// into a folder of that name instead, made when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_name: Option<String>,
+    /// The part that is wanted: paths of files and folders below the top of the share, joined with
+    /// `/`, or patterns with `*`, `?`, `[…]` and `**`; a pattern without `/` is one for names in
+    /// every folder. At most 1000. Empty: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Bytes of a file that is read in order that were read before, and are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub from: u64,
     /// What to do when the target exists.
     #[serde(default)]
     pub existing: Existing,
@@ -150,6 +164,24 @@ pub struct AcceptRequest {
     /// now, nothing is accepted.
     #[serde(default)]
     pub head: String,
+    /// What to do about what is there already (`exists` of the event `offer`); absent: what the
+    /// request said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<Existing>,
+}
+
+/// `POST /v1/listings`: answered with events `entry`, the last one `done` or `error`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListingRequest {
+    /// The ticket.
+    pub ticket: String,
+    /// The part that is listed, as for a fetch. Empty: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Give up with `no_holder` when nobody who has it was reached for that many seconds; absent:
+    /// the configured time.
+    #[serde(default)]
+    pub wait_seconds: Option<u64>,
 }
 
 /// One share (`GET /v1/shares`).

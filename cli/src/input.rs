@@ -2,7 +2,7 @@
 
 use crate::failure;
 use crate::output::Output;
-use hither_api::{ApiError, ErrorCode};
+use hither_api::{ApiError, ErrorCode, Existing};
 use hither_proto::{RelayUrl, SpokenCode, Ticket};
 use std::io::{BufRead, Read};
 use tokio::sync::oneshot;
@@ -137,6 +137,29 @@ pub async fn yes(out: &Output, question: &str) -> Option<bool> {
     }
 }
 
+/// Asks what becomes of what is there already. `Some(None)`: nothing is fetched; `None`: the input
+/// ended without an answer.
+pub async fn existing(out: &Output, single_file: bool) -> Option<Option<Existing>> {
+    let skip = if single_file { "" } else { ", [s]kip those" };
+    loop {
+        out.ask(&format!("[o]verwrite, [k]eep both{skip}, or [n]othing? "));
+        let text = line().await?;
+        if let Some(choice) = chosen(&text, single_file) {
+            return Some(choice);
+        }
+    }
+}
+
+fn chosen(text: &str, single_file: bool) -> Option<Option<Existing>> {
+    match text.trim().to_lowercase().as_str() {
+        "o" | "overwrite" => Some(Some(Existing::Overwrite)),
+        "k" | "keep" | "keep both" => Some(Some(Existing::Rename)),
+        "s" | "skip" if !single_file => Some(Some(Existing::Skip)),
+        "n" | "no" | "nothing" | "s" | "skip" => Some(None),
+        _ => None,
+    }
+}
+
 /// Asks a question that only a yes answers with yes: Enter, and the end of the input, mean no.
 pub async fn agrees(out: &Output, question: &str) -> Option<bool> {
     loop {
@@ -189,6 +212,17 @@ fn answer(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_overwritten_by_enter() {
+        assert_eq!(chosen("\n", false), None);
+        assert_eq!(chosen("y\n", false), None);
+        assert_eq!(chosen("o\n", false), Some(Some(Existing::Overwrite)));
+        assert_eq!(chosen(" Keep both\n", true), Some(Some(Existing::Rename)));
+        assert_eq!(chosen("s\n", false), Some(Some(Existing::Skip)));
+        assert_eq!(chosen("s\n", true), Some(None));
+        assert_eq!(chosen("n\n", false), Some(None));
+    }
 
     #[test]
     fn enter_means_yes_and_nonsense_is_asked_again() {

@@ -299,13 +299,6 @@ fn escaped(json: &str) -> String {
     out
 }
 
-/// Copies everything to standard output.
-pub fn copy_to_stdout(from: &mut impl io::Read) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    io::copy(from, &mut stdout)?;
-    stdout.flush()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

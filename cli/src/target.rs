@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct Target {
     folder: PathBuf,
     made: Vec<PathBuf>,
+    file_name: Option<String>,
 }
 
 impl Target {
@@ -22,11 +23,15 @@ impl Target {
             let message = format!("The folder's path is not UTF-8: {}.", shown(&folder));
             return Err(ApiError::new(ErrorCode::NotWritable, message));
         }
+        let names_file = path.is_some_and(|path| !ends_with_slash(path)) && is_file_name(&folder);
+        let (folder, file_name) = match (names_file, folder.parent(), folder.file_name()) {
+            (true, Some(above), Some(name)) => (above.to_owned(), name.to_str().map(str::to_owned)),
+            _ => (folder, None),
+        };
         if folder.exists() && !folder.is_dir() {
             let message = format!("{} is not a folder.", shown(&folder));
-            return Err(
-                ApiError::new(ErrorCode::NotWritable, message).with_hint("-o takes a folder.")
-            );
+            return Err(ApiError::new(ErrorCode::NotWritable, message)
+                .with_hint("-o takes a folder, or a name in one."));
         }
         let made = folder
             .ancestors()
@@ -53,12 +58,21 @@ impl Target {
             let message = format!("The folder's path is not UTF-8: {}.", shown(&folder));
             return Err(ApiError::new(ErrorCode::NotWritable, message));
         }
-        Ok(Self { folder, made })
+        Ok(Self {
+            folder,
+            made,
+            file_name,
+        })
     }
 
     /// Its path, absolute and without links.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The name that a single file gets in the folder, when it is not its own.
+    pub fn file_name(&self) -> Option<String> {
+        self.file_name.clone()
     }
 
     /// Removes the folders that were made, as far as they are still empty.
@@ -68,6 +82,22 @@ impl Target {
                 break;
             }
         }
+    }
+}
+
+fn ends_with_slash(path: &Path) -> bool {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .last()
+        .is_some_and(|last| std::path::is_separator(char::from(*last)))
+}
+
+/// Returns whether a path names a file and no folder to write into: there is a file, or nothing and
+/// the name has an ending as files have.
+fn is_file_name(path: &Path) -> bool {
+    match path.metadata() {
+        Ok(there) => !there.is_dir(),
+        Err(_) => path.extension().is_some(),
     }
 }
 
@@ -120,16 +150,31 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_no_folder() {
+    fn a_name_with_an_ending_is_that_of_a_file() {
         let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        let error = Target::open(Some(&file)).unwrap_err();
-        assert_eq!(error.code, ErrorCode::NotWritable);
-        assert!(
-            error.message.ends_with("file is not a folder."),
-            "{}",
-            error.message
+        let top = home.path().canonicalize().unwrap();
+        std::fs::write(top.join("file"), "").unwrap();
+        std::fs::create_dir(top.join("v1.2")).unwrap();
+        let open = |path: &str| {
+            let target = Target::open(Some(&top.join(path))).unwrap();
+            (target.folder().to_owned(), target.file_name())
+        };
+        assert_eq!(open("file"), (top.clone(), Some("file".into())));
+        assert_eq!(open("new.txt"), (top.clone(), Some("new.txt".into())));
+        assert_eq!(open("a/new.txt"), (top.join("a"), Some("new.txt".into())));
+        assert_eq!(
+            open("v1.2"),
+            (top.join("v1.2"), None),
+            "a folder that exists"
         );
+        assert_eq!(
+            open("new.d/"),
+            (top.join("new.d"), None),
+            "said to be a folder"
+        );
+        assert_eq!(open("plain"), (top.join("plain"), None));
+        assert_eq!(open(".hidden"), (top.join(".hidden"), None));
+        let below = Target::open(Some(&top.join("file/x"))).unwrap_err();
+        assert_eq!(below.code, ErrorCode::NotWritable);
     }
 }

@@ -170,8 +170,8 @@ impl Layout {
         position as u32
     }
 
-    /// Index of a file's entry.
-    pub(crate) fn entry_of(&self, file: u32) -> u32 {
+    /// Index of the entry of a file of the share.
+    pub fn entry_of(&self, file: u32) -> u32 {
         self.files[file as usize]
     }
 
@@ -189,7 +189,7 @@ impl Layout {
     }
 
     /// A file's length, bytes.
-    pub(crate) fn size_of(&self, file: u32) -> u64 {
+    pub fn size_of(&self, file: u32) -> u64 {
         self.span(self.files[file as usize]).1
     }
 

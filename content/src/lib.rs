@@ -36,6 +36,7 @@ mod reading;
 mod reuse;
 mod root;
 mod sealing;
+mod selection;
 mod stamp;
 mod stamp_clock;
 pub mod storage;
@@ -69,11 +70,12 @@ pub use own::{OwnData, OwnSeen};
 pub use partial::{PARTIAL_SUFFIX, PartialRef, PartialRefError, is_partial_name};
 pub use place::{Parts, Place};
 pub use root::{FolderId, RootError, RootId, check_mounts, check_roots, folders_above};
+pub use selection::{Selection, each_path};
 pub use stamp::{FileStamp, Stamps, StampsError};
 pub use stamp_clock::StampClock;
 pub use target::{
-    CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, PrepareError, TargetOptions,
-    WriteError, target_name,
+    CopyError, FetchTarget, FinishError, Finished, IfExists, Kept, Others, PrepareError, Present,
+    TargetOptions, WriteError, target_name,
 };
 pub use trash::{TRASH, Trashed, is_trash_name, trashed};
 pub use version::{SealVersionError, SealedVersion, VersionInputs, seal_version};

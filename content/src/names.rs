@@ -24,6 +24,7 @@ pub(crate) use probe::probe;
 use crate::layout::Layout;
 use crate::notes::Notes;
 use crate::platform::Dir;
+use crate::selection::Selection;
 use hither_proto::limits::MAX_ENTRIES;
 use hither_proto::{EntryName, Manifest, display_name};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -43,17 +44,28 @@ pub struct Names {
     written: HashMap<u32, String>,
     /// Entries that are not written, with all that is below them.
     skipped: BTreeSet<u32>,
+    /// Entries that nobody wants here; stored among those that are not written.
+    left_out: BTreeSet<u32>,
 }
 
 impl Names {
     /// Returns whether everything is written, and called as the share calls it.
     pub fn is_plain(&self) -> bool {
-        self.written.is_empty() && self.skipped.is_empty()
+        self.written.is_empty() && !self.skips()
     }
 
     /// Returns whether something is not written.
     pub fn skips(&self) -> bool {
-        !self.skipped.is_empty()
+        !self.skipped.is_empty() || !self.left_out.is_empty()
+    }
+
+    /// Writes only what is wanted.
+    pub(crate) fn leave_out(&mut self, selection: &Selection) {
+        self.left_out.clone_from(selection.left_out());
+        self.written
+            .retain(|entry, _| !selection.left_out().contains(entry));
+        self.skipped
+            .retain(|entry| !selection.left_out().contains(entry));
     }
 
     /// The name of an entry here, the top's aside.
@@ -66,7 +78,7 @@ impl Names {
 
     /// Returns whether an entry is not written.
     pub(crate) fn is_skipped(&self, entry: u32) -> bool {
-        self.skipped.contains(&entry)
+        self.skipped.contains(&entry) || self.left_out.contains(&entry)
     }
 
     /// Returns the entries that are called otherwise, in the order of the share: path below the top
@@ -102,6 +114,9 @@ impl Names {
                 }
                 continue;
             }
+            if self.left_out.contains(&index) {
+                continue;
+            }
             left_out_at = None;
             if self.written.contains_key(&index) && renamed.first.len() < MAX_TOLD {
                 renamed.first.push((names.join("/"), here.join("/")));
@@ -122,7 +137,7 @@ impl Names {
             out.extend(name.as_bytes());
         }
         self.skipped
-            .iter()
+            .union(&self.left_out)
             .for_each(|entry| out.extend(entry.to_le_bytes()));
         out
     }
@@ -159,7 +174,11 @@ impl Names {
         if written.keys().chain(&skipped).any(beyond) {
             return Err(NamesError);
         }
-        Ok(Self { written, skipped })
+        Ok(Self {
+            written,
+            skipped,
+            left_out: BTreeSet::new(),
+        })
     }
 }
 

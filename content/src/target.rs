@@ -7,6 +7,8 @@
 //! durable; [`FetchTarget::finish`] gives everything its modes and times and moves it into place
 //! (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
 //!
+//! What is there already is looked at by `present`, before anything is asked.
+//!
 //! At a place that is taken, `finish` merges (`merge`): what may be replaced is asked of
 //! `verdict`, what is replaced goes to the trash (`aside`), and so does what an earlier version left
 //! and this one does not have (`clear`); folders get their modes in `folders`.
@@ -25,6 +27,7 @@ mod finish;
 mod folders;
 mod merge;
 mod options;
+mod present;
 mod resume;
 mod together;
 mod verdict;
@@ -36,6 +39,7 @@ pub use error::{FinishError, PrepareError, WriteError};
 pub use finish::Finished;
 pub use merge::Kept;
 pub use options::{IfExists, TargetOptions};
+pub use present::{Others, Present};
 
 pub(crate) use discard::empty_folder;
 
@@ -229,7 +233,11 @@ fn names(layout: &Layout, rules: &NameRules, options: &TargetOptions, parent: &P
         .as_ref()
         .filter(|before| before.place().parent == parent);
     let before = before.map(|before| (&**before.layout(), &**before.names()));
-    plan(layout, rules, options.naming, before)
+    let mut names = plan(layout, rules, options.naming, before);
+    if let Some(only) = &options.only {
+        names.leave_out(only);
+    }
+    names
 }
 
 /// Creates an empty partial under a name that is free; returns the name.

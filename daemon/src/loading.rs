@@ -132,9 +132,7 @@ impl Library {
             }
         }
         for name in names_in(&self.paths.spool()) {
-            if !transfers.iter().any(|t| t.id == name && t.spooled) {
-                let _ = std::fs::remove_dir_all(self.paths.spool().join(&name));
-            }
+            let _ = std::fs::remove_dir_all(self.paths.spool().join(&name));
         }
     }
 }

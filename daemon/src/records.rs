@@ -199,6 +199,10 @@ pub(crate) struct Chosen {
     pub folder: bool,
 }
 
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// Of records that were made when every share gave its modes away.
 const fn usual_umask() -> u32 {
     0o022
@@ -214,9 +218,22 @@ pub(crate) struct TransferRecord {
     pub state: TransferState,
     /// Folder written into.
     pub folder: PathBuf,
-    /// Written for standard output: removed with the transfer.
+    /// Read in order, for standard output: nothing of it is kept.
     pub spooled: bool,
+    /// Bytes of it that were read before.
+    #[serde(default)]
+    pub from: u64,
     pub existing: Existing,
+    /// The name of a single file in the folder, when it is not its own; of a share that turns out to
+    /// be a folder, that of a folder to write into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// The part that is wanted; empty: everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// Only what is in it is asked about: nothing is written.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub listing: bool,
     /// Whatever is offered is accepted.
     pub accepted: bool,
     /// The one offer that was agreed to, when not every one was.

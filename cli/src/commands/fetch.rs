@@ -1,6 +1,7 @@
 //! `hither fetch`.
 
 use crate::commands::code;
+use crate::commands::pour::{self, Poured, Written};
 use crate::session::{Outcome, Session};
 use crate::show::{self, Progress, ProgressState};
 use crate::signals;
@@ -9,18 +10,24 @@ use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use hither_api::{
     AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events,
-    Existing, Exit, FetchRequest, FindRequest, FoundShare, Naming, Phase, Status, TransferInfo,
+    Existing, ExistsInfo, Exit, FetchRequest, FindRequest, FoundShare, Naming, Phase, Status,
+    TransferInfo,
 };
 use hither_proto::{SpokenCode, Ticket, display_name};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 const EXAMPLES: &str = "\
 Examples:
   hither fetch hither1…                  into the current folder
   hither fetch hither1… -o ~/Downloads   into another folder
+  hither fetch hither1… --list           what is in it
+  hither fetch hither1… docs '*.jpg'     only a folder of it, and its pictures
+  hither fetch desk/photos/2024          the same of what a device shares
   hither fetch able-baby-cabin           what a code of three words stands for
                                          (see hither share --code)
   hither fetch desk/photos               what your device desk shares as photos
@@ -35,7 +42,8 @@ Examples:
 
 It comes from every device that has some of it at once. What this device already
 has is not fetched again, and a fetch that was stopped goes on where it was when
-the same command is run again.";
+the same command is run again. What is there already with the same content is
+left as it is, and that is no error.";
 
 /// Fetch what a ticket opens, or what another device of yours shares
 #[derive(Debug, Default, clap::Args)]
@@ -46,18 +54,30 @@ pub struct Args {
     /// that it shares
     #[arg(value_name = "TICKET|CODE|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
     pub ticket: Option<String>,
-    /// Folder to write into, made when missing; "-" writes a single file to standard output
-    #[arg(long, short, value_name = "DIR")]
+    /// Files and folders in the share, when not all of it is wanted: paths as --list shows them, or
+    /// patterns in quotes, like '*.jpg'
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Show what is in the share and fetch nothing
+    #[arg(long, conflicts_with_all = ["output", "overwrite", "rename", "skip", "follow"])]
+    pub list: bool,
+    /// Folder to write into, made when missing. For a single file, the name to give it: that of a
+    /// file that exists, or one with an ending (report.pdf). "-" writes a single file to standard
+    /// output
+    #[arg(long, short, value_name = "DIR|NAME")]
     pub output: Option<PathBuf>,
     /// Do not ask before fetching
     #[arg(long, short)]
     pub yes: bool,
     /// Replace files that exist
-    #[arg(long, conflicts_with = "rename")]
+    #[arg(long, conflicts_with_all = ["rename", "skip"])]
     pub overwrite: bool,
     /// Write beside what exists, under another name
-    #[arg(long)]
+    #[arg(long, conflicts_with = "skip")]
     pub rename: bool,
+    /// Leave files that exist as they are, and fetch the others
+    #[arg(long)]
+    pub skip: bool,
     /// Fetch every later version too, over the one before. Once the first one is here this goes on
     /// after Ctrl-C and restarts, until hither transfers cancel. What is not as it was fetched stays,
     /// and what is replaced or removed goes to .hither-trash
@@ -105,9 +125,10 @@ impl Args {
     }
 
     const fn existing(&self) -> Existing {
-        match (self.overwrite, self.rename) {
-            (true, _) => Existing::Overwrite,
-            (_, true) => Existing::Rename,
+        match (self.overwrite, self.rename, self.skip) {
+            (true, ..) => Existing::Overwrite,
+            (_, true, _) => Existing::Rename,
+            (.., true) => Existing::Skip,
             _ => Existing::Fail,
         }
     }
@@ -119,8 +140,8 @@ struct Begun {
     client: Option<Client>,
     share: String,
     transfer: Option<String>,
-    /// Everything is here, and only on its way to standard output.
-    fetched: bool,
+    /// It is on its way to standard output: what was stopped cannot go on.
+    pouring: bool,
 }
 
 /// Runs the command; an interrupt stops the transfer, which can go on later.
@@ -132,7 +153,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         )
         .with_hint("Leave out --json, or choose a folder with -o DIR."));
     }
-    if !args.yes && !session.out.can_ask() {
+    if !args.yes && !args.list && !session.out.can_ask() {
         return Err(ApiError::new(
             ErrorCode::BadRequest,
             "Nobody can be asked whether to fetch it.",
@@ -149,13 +170,21 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
 }
 
 async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Outcome {
-    let (text, ticket) = match args.ticket.as_deref().and_then(owner_and_name) {
-        Some((owner, name)) => by_name(session, owner, name).await?,
+    let mut paths = args.paths.clone();
+    let (text, ticket) = match args.ticket.as_deref().filter(|text| text.contains('/')) {
+        Some(named) => {
+            let (found, below) = by_name(session, named).await?;
+            paths.extend(below);
+            found
+        }
         None => match input::ticket(session.out, args.ticket.clone()).await? {
             input::Wanted::Ticket(text, ticket) => (text, *ticket),
             input::Wanted::Code(code) => by_code(session, code, args.wait).await?,
         },
     };
+    if args.list {
+        return super::listing::show(session, text, paths, args.wait).await;
+    }
     let target = if args.to_stdout() {
         None
     } else {
@@ -171,6 +200,9 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
     let request = FetchRequest {
         ticket: text,
         folder: target.as_ref().map(|target| target.folder().to_owned()),
+        file_name: target.as_ref().and_then(Target::file_name),
+        paths,
+        from: 0,
         existing: args.existing(),
         accept: args.yes,
         wait_seconds: args.wait.map(|wait| wait.as_secs().max(1)),
@@ -186,6 +218,7 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
         client: &client,
         begun,
         shown: RefCell::default(),
+        pouring: RefCell::default(),
     };
     let outcome = following.follow(&request).await;
     if let (Err(error), Some(target)) = (&outcome, &target)
@@ -196,24 +229,67 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
     outcome
 }
 
-/// "OWNER/NAME" in its two parts; a ticket has no slash, and neither has the name of a share.
-fn owner_and_name(text: &str) -> Option<(&str, &str)> {
-    text.trim().rsplit_once('/')
+/// A share by the names of its owner and its own, with the path below it that is wanted.
+#[derive(Debug, PartialEq, Eq)]
+struct Named<'a> {
+    owner: &'a str,
+    name: &'a str,
+    path: Option<&'a str>,
 }
 
-/// The ticket of what another device of the user shares, as that device told this one.
+/// "OWNER/NAME" or "OWNER/NAME/PATH" in its parts: no name of a share has a slash. The name of a
+/// device may have one, so that there are two readings of more than one slash; the usual one first.
+fn readings(text: &str) -> Vec<Named<'_>> {
+    let text = text.trim();
+    let Some((owner, rest)) = text.split_once('/') else {
+        return Vec::new();
+    };
+    let (name, path) = match rest.split_once('/') {
+        Some((name, path)) => (name, Some(path).filter(|path| !path.is_empty())),
+        None => (rest, None),
+    };
+    let mut readings = vec![Named { owner, name, path }];
+    if let (Some(_), Some((owner, name))) = (path, text.rsplit_once('/')) {
+        readings.push(Named {
+            owner,
+            name,
+            path: None,
+        });
+    }
+    readings.retain(|named| !named.owner.is_empty() && !named.name.is_empty());
+    readings
+}
+
+/// The ticket of what another device of the user shares, as that device told this one, and the path
+/// in it.
 async fn by_name(
+    session: &Session<'_>,
+    text: &str,
+) -> Result<((String, Ticket), Option<String>), ApiError> {
+    let mut first = None;
+    for named in readings(text) {
+        match ticket_of(session, named.owner, named.name).await {
+            Ok(found) => return Ok((found, named.path.map(str::to_owned))),
+            Err(error) if error.code == ErrorCode::NotFound => {
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.unwrap_or_else(|| {
+        ApiError::new(
+            ErrorCode::BadRequest,
+            "That is neither a ticket nor OWNER/NAME.",
+        )
+        .with_hint("See what your other devices share with: hither list --all")
+    }))
+}
+
+async fn ticket_of(
     session: &Session<'_>,
     owner: &str,
     name: &str,
 ) -> Result<(String, Ticket), ApiError> {
-    if owner.is_empty() || name.is_empty() {
-        return Err(ApiError::new(
-            ErrorCode::BadRequest,
-            "That is neither a ticket nor OWNER/NAME.",
-        )
-        .with_hint("See what your other devices share with: hither list --all"));
-    }
     let client = session.daemon().await?;
     let request = FindRequest {
         owner: owner.into(),
@@ -261,6 +337,10 @@ struct Question<'a> {
     head: &'a str,
     /// It was answered before.
     agreed: bool,
+    /// What is there already.
+    exists: Option<&'a ExistsInfo>,
+    /// The share is one file.
+    single_file: bool,
 }
 
 /// How often in a row a daemon that dies is started again, while the fetch comes no further.
@@ -274,6 +354,24 @@ struct Following<'a> {
     begun: &'a RefCell<Begun>,
     /// What was offered last, as the daemon names it.
     shown: RefCell<String>,
+    pouring: RefCell<Pouring>,
+}
+
+/// A file on its way to standard output.
+#[derive(Default)]
+struct Pouring {
+    written: Written,
+    task: Option<JoinHandle<Poured>>,
+    /// What is written, as the daemon names it.
+    head: String,
+}
+
+/// What a fetch hears of next.
+enum Next {
+    Event(Box<Event>),
+    /// The daemon has ended.
+    Died,
+    Poured(Poured),
 }
 
 impl Following<'_> {
@@ -283,7 +381,11 @@ impl Following<'_> {
         let mut progress = Progress::new(self.session.out);
         let (mut deaths, mut furthest) = (0, 0);
         loop {
-            let events = self.client.work("/v1/fetches", request).await?;
+            let request = FetchRequest {
+                from: self.pouring.borrow().written.load(Ordering::Relaxed),
+                ..request.clone()
+            };
+            let events = self.client.work("/v1/fetches", &request).await?;
             if let Some(end) = self
                 .listen(events, &mut progress, &mut furthest, &mut deaths)
                 .await?
@@ -301,10 +403,58 @@ impl Following<'_> {
                 message: message.into(),
             });
             progress.suspend(|| self.session.warn_people(message));
+            let task = self.pouring.borrow_mut().task.take();
+            if let Some(task) = task
+                && let Some(end) = self.poured(poured(task.await)).await?
+            {
+                return Ok(end);
+            }
             if let Some(done) = self.done_already().await? {
                 return self.finish(&done).await;
             }
         }
+    }
+
+    /// Waits for what comes next: an event, or the end of what is written to standard output.
+    async fn next(&self, events: &mut Events) -> Result<Next, ApiError> {
+        let mut task = self.pouring.borrow_mut().task.take();
+        let ended = async {
+            match &mut task {
+                Some(task) => task.await,
+                None => std::future::pending().await,
+            }
+        };
+        let next = tokio::select! {
+            event = events.next() => match event {
+                Ok(Some(event)) => Next::Event(Box::new(event)),
+                Ok(None) | Err(ClientError::Gone) => Next::Died,
+                Err(error) => return Err(error.into()),
+            },
+            ended = ended => return Ok(Next::Poured(poured(ended))),
+        };
+        self.pouring.borrow_mut().task = task;
+        Ok(next)
+    }
+
+    /// Acts on the end of what is written to standard output; `None`: the daemon says how it goes
+    /// on.
+    async fn poured(&self, poured: Poured) -> Result<Option<Exit>, ApiError> {
+        let end = match poured {
+            Poured::Whole | Poured::BrokenOff => return Ok(None),
+            Poured::Unread => Ok(Some(Exit::Unread)),
+            Poured::Failed(error) => Err(error),
+        };
+        forget(self.client, &self.begun.borrow().transfer.clone()).await?;
+        end
+    }
+
+    /// Begins to write to standard output what was agreed to.
+    fn pour(&self, transfer: &str, head: &str) {
+        self.begun.borrow_mut().pouring = true;
+        let mut pouring = self.pouring.borrow_mut();
+        head.clone_into(&mut pouring.head);
+        let written = Written::clone(&pouring.written);
+        pouring.task = Some(pour::begin(self.client, transfer, written));
     }
 
     /// What there is to be told of a transfer that was done when the daemon died.
@@ -333,6 +483,7 @@ impl Following<'_> {
                 seconds,
                 sources,
                 transfer,
+                already: false,
             },
         );
         if let Some(done) = &done {
@@ -351,10 +502,13 @@ impl Following<'_> {
         deaths: &mut u32,
     ) -> Result<Option<Exit>, ApiError> {
         loop {
-            let event = match events.next().await {
-                Ok(Some(event)) => event,
-                Ok(None) | Err(ClientError::Gone) => return Ok(None),
-                Err(error) => return Err(error.into()),
+            let event = match self.next(&mut events).await? {
+                Next::Event(event) => *event,
+                Next::Died => return Ok(None),
+                Next::Poured(poured) => match self.poured(poured).await? {
+                    None => continue,
+                    end => return Ok(end),
+                },
             };
             if let Event::Progress { bytes, .. } = event
                 && bytes > *furthest
@@ -412,6 +566,7 @@ impl Following<'_> {
                     owner,
                     head,
                     agreed,
+                    exists,
                     ..
                 } => {
                     self.begun.borrow_mut().transfer = Some(transfer.clone());
@@ -428,16 +583,24 @@ impl Following<'_> {
                     };
                     // After the daemon was started again it is told once more.
                     let again = self.shown.replace(head.clone()) == head;
-                    if !(again && (agreed || self.args.yes)) {
+                    let poured = self.pouring.borrow().head.clone();
+                    if !poured.is_empty() {
+                        self.go_on(&transfer, &head, &poured).await?;
+                    } else if !(again && (agreed || self.args.yes)) {
                         self.answer(
                             &Question {
                                 transfer: &transfer,
                                 head: &head,
                                 agreed,
+                                exists: exists.as_ref(),
+                                single_file,
                             },
                             &offer,
                         )
                         .await?;
+                    }
+                    if self.args.to_stdout() {
+                        self.pour(&transfer, &head);
                     }
                 }
                 Event::Version {
@@ -457,6 +620,7 @@ impl Following<'_> {
                     );
                 }
                 Event::Names { .. }
+                | Event::Entry(_)
                 | Event::Upload(_)
                 | Event::Message(_)
                 | Event::Nearby(_)
@@ -488,6 +652,28 @@ impl Following<'_> {
         }
     }
 
+    /// A part of it was written by a daemon that has ended: only the same goes on.
+    async fn go_on(&self, transfer: &str, head: &str, poured: &str) -> Result<(), ApiError> {
+        let path = format!("/v1/transfers/{transfer}/accept");
+        if head == poured {
+            let request = AcceptRequest {
+                head: head.into(),
+                existing: None,
+            };
+            return Ok(self
+                .client
+                .post::<serde_json::Value>(&path, &request)
+                .await
+                .map(drop)?);
+        }
+        forget(self.client, &Some(transfer.to_owned())).await?;
+        Err(ApiError::new(
+            ErrorCode::OfferChanged,
+            "The share changed while it was written to standard output.",
+        )
+        .with_hint("Run the same command again: it begins with the new version."))
+    }
+
     /// Shows what is offered and, unless the user agreed beforehand, asks.
     async fn answer(
         &self,
@@ -500,11 +686,24 @@ impl Following<'_> {
             return Ok(());
         }
         self.session.out.ask(&format!("{}\n", show::offer(offer)));
-        match input::yes(self.session.out, "Fetch it?").await {
-            Some(true) => {
+        let answer = match question.exists {
+            None => {
+                let yes = input::yes(self.session.out, "Fetch it?").await;
+                yes.map(|yes| yes.then_some(None))
+            }
+            Some(exists) => {
+                let there = show::exists(exists, question.single_file);
+                self.session.out.ask(&format!("{there}\n"));
+                let choice = input::existing(self.session.out, question.single_file).await;
+                choice.map(|choice| choice.map(Some))
+            }
+        };
+        match answer {
+            Some(Some(existing)) => {
                 let path = format!("/v1/transfers/{transfer}/accept");
                 let request = AcceptRequest {
                     head: question.head.into(),
+                    existing,
                 };
                 match self.client.post::<serde_json::Value>(&path, &request).await {
                     // What is offered now is on its way, and is asked about.
@@ -517,7 +716,7 @@ impl Following<'_> {
                     answered => Ok(answered.map(drop)?),
                 }
             }
-            Some(false) => {
+            Some(None) => {
                 self.client
                     .delete::<TransferInfo>(&format!("/v1/transfers/{transfer}"))
                     .await?;
@@ -537,28 +736,26 @@ impl Following<'_> {
             bytes,
             seconds,
             sources,
-            transfer,
+            already,
+            ..
         } = done
         else {
             return Ok(Exit::Done);
         };
         if !self.args.to_stdout() {
-            let summary = show::fetched(path, *bytes, *seconds, sources);
+            let summary = if *already {
+                show::already(path, *bytes)
+            } else {
+                show::fetched(path, *bytes, *seconds, sources)
+            };
             self.session.out.say(&self.session.wrapped(&summary));
             return Ok(Exit::Done);
         }
-        *self.begun.borrow_mut() = Begun {
-            transfer: Some(transfer.clone()),
-            fetched: true,
-            ..self.begun.take()
-        };
-        let copied = copy_to_stdout(path.into()).await;
-        // The copy on the way to standard output is of no use any more, whether it arrived or not.
-        self.client
-            .delete::<TransferInfo>(&format!("/v1/transfers/{transfer}"))
-            .await?;
-        if copied? == Copied::Unread {
-            return Ok(Exit::Unread);
+        let task = self.pouring.borrow_mut().task.take();
+        if let Some(task) = task
+            && let Some(end) = self.poured(poured(task.await)).await?
+        {
+            return Ok(end);
         }
         self.session
             .out
@@ -567,27 +764,22 @@ impl Following<'_> {
     }
 }
 
-/// How a copy to standard output ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Copied {
-    Whole,
-    /// Whoever read it had seen enough.
-    Unread,
+/// The end of a task that writes to standard output.
+fn poured(ended: Result<Poured, tokio::task::JoinError>) -> Poured {
+    ended.unwrap_or_else(|error| {
+        Poured::Failed(ApiError::new(ErrorCode::Internal, error.to_string()))
+    })
 }
 
-/// Copies a file on a thread of its own: whoever reads standard output may take any time.
-async fn copy_to_stdout(path: PathBuf) -> Result<Copied, ApiError> {
-    let mut file = std::fs::File::open(&path)
-        .map_err(|error| failure::io(ErrorCode::Internal, failure::shown(&path), &error))?;
-    let copied =
-        tokio::task::spawn_blocking(move || crate::output::copy_to_stdout(&mut file)).await;
-    match copied.unwrap_or_else(|error| Err(error.into())) {
-        Ok(()) => Ok(Copied::Whole),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Copied::Unread),
-        Err(error) => Err(
-            failure::io(ErrorCode::NotWritable, "Standard output", &error)
-                .with_hint("Run the same command again."),
-        ),
+/// Ends a transfer of which nothing is wanted any more; one that has ended by itself is fine.
+async fn forget(client: &Client, transfer: &Option<String>) -> Result<(), ApiError> {
+    let Some(transfer) = transfer else {
+        return Ok(());
+    };
+    let path = format!("/v1/transfers/{transfer}");
+    match client.delete::<TransferInfo>(&path).await {
+        Err(ClientError::Api(error)) if error.code == ErrorCode::NotFound => Ok(()),
+        ended => Ok(ended.map(drop)?),
     }
 }
 
@@ -641,11 +833,8 @@ async fn kept_up(client: &Client, begun: &Begun) -> Option<ApiError> {
 
 async fn pause(client: &Client, begun: &Begun) -> Result<(), ApiError> {
     let transfer = match &begun.transfer {
-        Some(transfer) if begun.fetched => {
-            client
-                .delete::<TransferInfo>(&format!("/v1/transfers/{transfer}"))
-                .await?;
-            return Ok(());
+        Some(transfer) if begun.pouring => {
+            return forget(client, &Some(transfer.clone())).await;
         }
         Some(transfer) => transfer.clone(),
         // Nothing was offered yet: the transfer is found by its share, if it exists at all.

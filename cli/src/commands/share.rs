@@ -228,6 +228,7 @@ pub async fn follow(
             Event::Offer { .. }
             | Event::Conflict { .. }
             | Event::Names { .. }
+            | Event::Entry(_)
             | Event::Version { .. }
             | Event::Upload(_)
             | Event::Code(_)

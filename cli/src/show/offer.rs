@@ -1,6 +1,7 @@
 //! What a fetch is about to write, before the user agrees.
 
-use super::{bytes, count};
+use super::{bytes, count, grouped};
+use hither_api::ExistsInfo;
 use hither_proto::display_name;
 
 /// What is offered.
@@ -34,6 +35,24 @@ pub fn offer(offer: &Offer<'_>) -> String {
         display_name(offer.name),
         display_name(offer.owner)
     )
+}
+
+/// What is there already under names of a share.
+pub fn exists(exists: &ExistsInfo, single_file: bool) -> String {
+    if single_file {
+        return "A file of that name is there, with another content.".into();
+    }
+    match exists.taken {
+        0 => "A folder of that name is there, without any of its files.".into(),
+        taken if taken == exists.of => {
+            "All of its files are there, and not all are the same.".into()
+        }
+        taken => format!(
+            "{} of its {} are there already.",
+            grouped(taken),
+            count(exists.of, "file")
+        ),
+    }
 }
 
 /// Returns what stays where a later version has something else.

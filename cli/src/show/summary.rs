@@ -32,6 +32,15 @@ pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> 
     }
 }
 
+/// All of what was to be fetched is there.
+pub fn already(path: &str, size: u64) -> String {
+    let path = display_name(path);
+    format!(
+        "{path} is there already, with the same content ({}).",
+        bytes(size)
+    )
+}
+
 /// Short fetches are told in tenths of a second.
 fn span(seconds: f64) -> String {
     if seconds < 9.95 {

@@ -22,8 +22,6 @@ pub enum Step {
     AwaitAccept,
     /// Wait until the client pauses, then go on.
     AwaitPause,
-    /// Leave a file as if it had been fetched for standard output.
-    Spool(std::path::PathBuf, Vec<u8>),
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +29,7 @@ struct Shared {
     answers: Mutex<HashMap<String, Value>>,
     failures: Mutex<HashMap<String, ApiError>>,
     script: Mutex<Vec<Step>>,
+    content: Mutex<Vec<u8>>,
     asked: Mutex<Vec<(String, Value)>>,
     accepted: Notify,
     paused: Notify,
@@ -98,6 +97,11 @@ impl Fake {
         *self.shared.script.lock().unwrap() = script.into_iter().collect();
     }
 
+    /// Sets what is read of a fetch to standard output.
+    pub fn gives(&self, content: &[u8]) {
+        *self.shared.content.lock().unwrap() = content.to_vec();
+    }
+
     /// All requests but those for the status, in order.
     pub fn asked(&self) -> Vec<String> {
         self.shared
@@ -155,6 +159,9 @@ async fn answer(
         r if r.ends_with("/upload") && !shared.failures.lock().unwrap().contains_key(r) => {
             return play(shared);
         }
+        r if r.ends_with("/content") => {
+            return Body::from(shared.content.lock().unwrap().clone()).into_response();
+        }
         "POST /v1/shutdown" => shared.stopping.notify_one(),
         r if r.ends_with("/accept") || r.ends_with("/answer") => shared.accepted.notify_one(),
         r if r.ends_with("/pause") => shared.paused.notify_one(),
@@ -189,7 +196,6 @@ fn play(shared: Arc<Shared>) -> Response {
                 Step::Show(value) => drop(sender.send(value)),
                 Step::AwaitAccept => shared.accepted.notified().await,
                 Step::AwaitPause => shared.paused.notified().await,
-                Step::Spool(path, bytes) => std::fs::write(path, bytes).unwrap(),
             }
         }
     });

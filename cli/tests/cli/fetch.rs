@@ -1,6 +1,6 @@
 //! Fetching.
 
-use crate::fake::Step::{AwaitAccept, AwaitPause, Report, Spool};
+use crate::fake::Step::{AwaitAccept, AwaitPause, Report};
 use crate::fake::{Fake, OWNER, transfer};
 use crate::home::{Home, Ran, ticket};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, SourceBytes, SourceKind};
@@ -34,6 +34,7 @@ pub fn offer() -> Event {
         owner: OWNER.into(),
         head: "1-ab".into(),
         agreed: false,
+        exists: None,
     }
 }
 
@@ -54,6 +55,7 @@ pub fn fetched(path: &str) -> Event {
             source("", SourceKind::Local, 24_000_000),
         ],
         transfer: "t1".into(),
+        already: false,
     })
 }
 
@@ -193,13 +195,8 @@ fn a_mistyped_ticket_is_wrong_usage_and_not_repeated() {
 #[test]
 fn a_single_file_goes_to_standard_output_and_is_not_kept() {
     let (home, fake) = Home::running();
-    let spooled = home.folder.path().join("spooled");
-    let path = spooled.to_str().unwrap();
-    fake.plays([
-        Report(offer()),
-        Spool(spooled.clone(), b"\0\xffbytes".to_vec()),
-        Report(fetched(path)),
-    ]);
+    fake.gives(b"\0\xffbytes");
+    fake.plays([Report(offer()), Report(fetching()), Report(fetched("-"))]);
     let output = home
         .hither(&format!("fetch {} -o - --yes", ticket()))
         .output()
@@ -211,7 +208,7 @@ fn a_single_file_goes_to_standard_output_and_is_not_kept() {
     assert!(fake.body("POST /v1/fetches")["folder"].is_null());
     assert_eq!(
         fake.asked(),
-        ["POST /v1/fetches", "DELETE /v1/transfers/t1"]
+        ["POST /v1/fetches", "GET /v1/transfers/t1/content"]
     );
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
@@ -332,19 +329,18 @@ fn an_interrupt_before_the_offer_finds_the_transfer_by_its_share() {
 #[test]
 fn an_interrupt_while_nobody_reads_standard_output_leaves_nothing_behind() {
     let (home, fake) = Home::running();
-    let spooled = home.folder.path().join("spooled");
-    let path = spooled.to_str().unwrap();
-    fake.plays([
-        Report(offer()),
-        Spool(spooled.clone(), vec![0; 1 << 20]),
-        Report(fetched(path)),
-    ]);
+    fake.gives(&vec![0; 1 << 20]);
+    fake.plays([Report(offer()), Report(fetching()), Report(fetched("-"))]);
     let line = format!("fetch {} -o - --yes", ticket());
     let ran = interrupt(&home, &fake, &line, Until::Printed("\0"), Signal::INT);
     assert_eq!(ran.exit, Some(130));
     assert_eq!(
         fake.asked(),
-        ["POST /v1/fetches", "DELETE /v1/transfers/t1"]
+        [
+            "POST /v1/fetches",
+            "GET /v1/transfers/t1/content",
+            "DELETE /v1/transfers/t1"
+        ]
     );
 }
 

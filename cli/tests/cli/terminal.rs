@@ -3,7 +3,7 @@
 use crate::fake::Step::{AwaitAccept, Report};
 use crate::fetch::{fetched, fetching, offer};
 use crate::home::{Home, ticket};
-use hither_api::{Done, Event};
+use hither_api::{Done, Event, ExistsInfo};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -178,6 +178,38 @@ fn the_user_is_asked_and_may_agree() {
     // The answer is for what was shown and nothing else.
     assert_eq!(fake.body("POST /v1/transfers/t1/accept")["head"], "1-ab");
     assert_eq!(fake.body("POST /v1/fetches")["accept"], false);
+}
+
+#[test]
+fn what_is_there_already_is_asked_about_with_the_question() {
+    for (answer, existing) in [("o", "overwrite"), ("k", "rename"), ("s", "skip")] {
+        let (home, fake) = Home::running();
+        let mut script = script();
+        if let Report(Event::Offer { exists, .. }) = &mut script[0] {
+            *exists = Some(ExistsInfo {
+                taken: 12,
+                of: 1204,
+            });
+        }
+        fake.plays(script);
+        let mut terminal = Terminal::run(home.hither(&format!("fetch {}", ticket())), 80);
+        terminal.wait_for("[o]verwrite, [k]eep both, [s]kip those, or [n]othing? ");
+        let there = "12 of its 1,204 files are there already.";
+        assert!(terminal.screen().contains(there), "{}", terminal.screen());
+        terminal.type_in(&format!("\n{answer}\n"));
+        let (status, screen) = terminal.end();
+        assert_eq!(status.code(), Some(0), "{screen}");
+        assert_eq!(
+            screen.matches("[o]verwrite").count(),
+            2,
+            "Enter is no answer"
+        );
+        let said = fake.body("POST /v1/transfers/t1/accept");
+        assert_eq!(
+            (&said["head"], &said["existing"]),
+            (&"1-ab".into(), &existing.into())
+        );
+    }
 }
 
 #[test]

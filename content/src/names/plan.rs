@@ -3,6 +3,7 @@
 use super::{NameRules, Names, escape_free};
 use crate::layout::Layout;
 use crate::notes::Notes;
+use crate::selection::Selection;
 use crate::trash::is_trash_name;
 use hither_proto::EntryKind;
 use std::collections::{HashMap, HashSet};
@@ -175,12 +176,20 @@ impl Folder<'_> {
 
 /// Returns what of a version cannot be written as it is called, with the reasons; the top is called
 /// `top`.
-pub(crate) fn unwritable(layout: &Layout, rules: &NameRules, top: &str) -> Notes {
+pub(crate) fn unwritable(
+    layout: &Layout,
+    rules: &NameRules,
+    top: &str,
+    only: Option<&Selection>,
+) -> Notes {
     let mut notes = Notes::default();
     if !rules.takes(top) {
         notes.add(hither_proto::display_name(top), rules.reason(top));
     }
-    let names = plan(layout, rules, Naming::Skip, None);
+    let mut names = plan(layout, rules, Naming::Skip, None);
+    if let Some(only) = only {
+        names.leave_out(only);
+    }
     let told = names.renamed(layout.manifest());
     for path in &told.skipped {
         let name = path.rsplit('/').next().unwrap_or(path);

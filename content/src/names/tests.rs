@@ -140,10 +140,10 @@ fn what_cannot_be_written_can_be_left_out_or_refused() {
         (told.skipped, told.skipped_total, told.total),
         (vec!["aux.c".into(), "d?".into()], 2, 0)
     );
-    let notes = unwritable(&layout(&paths), &NameRules::windows(), "top");
+    let notes = unwritable(&layout(&paths), &NameRules::windows(), "top", None);
     assert_eq!((notes.total, notes.first[0].path.as_str()), (2, "aux.c"));
     assert_eq!(
-        unwritable(&layout(&paths), &NameRules::any(), "top").total,
+        unwritable(&layout(&paths), &NameRules::any(), "top", None).total,
         0
     );
     let (names, _) = named(&paths, &NameRules::windows(), Naming::Rename, None);

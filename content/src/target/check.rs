@@ -50,7 +50,7 @@ pub(super) fn check(
         .as_str();
     let rules = rules(&above, layout, wanted, options).map_err(failed)?;
     if options.naming == Naming::Refuse {
-        let notes = unwritable(layout, &rules, wanted);
+        let notes = unwritable(layout, &rules, wanted, options.only.as_deref());
         if notes.total > 0 {
             return Err(PrepareError::Names { notes });
         }
@@ -62,7 +62,7 @@ pub(super) fn check(
         }
         IfExists::Fail | IfExists::Overwrite | IfExists::Update => name,
     };
-    check_sizes(layout, &space)?;
+    check_sizes(layout, &space, options)?;
     match above.stat(OsStr::new(&target)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
@@ -95,7 +95,10 @@ pub(super) fn check(
             }
         }
     }
-    let needed = needed_bytes(manifest);
+    let needed = match &options.only {
+        Some(only) if !only.is_whole() => only.size(manifest).1,
+        _ => needed_bytes(manifest),
+    };
     if needed > space.free {
         return Err(PrepareError::NoSpace {
             needed,
@@ -135,7 +138,7 @@ pub fn target_name(
 }
 
 /// What names can be in the folder to fetch into, as far as these matter.
-fn rules(
+pub(super) fn rules(
     above: &Dir,
     layout: &Layout,
     top: &str,
@@ -189,8 +192,14 @@ pub(super) fn free_name(
 }
 
 /// Whether the file system takes files as long as the share's.
-fn check_sizes(layout: &Layout, space: &Space) -> Result<(), PrepareError> {
-    for (index, entry) in (0u32..).zip(layout.manifest().entries()) {
+fn check_sizes(
+    layout: &Layout,
+    space: &Space,
+    options: &TargetOptions,
+) -> Result<(), PrepareError> {
+    let wanted = |entry| options.only.as_ref().is_none_or(|only| only.has(entry));
+    let entries = (0u32..).zip(layout.manifest().entries());
+    for (index, entry) in entries.filter(|(index, _)| wanted(*index)) {
         if matches!(entry.kind, EntryKind::File { size, .. } if size > space.max_file) {
             return Err(PrepareError::FileTooLarge {
                 name: layout.shown(index),

@@ -138,6 +138,11 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// A file that is no part of a target, and has no name, could not be written.
+    pub fn of_own(source: io::Error) -> Self {
+        Self::from_io(|| "a file of its own".into(), source)
+    }
+
     pub(crate) fn from_io(path: impl FnOnce() -> String, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,

@@ -2,6 +2,7 @@
 
 use crate::holding::Holding;
 use crate::names::{NameRules, Naming};
+use crate::selection::Selection;
 use hither_proto::EntryName;
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct TargetOptions {
     /// prepared. A target that is resumed needs those of then ([`super::FetchTarget::rules`]);
     /// without them all names are written as they are.
     pub rules: Option<NameRules>,
+    /// The entries that are wanted; `None`: all.
+    pub only: Option<Arc<Selection>>,
 }
 
 /// Never given: write permission for group and others, and anything that is no permission.
@@ -67,6 +70,7 @@ impl TargetOptions {
             trash: None,
             naming: Naming::Rename,
             rules: None,
+            only: None,
         }
     }
 

@@ -47,6 +47,7 @@ use utoipa::OpenApi;
         transfers::transfers,
         transfers::transfer,
         transfers::accept,
+        transfers::content,
         transfers::pause,
         transfers::resume,
         transfers::cancel,
@@ -54,6 +55,7 @@ use utoipa::OpenApi;
         work::share,
         work::upload,
         work::fetch,
+        work::listing,
         work::events,
         work::view,
         relays::relays,
@@ -152,12 +154,14 @@ fn router(app: App) -> Router {
         .route("/v1/shares/{share}/ticket", get(shares::ticket))
         .route("/v1/shares/{share}/upload", get(work::upload))
         .route("/v1/fetches", post(work::fetch))
+        .route("/v1/listings", post(work::listing))
         .route("/v1/transfers", get(transfers::transfers))
         .route(
             "/v1/transfers/{transfer}",
             get(transfers::transfer).delete(transfers::cancel),
         )
         .route("/v1/transfers/{transfer}/accept", post(transfers::accept))
+        .route("/v1/transfers/{transfer}/content", get(transfers::content))
         .route("/v1/transfers/{transfer}/pause", post(transfers::pause))
         .route("/v1/transfers/{transfer}/resume", post(transfers::resume))
         .route("/v1/transfers/{transfer}/why", get(transfers::why))

@@ -2,9 +2,14 @@
 
 use super::{Answer, Failure};
 use crate::failure;
+use crate::transfer::outlet::Window;
 use crate::transfer::{self, Agreement, Control, Transfer, TransferService};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
 use hither_api::{AcceptRequest, ApiError, ErrorCode, TransferInfo, Why};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,7 +26,8 @@ pub(super) fn find(service: &TransferService, id: &str) -> Result<Arc<Transfer>,
 pub(super) async fn transfers(State(service): Ctx) -> Answer<Vec<TransferInfo>> {
     let all = move || {
         let all = service.transfers.all();
-        all.iter().map(|t| t.full_info(&service)).collect()
+        let shown = all.iter().filter(|t| !t.is_listing());
+        shown.map(|t| t.full_info(&service)).collect()
     };
     Ok(Json(
         tokio::task::spawn_blocking(all)
@@ -58,8 +64,40 @@ pub(super) async fn accept(
         .with_hint("Look at what is offered now, and accept that.")
         .into());
     }
-    transfer.control(Control::Accept(Agreement::Offer(request.head)));
+    transfer.control(Control::Accept(Agreement::Offer(
+        request.head,
+        request.existing,
+    )));
     Ok(Json(json!({})))
+}
+
+/// The content of a single file that is got in order, while it is got; only once, and only of a fetch
+/// without a folder. Hanging up ends the transfer.
+#[utoipa::path(get, path = "/v1/transfers/{transfer}/content", params(("transfer" = String, Path)), responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+pub(super) async fn content(
+    State(service): Ctx,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let transfer = find(&service, &id)?;
+    let flow = transfer.outlet.take(|| transfer.is_running()).await?;
+    let length = flow.bytes;
+    let pieces = stream::unfold((flow, None), |(mut flow, window)| async move {
+        let mut window: Window = match window {
+            Some(window) => window,
+            None => flow.windows.recv().await?,
+        };
+        let read = tokio::task::spawn_blocking(move || window.piece().map(|piece| (piece, window)));
+        match read.await.map_err(std::io::Error::other).flatten() {
+            Ok((Some(piece), window)) => Some((Ok(piece), (flow, Some(window)))),
+            Ok((None, _)) => Some((Ok(Vec::new()), (flow, None))),
+            Err(error) => Some((Err(error), (flow, None))),
+        }
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (CONTENT_LENGTH, length.to_string()),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// Stops a transfer so that it can go on later.

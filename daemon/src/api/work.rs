@@ -12,8 +12,10 @@ use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
 use futures::StreamExt;
 use futures::stream::{self, Stream};
-use hither_api::{ApiError, ErrorCode, Event, FetchRequest, MAX_CELLS, ShareRequest, TransferView};
-use hither_proto::Ticket;
+use hither_api::{
+    ApiError, ErrorCode, Event, FetchRequest, ListingRequest, MAX_CELLS, ShareRequest, TransferView,
+};
+use hither_proto::{EntryName, Ticket};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -88,9 +90,25 @@ pub(super) async fn fetch(
         let why = "Only a whole share can be followed, into a folder: not one version, not to standard output.";
         return Err(ApiError::new(ErrorCode::BadRequest, why).into());
     }
+    transfer::check_paths(&request.paths)?;
+    let named = request
+        .file_name
+        .as_deref()
+        .map(EntryName::parse)
+        .transpose();
+    let named = named.map_err(|error| {
+        ApiError::new(
+            ErrorCode::BadRequest,
+            format!("That is no name for a file: {error}."),
+        )
+    })?;
     let request = Request {
         ticket,
         folder: request.folder,
+        named,
+        paths: request.paths,
+        listing: false,
+        from: request.from,
         existing: request.existing,
         accept: request.accept,
         follow: request.follow,
@@ -102,6 +120,18 @@ pub(super) async fn fetch(
     };
     let transfer = transfer::begin(&service, request)?;
     Ok(Sse::new(follow(transfer)))
+}
+
+/// Lists what a ticket opens. The events end with `done` or `error`; hanging up ends the look.
+#[utoipa::path(post, path = "/v1/listings", request_body = ListingRequest, responses((status = 200, body = Event, content_type = "text/event-stream")))]
+pub(super) async fn listing(
+    State(service): State<Arc<TransferService>>,
+    Json(request): Json<ListingRequest>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
+    let ticket: Ticket = request.ticket.parse().map_err(|e| failure::ticket(&e))?;
+    let wait = request.wait_seconds.map(Duration::from_secs);
+    let events = transfer::listing::list(&service, ticket, request.paths, wait)?;
+    Ok(Sse::new(events.map(|event| frame(&event))))
 }
 
 /// The events of a transfer, from now on.

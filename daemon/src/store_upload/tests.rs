@@ -131,6 +131,10 @@ impl Device {
         let request = Request {
             ticket: ticket.clone(),
             folder: Some(self.home.join("fetched")),
+            named: None,
+            paths: Vec::new(),
+            listing: false,
+            from: 0,
             existing: Existing::Overwrite,
             accept: true,
             follow: false,

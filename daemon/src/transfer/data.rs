@@ -10,7 +10,9 @@ use super::{Transfer, follows, lock};
 use crate::failure;
 use crate::transfer::TransferService;
 use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, SourceKind};
-use hither_content::{FetchTarget, Kept, ManifestFile, Trashed, WriteError};
+use hither_content::{
+    FetchTarget, Finished, Kept, ManifestFile, Place, Stamps, Trashed, WriteError,
+};
 use hither_proto::{Manifest, Message, SignedHead, Space};
 use hither_swarm::{TransferInput, Version};
 use roaring::RoaringBitmap;
@@ -97,6 +99,80 @@ pub(super) async fn get(
         getting.last_checkpoint().await;
     }
     outcome
+}
+
+/// Takes what is there already, all of it with the content of the version, for what would have been
+/// fetched.
+pub(super) async fn adopt(
+    run: &mut Run,
+    head: SignedHead,
+    manifest_file: Arc<ManifestFile>,
+    manifest: &Arc<Manifest>,
+    here: Finished,
+) -> Result<Data, End> {
+    let bytes = run
+        .only
+        .as_ref()
+        .map_or_else(|| manifest.bytes(), |only| only.size(manifest).1);
+    let path = here.place.path();
+    let version = Arc::new(Version::new(head, manifest_file, here.holding));
+    let serves = serve(run, &version, &RoaringBitmap::new());
+    if serves {
+        remember(run, &version, (here.place, here.stamps)).await?;
+    }
+    let (number, apart) = (version.number(), here.apart);
+    run.transfer.update(&run.service, |record| {
+        (record.path, record.total) = (path.display().to_string(), bytes);
+        (record.apart, record.reason) = (apart, None);
+        if record.follow {
+            record.followed = Some(number);
+            record.choose(manifest.name().as_str(), !manifest.is_single_file());
+        }
+    })?;
+    credit_local(run, bytes);
+    let mut meter = run.transfer.meter();
+    (meter.bytes, meter.total) = (bytes, bytes);
+    drop(meter);
+    Ok(Data { path, bytes })
+}
+
+/// Remembers a version that is in place, so that it is served from now on.
+async fn remember(
+    run: &Run,
+    version: &Arc<Version>,
+    (place, stamps): (Place, Stamps),
+) -> Result<(), End> {
+    let (service, transfer) = (Arc::clone(&run.service), Arc::clone(&run.transfer));
+    let of = Arc::clone(version);
+    blocking(move || {
+        service
+            .library
+            .remember_fetched(&transfer, &of, &place, &stamps)
+    })
+    .await??;
+    run.service
+        .library
+        .hold_whole(run.transfer.share.id, version);
+    Ok(())
+}
+
+/// Bytes that were here already are a source like any other.
+pub(super) fn credit_local(run: &Run, bytes: u64) {
+    if bytes == 0 {
+        return;
+    }
+    let (device, name) = (run.service.device.to_string(), run.service.name.to_string());
+    let mut earlier = lock(&run.transfer.earlier);
+    match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
+        Some(source) => source.bytes += bytes,
+        None => earlier.push(SourceBytes {
+            device,
+            name,
+            kind: SourceKind::Local,
+            bytes,
+            cost: 0.0,
+        }),
+    }
 }
 
 /// The outcome of a checkpoint: the positions that are durable now.
@@ -264,7 +340,7 @@ impl Getting<'_> {
         Ok(())
     }
 
-    /// Bytes that were here already are a source like any other.
+    /// Counts positions that were copied on this device.
     fn credit_local(&self, copied: &RoaringBitmap) {
         let chunks = self.manifest.chunks();
         let bytes: u64 = copied
@@ -272,24 +348,7 @@ impl Getting<'_> {
             .filter_map(|p| chunks.get(p as usize))
             .map(|c| u64::from(c.length))
             .sum();
-        if bytes == 0 {
-            return;
-        }
-        let (device, name) = (
-            self.run.service.device.to_string(),
-            self.run.service.name.to_string(),
-        );
-        let mut earlier = lock(&self.run.transfer.earlier);
-        match earlier.iter_mut().find(|s| s.kind == SourceKind::Local) {
-            Some(source) => source.bytes += bytes,
-            None => earlier.push(SourceBytes {
-                device,
-                name,
-                kind: SourceKind::Local,
-                bytes,
-                cost: 0.0,
-            }),
-        }
+        credit_local(self.run, bytes);
     }
 
     async fn fetch(&mut self) -> Result<Got<Data>, End> {
@@ -468,25 +527,9 @@ impl Getting<'_> {
         let names = self.tell_names();
         let apart = finished.apart;
         self.version.set_holding(finished.holding);
-        let (service, transfer) = (
-            Arc::clone(&self.run.service),
-            Arc::clone(&self.run.transfer),
-        );
-        let (version, place, stamps) = (Arc::clone(&self.version), finished.place, finished.stamps);
-        let spooled = transfer.record().spooled;
-        if self.serves && !spooled {
-            let of = Arc::clone(&transfer);
-            blocking(move || {
-                service
-                    .library
-                    .remember_fetched(&of, &version, &place, &stamps)
-            })
-            .await??;
-            let share = transfer.share.id;
-            self.run.service.library.hold_whole(share, &self.version);
-        } else if self.serves {
-            // A file on its way to standard output is gone in a moment.
-            unserve(&self.run.service, &transfer);
+        let transfer = Arc::clone(&self.run.transfer);
+        if self.serves {
+            remember(self.run, &self.version, (finished.place, finished.stamps)).await?;
         }
         let (version, manifest) = (self.version.number(), &self.manifest);
         self.run.transfer.update(&self.run.service, |record| {

@@ -1,10 +1,11 @@
 //! The end of a transfer's run: written down, reported, tidied up.
 
 use super::run::{End, Run};
-use super::{Transfer, lock, spool};
+use super::{Transfer, listing, lock};
 use crate::records::TransferState;
 use crate::transfer::TransferService;
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase};
+use hither_content::Selection;
 use hither_util::clock::unix_seconds;
 
 impl Run {
@@ -25,7 +26,7 @@ impl Run {
         let record = transfer.record();
         let goes_on = matches!(&end, End::Failed(error) if super::follows::goes_on(&record, error));
         let (state, phase) = match &end {
-            End::Done { .. } => (TransferState::Done, Phase::Done),
+            End::Done { .. } | End::Listed { .. } => (TransferState::Done, Phase::Done),
             End::Paused => (TransferState::Paused, Phase::Paused),
             End::Suspended => (TransferState::Active, Phase::Paused),
             // It is tried again by itself, also after a restart.
@@ -52,10 +53,15 @@ impl Run {
             crate::why::keep(service, transfer, &journal);
         }
         *lock(&transfer.control) = None;
+        transfer.outlet.close();
         // Nothing was written and nothing can go on: such a failure is reported and forgotten.
         let record = transfer.record();
-        let nothing_left =
-            matches!(end, End::Failed(_)) && record.partial.is_none() && record.chosen.is_none();
+        // What was for standard output is nowhere else, and begins anew.
+        let nothing_left = record.listing
+            || record.spooled
+            || (matches!(end, End::Failed(_))
+                && record.partial.is_none()
+                && record.chosen.is_none());
         self.announce_end(end, sources);
         if nothing_left {
             self.discard();
@@ -64,9 +70,6 @@ impl Run {
             super::follows::go_on_later(service, transfer);
         }
         if state == TransferState::Done {
-            if transfer.record().spooled {
-                spool::expire(service, transfer);
-            }
             service.transfers.forget_old(service);
         }
         service.swarm.workers().buffers.clear();
@@ -78,13 +81,23 @@ impl Run {
             transfer.emit(Event::Warning { message });
         }
         let event = match end {
-            End::Done { path, bytes } => Event::Done(Done::Fetched {
+            End::Done {
+                path,
+                bytes,
+                already,
+            } => Event::Done(Done::Fetched {
                 path: path.display().to_string(),
                 bytes,
                 seconds: transfer.record().seconds,
                 sources,
                 transfer: transfer.id.clone(),
+                already,
             }),
+            End::Listed { version, manifest } => {
+                let done = listing::done(version, &manifest, &Selection::default(), 0);
+                *lock(&transfer.listed) = Some((version, manifest));
+                Event::Done(done)
+            }
             End::Paused | End::Suspended => Event::Error(
                 ApiError::new(
                     ErrorCode::Interrupted,
@@ -142,11 +155,6 @@ pub(crate) fn discard(service: &TransferService, transfer: &Transfer) {
         && let Err(error) = hither_content::FetchTarget::discard_partial(&record.folder, &partial)
     {
         tracing::warn!(%error, "partial files could not be removed");
-    }
-    if record.spooled
-        && let Err(error) = std::fs::remove_dir_all(&record.folder)
-    {
-        tracing::warn!(%error, "a spooled file could not be removed");
     }
     if let Err(error) = service.records.remove_transfer(&transfer.id) {
         tracing::warn!(%error, "a transfer could not be forgotten");

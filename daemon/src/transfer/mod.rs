@@ -3,17 +3,22 @@
 //!
 //! `stage.rs` is what the disk threads see, `run.rs` the task, `offer.rs` the question, `target.rs`
 //! where it is written, `data.rs` the getting of files, `meter.rs` the numbers, `follows.rs` what
-//! is followed, `trash.rs` what later versions replaced.
+//! is followed, `trash.rs` what later versions replaced, `selection.rs` the part that is wanted,
+//! `listing.rs` a look at what is in a share,
+//! `in_order.rs` and `outlet.rs` a file on its way to standard output.
 
 mod data;
 mod end;
 mod follows;
+mod in_order;
+pub(crate) mod listing;
 mod lookup;
 mod meter;
 mod missing;
 mod offer;
+pub(crate) mod outlet;
 mod run;
-mod spool;
+mod selection;
 mod stage;
 mod start;
 mod target;
@@ -24,14 +29,15 @@ use crate::index::IndexService;
 use crate::library::Library;
 use crate::live_view::Kept;
 use crate::records::{Records, TransferRecord, TransferState};
-use hither_api::{CostMode, Event, Paths, Phase, SourceBytes, SourceKind, TransferInfo};
+use hither_api::{CostMode, Event, Existing, Paths, Phase, SourceBytes, SourceKind, TransferInfo};
 use hither_engine::{SourceSummary, Time};
-use hither_proto::{DeviceId, DeviceName, ShareId, Ticket};
+use hither_proto::{DeviceId, DeviceName, Manifest, ShareId, Ticket};
 use hither_relay_client::RelayClient;
 use hither_swarm::{ChunkSink, Share, Swarm};
 use hither_util::sync::Mutex;
 use hither_util::tasks::Tasks;
 use meter::Meter;
+use outlet::Outlet;
 use stage::Stages;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,6 +46,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
 pub(crate) use end::discard;
+pub(crate) use selection::check as check_paths;
 pub(crate) use start::{Request, begin, resume, resume_all};
 
 /// Ended transfers that are remembered, the oldest forgotten first.
@@ -52,8 +59,8 @@ const EVENTS: usize = 64;
 pub(crate) enum Agreement {
     /// Whatever is offered.
     Always,
-    /// The one thing that was shown.
-    Offer(String),
+    /// The one thing that was shown, and what becomes of what is there already.
+    Offer(String, Option<Existing>),
 }
 
 /// The user's wish for a running transfer.
@@ -110,6 +117,10 @@ pub(crate) struct Transfer {
     kept: Mutex<Option<Kept>>,
     /// When the last run began, and how long all before it were at work, seconds.
     counted_from: Mutex<(Time, f64)>,
+    /// The place at which it leaves what is read from standard output.
+    pub outlet: Outlet,
+    /// What is in the share, at the end of a look at that.
+    listed: Mutex<Option<(u64, Arc<Manifest>)>>,
     /// How often in a row it ended by trouble that may pass.
     failures: AtomicU32,
 }
@@ -145,6 +156,8 @@ impl Transfer {
             control: Mutex::new(None),
             kept: Mutex::default(),
             counted_from: Mutex::default(),
+            outlet: Outlet::default(),
+            listed: Mutex::default(),
             failures: AtomicU32::new(0),
         }
     }
@@ -225,6 +238,11 @@ impl Transfer {
             Event::Offer { head, .. } => Some(head.clone()),
             _ => None,
         })
+    }
+
+    /// Returns whether only what is in the share is asked about.
+    pub(crate) fn is_listing(&self) -> bool {
+        lock(&self.record).listing
     }
 
     /// Tells the running task something; `false` when it does not run.

@@ -5,11 +5,14 @@
 //! same name, and a file or a folder as before.
 
 use super::run::{End, Run};
-use super::{Agreement, lock, target};
+use super::{Agreement, in_order, lock, selection, target};
+use crate::failure;
 use crate::records::{Chosen, TransferRecord};
-use hither_api::{ApiError, ErrorCode, Event, Phase};
+use hither_api::{ApiError, ErrorCode, Event, Existing, ExistsInfo, Phase};
+use hither_content::{Finished, Layout, Others, PrepareError, Present};
 use hither_proto::{EntryKind, Manifest, SignedHead, display_name};
 use hither_util::hex::Hex;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +22,8 @@ pub(super) enum Answer {
     Yes,
     /// This version is passed over; a later one may do.
     Skip,
+    /// All of it is there already, with the same content.
+    Here(Box<Finished>),
 }
 
 /// The difference of a later version from the first one.
@@ -57,14 +62,6 @@ impl Run {
         manifest: &Arc<Manifest>,
     ) -> Result<Answer, End> {
         let record = self.transfer.record();
-        if record.spooled && !manifest.is_single_file() {
-            return Err(ApiError::new(
-                ErrorCode::NotASingleFile,
-                "Only a single file can go to standard output; this is a folder.",
-            )
-            .with_hint("Give a folder to write into with -o.")
-            .into());
-        }
         let changed = record
             .chosen
             .as_ref()
@@ -81,20 +78,99 @@ impl Run {
             }
         }
         self.begin_version(&record, head, manifest).await?;
+        if record.spooled {
+            in_order::only_file(self, manifest)?;
+        }
         if record.chosen.is_some() && (changed.is_none() || record.accepted) {
             self.choose(manifest)?;
             return Ok(Answer::Yes); // As the first version was.
         }
-        self.ask(head, manifest).await?;
+        let exists = match self.look(manifest).await? {
+            Present::Same(here) => return Ok(Answer::Here(here)),
+            Present::Nothing => None,
+            Present::Other(others) => self.weigh(manifest, &others)?,
+        };
+        let asked = exists.is_some();
+        self.ask(head, manifest, exists).await?;
+        if asked {
+            self.settle(manifest).await?;
+        }
         if record.chosen.is_some() {
             self.choose(manifest)?;
         }
         Ok(Answer::Yes)
     }
 
+    /// Looks at what is there already, unless it was said before what becomes of that.
+    async fn look(&mut self, manifest: &Arc<Manifest>) -> Result<Present, End> {
+        let record = self.transfer.record();
+        let asks = matches!(record.existing, Existing::Fail | Existing::Skip);
+        if !asks || record.spooled || record.chosen.is_some() {
+            return Ok(Present::Nothing);
+        }
+        // What was begun under that answer was looked at then.
+        if record.partial.is_some() && record.existing == Existing::Fail {
+            return Ok(Present::Nothing);
+        }
+        target::present(self, manifest).await
+    }
+
+    /// Decides about what is there, as far as that was said; returns what is to be asked about.
+    fn weigh(
+        &mut self,
+        manifest: &Arc<Manifest>,
+        others: &Others,
+    ) -> Result<Option<ExistsInfo>, End> {
+        let record = self.transfer.record();
+        let taken = others.taken.len() as u64;
+        // A part that is not there yet is added to the folder that another part is in.
+        let adds = !record.paths.is_empty() && taken == 0 && !manifest.is_single_file();
+        if record.existing == Existing::Fail && !adds {
+            if record.accepted {
+                let path = PathBuf::from(&record.path);
+                return Err(failure::prepare(&PrepareError::Exists { path }).into());
+            }
+            return Ok(Some(ExistsInfo {
+                taken,
+                of: others.wanted,
+            }));
+        }
+        self.leave_out(manifest, others);
+        self.transfer
+            .update(&self.service, |record| record.existing = Existing::Skip)?;
+        Ok(None)
+    }
+
+    /// What is there stays: it is not fetched.
+    fn leave_out(&mut self, manifest: &Arc<Manifest>, others: &Others) {
+        let mut only = self.only.as_deref().cloned().unwrap_or_default();
+        let layout = Layout::new(Arc::clone(manifest));
+        only.leave_out(&layout, others.taken.iter().copied());
+        self.only = Some(Arc::new(only));
+    }
+
+    /// Acts on what somebody said about what is there.
+    async fn settle(&mut self, manifest: &Arc<Manifest>) -> Result<(), End> {
+        match self.transfer.record().existing {
+            Existing::Skip => {
+                if let Present::Other(others) = target::present(self, manifest).await? {
+                    self.leave_out(manifest, &others);
+                }
+            }
+            Existing::Rename => {
+                let path = target::place(self, manifest).await?;
+                self.transfer.update(&self.service, |record| {
+                    record.path = path.display().to_string();
+                })?;
+            }
+            Existing::Fail | Existing::Overwrite => {}
+        }
+        Ok(())
+    }
+
     /// Writes down which version is got now.
     async fn begin_version(
-        &self,
+        &mut self,
         record: &TransferRecord,
         head: &SignedHead,
         manifest: &Arc<Manifest>,
@@ -105,17 +181,26 @@ impl Run {
             // now.
             target::discard_partial(self).await?;
         }
+        if !manifest.is_single_file() && record.named.is_some() {
+            self.transfer.update(&self.service, |record| {
+                let name = record.named.take().unwrap_or_default();
+                record.folder.push(name);
+            })?;
+        }
+        let later = record.followed.is_some();
+        let only = selection::select(manifest, &record.paths, later)?;
+        let (files, bytes) = only.size(manifest);
+        self.only = (!only.is_whole()).then(|| Arc::new(only));
         let path = target::place(self, manifest).await?;
         self.transfer.update(&self.service, |record| {
             record.head = Some(stored);
             record.name = manifest.name().to_string();
             record.path = path.display().to_string();
-            record.total = manifest.bytes();
+            record.total = bytes;
         })?;
         {
             let mut meter = self.transfer.meter();
-            meter.total = manifest.bytes();
-            meter.files = manifest.files();
+            (meter.total, meter.files) = (bytes, files);
         }
         let folders = manifest
             .entries()
@@ -124,31 +209,42 @@ impl Run {
             .count();
         tracing::info!(
             transfer = self.transfer.id,
-            files = manifest.files(),
+            files,
             folders,
-            bytes = manifest.bytes(),
+            bytes,
             "offered"
         );
         Ok(())
     }
 
     /// Asks, unless this very offer was agreed to.
-    async fn ask(&mut self, head: &SignedHead, manifest: &Manifest) -> Result<(), End> {
+    async fn ask(
+        &mut self,
+        head: &SignedHead,
+        manifest: &Manifest,
+        exists: Option<ExistsInfo>,
+    ) -> Result<(), End> {
         let token = token(head);
         let agreed =
             |record: &TransferRecord| record.accepted || record.agreed.as_ref() == Some(&token);
         let record = self.transfer.record();
+        let all = || (manifest.files(), manifest.bytes());
+        let (files, bytes) = self
+            .only
+            .as_ref()
+            .map_or_else(all, |only| only.size(manifest));
         self.transfer.emit(Event::Offer {
             transfer: self.transfer.id.clone(),
             share: self.transfer.share.id.to_string(),
             name: manifest.name().to_string(),
             single_file: manifest.is_single_file(),
-            files: manifest.files(),
-            bytes: manifest.bytes(),
+            files,
+            bytes,
             path: record.path.clone(),
             owner: self.transfer.share.owner.to_string(),
             head: token.clone(),
             agreed: agreed(&record),
+            exists,
         });
         if !agreed(&record) {
             self.set_phase(Phase::Offered);
@@ -168,7 +264,10 @@ impl Run {
     pub(super) fn agree(&self, to: Agreement) -> Result<(), ApiError> {
         self.transfer.update(&self.service, |record| match to {
             Agreement::Always => record.accepted = true,
-            Agreement::Offer(head) => record.agreed = Some(head),
+            Agreement::Offer(head, existing) => {
+                record.agreed = Some(head);
+                record.existing = existing.unwrap_or(record.existing);
+            }
         })
     }
 

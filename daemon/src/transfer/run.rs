@@ -5,14 +5,14 @@
 use super::data::{self, Data};
 use super::offer::Answer;
 use super::stage::Stage;
-use super::{Control, Transfer, lookup};
+use super::{Control, Transfer, in_order, lookup};
 use crate::transfer::TransferService;
 use crate::{costs, failure};
 use hither_api::{ApiError, ErrorCode, Event, Phase};
-use hither_content::ManifestFile;
+use hither_content::{ManifestFile, Selection};
 use hither_engine::{Plan, Waiting};
 use hither_proto::limits::CHUNK_TAG;
-use hither_proto::{Pin, SignedHead, Space};
+use hither_proto::{Manifest, Pin, SignedHead, Space};
 use hither_swarm::{ChunkSink, TransferInput, TransferRoute};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -35,7 +35,17 @@ const FOR_OTHERS: Duration = Duration::from_secs(5);
 
 /// Why a transfer's task ends.
 pub(super) enum End {
-    Done { path: PathBuf, bytes: u64 },
+    Done {
+        path: PathBuf,
+        bytes: u64,
+        /// All of it was here before, and not by this fetch.
+        already: bool,
+    },
+    /// What is in the share is known, and nothing else is wanted.
+    Listed {
+        version: u64,
+        manifest: Arc<Manifest>,
+    },
     Paused,
     Cancelled,
     Suspended,
@@ -65,6 +75,8 @@ pub(super) struct Run {
     wait: Option<Duration>,
     /// True while nobody gives anything at the moment.
     alone: watch::Sender<bool>,
+    /// The part of the version at hand that is fetched; `None`: everything.
+    pub only: Option<Arc<Selection>>,
 }
 
 /// The outcome of getting a part of a version.
@@ -107,6 +119,7 @@ pub(super) async fn run(
         neighbours: 0,
         wait,
         alone: watch::Sender::new(true),
+        only: None,
     };
     run.announce_interest();
     let looking = run.look_up();
@@ -209,16 +222,43 @@ impl Run {
             };
             let manifest = Arc::new(manifest);
             let version = head.head().version;
-            if let Answer::Skip = self.offer(&head, &manifest).await? {
-                head = self.newer_than(version).await?;
-                continue;
+            if self.transfer.is_listing() {
+                return Ok(End::Listed { version, manifest });
             }
-            match data::get(self, head, manifest_file, manifest).await? {
+            let (got, already) = match self.offer(&head, &manifest).await? {
+                Answer::Skip => {
+                    head = self.newer_than(version).await?;
+                    continue;
+                }
+                Answer::Yes if self.transfer.record().spooled => {
+                    let bytes = in_order::get(self, &head, &manifest).await?;
+                    return Ok(End::Done {
+                        path: "-".into(),
+                        bytes,
+                        already: false,
+                    });
+                }
+                Answer::Yes => {
+                    let got = data::get(self, head, manifest_file, manifest).await?;
+                    (got, false)
+                }
+                Answer::Here(here) => {
+                    let here = data::adopt(self, head, manifest_file, &manifest, *here).await?;
+                    (Got::Whole(here), true)
+                }
+            };
+            match got {
                 Got::Whole(Data { path, bytes }) if self.transfer.record().follow => {
                     self.tell_version(version, &path, bytes);
                     head = self.newer_than(version).await?;
                 }
-                Got::Whole(Data { path, bytes }) => return Ok(End::Done { path, bytes }),
+                Got::Whole(Data { path, bytes }) => {
+                    return Ok(End::Done {
+                        path,
+                        bytes,
+                        already,
+                    });
+                }
                 Got::NewVersion(newer) => head = *newer,
             }
         }

@@ -3,7 +3,8 @@
 //! Invariant: a chunk is written only after its ciphertext hashed to the id that a chain from the
 //! owner's signature names: head → root → manifest → data.
 
-use hither_content::{FetchTarget, ManifestFile, open_chunk, open_root};
+use super::in_order::WindowChunks;
+use hither_content::{FetchTarget, ManifestFile, WriteError, open_chunk, open_root};
 use hither_proto::{Manifest, Root, ShareSecret, SignedHead, Space};
 use hither_swarm::{ChunkSink, PutError};
 use hither_util::sync::Mutex;
@@ -28,6 +29,11 @@ pub(crate) enum Stage {
         manifest: Arc<Manifest>,
         target: Arc<FetchTarget>,
         repeats: Repeats,
+    },
+    /// A window of a file that is read in order.
+    Window {
+        manifest: Arc<Manifest>,
+        chunks: Arc<WindowChunks>,
     },
 }
 
@@ -136,6 +142,18 @@ impl ChunkSink for Stages {
                 target
                     .write_chunks(&positions, sealed)
                     .map_err(PutError::Write)?;
+                written(&positions);
+                Ok(positions)
+            }
+            (Stage::Window { manifest, chunks }, Space::Data) => {
+                let record = manifest
+                    .chunks()
+                    .get(position as usize)
+                    .ok_or(PutError::Stale)?;
+                open_chunk(record, sealed).map_err(|_| PutError::Damaged)?;
+                let positions = chunks
+                    .put(position, sealed)
+                    .map_err(|error| PutError::Write(WriteError::of_own(error)))?;
                 written(&positions);
                 Ok(positions)
             }

@@ -1,15 +1,15 @@
 //! Beginning a transfer, going on with an old one, and taking all of them up again after a restart.
 
 use super::end::discard;
-use super::{Agreement, Control, Transfer, lock, run, spool};
+use super::{Agreement, Control, Transfer, lock, run};
 use crate::failure;
 use crate::records::{Chosen, TransferRecord, TransferState};
 use crate::transfer::TransferService;
 use hither_api::{ApiError, CostMode, ErrorCode, Existing, NamesInfo, Naming, Phase};
 use hither_content::{FetchTarget, PartialRef};
-use hither_proto::Ticket;
+use hither_proto::{EntryName, Ticket};
 use hither_util::clock::unix_seconds;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -17,8 +17,17 @@ use tokio::sync::mpsc;
 /// The request of a user.
 pub(crate) struct Request {
     pub ticket: Ticket,
-    /// `None`: a single file on its way to standard output.
+    /// `None`: a single file is read in order, for standard output.
     pub folder: Option<PathBuf>,
+    /// The name of a single file in that folder; of a share that is a folder, that of a folder to
+    /// write into.
+    pub named: Option<EntryName>,
+    /// The part that is wanted; empty: everything.
+    pub paths: Vec<String>,
+    /// Only what is in it is asked about.
+    pub listing: bool,
+    /// Bytes of a single file for standard output that were read before.
+    pub from: u64,
     pub existing: Existing,
     pub accept: bool,
     /// Stay for later versions.
@@ -57,9 +66,6 @@ pub(crate) fn begin(
     if let Some(running) = service.transfers.running(share.id) {
         return attach(&running, &request);
     }
-    if let Some(whole) = spool::unread(service, &request) {
-        return Ok(whole);
-    }
     let transfer = match resumable(service, &request) {
         Some(transfer) => {
             rename_anew(service, &transfer, &request)?;
@@ -91,7 +97,9 @@ pub(crate) fn begin(
 /// Returns what the command that was run again says counts, but for what was chosen when a first
 /// version was written.
 fn choose_again(record: &mut TransferRecord, request: &Request) {
-    if record.chosen.is_none() || request.existing == Existing::Overwrite {
+    // What was begun under an answer goes on so; the request alone says nothing then.
+    let answered = record.partial.is_some() && request.existing == Existing::Fail;
+    if (record.chosen.is_none() && !answered) || request.existing == Existing::Overwrite {
         record.existing = request.existing;
     }
     record.accepted = request.accept;
@@ -149,13 +157,21 @@ fn attach(running: &Arc<Transfer>, request: &Request) -> Result<Arc<Transfer>, A
 
 /// Returns whether a request is for where a transfer writes, however that is spelled.
 fn same_target(request: &Request, record: &TransferRecord) -> bool {
+    let named = |folder: &Path, name: Option<&str>| match name {
+        Some(name) => folder.join(name),
+        None => folder.to_owned(),
+    };
     let resolved = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    if request.paths != record.paths || request.listing != record.listing {
+        return false;
+    }
     match &request.folder {
         Some(folder) => {
-            !record.spooled
-                && (*folder == record.folder || resolved(folder) == resolved(&record.folder))
+            let wanted = named(folder, request.named.as_ref().map(EntryName::as_str));
+            let begun = named(&record.folder, record.named.as_deref());
+            !record.spooled && (wanted == begun || resolved(&wanted) == resolved(&begun))
         }
-        None => record.spooled,
+        None => record.spooled || record.listing,
     }
 }
 
@@ -176,7 +192,8 @@ fn new_record(service: &TransferService, request: &Request) -> Result<TransferRe
     let id = hither_util::hex::encode(&random);
     let (folder, spooled) = match &request.folder {
         Some(folder) => (folder.clone(), false),
-        None => (spool::folder(service, &id)?, true),
+        None if request.listing => (service.paths.spool(), false),
+        None => (service.paths.spool(), true),
     };
     Ok(TransferRecord {
         id,
@@ -186,6 +203,10 @@ fn new_record(service: &TransferService, request: &Request) -> Result<TransferRe
         folder,
         spooled,
         existing: request.existing,
+        named: request.named.as_ref().map(|name| name.as_str().to_owned()),
+        paths: request.paths.clone(),
+        listing: request.listing,
+        from: request.from,
         accepted: request.accept,
         agreed: None,
         chosen: None,
@@ -297,7 +318,8 @@ pub(crate) fn resume_all(service: &Arc<TransferService>) -> Result<(), ApiError>
         service.swarm.links().hinted(ticket.owner, &ticket.hints);
         let transfer = Arc::new(Transfer::new(record, ticket, share));
         service.transfers.insert(Arc::clone(&transfer));
-        if spool::is_left_over(&transfer.record()) {
+        // Whoever was to see or read it is gone.
+        if transfer.record().spooled || transfer.is_listing() {
             discard(service, &transfer);
             continue;
         }

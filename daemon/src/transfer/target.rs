@@ -7,9 +7,9 @@
 use super::run::{End, Run, blocking};
 use crate::failure;
 use crate::records::TransferRecord;
-use hither_api::Existing;
+use hither_api::{Existing, Phase};
 use hither_content::{
-    FetchTarget, Holding, IfExists, Layout, NameRules, Naming, PartialRef, PrepareError,
+    FetchTarget, Holding, IfExists, Layout, NameRules, Naming, PartialRef, PrepareError, Present,
     TargetOptions, target_name,
 };
 use hither_proto::{EntryName, Manifest, display_name};
@@ -17,6 +17,7 @@ use hither_util::hex::Hex;
 use roaring::RoaringBitmap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Opens the partial files of an earlier run, or prepares new ones.
 pub(super) async fn open_target(
@@ -80,7 +81,7 @@ pub(super) async fn open_target(
 pub(super) async fn place(run: &Run, manifest: &Arc<Manifest>) -> Result<PathBuf, End> {
     let record = run.transfer.record();
     let options = TargetOptions {
-        name: chosen_name(&record),
+        name: chosen_name(&record).or_else(|| named(&record)),
         ..options(run, &record)
     };
     let manifest = Arc::clone(manifest);
@@ -140,6 +141,8 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
         (None, Existing::Fail) => IfExists::Fail,
         (None, Existing::Overwrite) => IfExists::Overwrite,
         (None, Existing::Rename) => IfExists::Rename,
+        // Nothing that is there was fetched: it stays, and what has its name is left out.
+        (None, Existing::Skip) => IfExists::Update,
     };
     // The name that was shown when it was agreed to.
     let shown = || {
@@ -148,9 +151,9 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
             .and_then(|name| EntryName::parse(name.to_str()?).ok())
     };
     let name = match if_exists {
-        IfExists::Update => chosen_name(record),
+        IfExists::Update => chosen_name(record).or_else(|| named(record)),
         IfExists::Rename => shown(),
-        IfExists::Fail | IfExists::Overwrite => None,
+        IfExists::Fail | IfExists::Overwrite => named(record),
     };
     TargetOptions {
         name,
@@ -165,7 +168,44 @@ fn options(run: &Run, record: &TransferRecord) -> TargetOptions {
             hither_api::Naming::Skip => Naming::Skip,
             hither_api::Naming::Refuse => Naming::Refuse,
         },
+        only: run.only.clone(),
         ..TargetOptions::new(if_exists)
+    }
+}
+
+/// The name that the user gave a single file.
+fn named(record: &TransferRecord) -> Option<EntryName> {
+    EntryName::parse(record.named.as_deref()?).ok()
+}
+
+/// Looks at what is where a version would be written.
+pub(super) async fn present(run: &mut Run, manifest: &Arc<Manifest>) -> Result<Present, End> {
+    let record = run.transfer.record();
+    let options = TargetOptions {
+        name: named(&record),
+        ..options(run, &record)
+    };
+    let (handles, manifest) = (
+        Arc::clone(&run.service.library.handles),
+        Arc::clone(manifest),
+    );
+    let cancel = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&cancel);
+    let mut looking = tokio::task::spawn_blocking(move || {
+        let layout = Layout::new(manifest);
+        Present::look(&handles, &record.folder, &layout, &options, &stop)
+    });
+    run.set_phase(Phase::Comparing);
+    loop {
+        tokio::select! {
+            looked = &mut looking => {
+                // A folder that cannot be looked into is found out when it is written to.
+                return Ok(looked.map_err(failure::internal)?.unwrap_or(Present::Nothing));
+            }
+            wake = run.wake() => {
+                wake.inspect_err(|_| cancel.store(true, Ordering::Relaxed))?;
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::api::Api;
 use super::cable::{Cable, Socket};
 use super::namespace::Namespace;
 use super::process::Process;
-use super::run::{Fetched, Plain, Run, Running, head, plain};
+use super::run::{Fetched, Pipe, Plain, Run, Running, head, plain};
 use super::system_bus::SystemBus;
 use super::wait::{PATIENCE, until};
 use hither_api::{Event, Status, TransferInfo, Why};
@@ -248,6 +248,11 @@ impl Device {
     /// Runs `hither` into a program that reads so many bytes and ends.
     pub fn into_head(&self, arguments: &[&str], bytes: usize) -> Plain {
         head(self.command(arguments), bytes)
+    }
+
+    /// Begins `hither` into a program that reads when it likes.
+    pub fn pipe(&self, arguments: &[&str]) -> Pipe {
+        Pipe::start(self.command(arguments))
     }
 
     /// Shares a path.

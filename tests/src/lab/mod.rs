@@ -65,7 +65,7 @@ pub use prober::{At, Caller, Outcomes, probe};
 pub use process::Process;
 pub use relay::Relay;
 pub use router::{Direction, Router};
-pub use run::{Fetched, Plain, Run, Running};
+pub use run::{Fetched, Pipe, Plain, Run, Running};
 pub use stranger::{Loot, Stranger};
 pub use switch::Lab;
 pub use system_bus::SystemBus;

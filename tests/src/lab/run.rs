@@ -63,6 +63,7 @@ impl Run {
                 seconds,
                 sources,
                 transfer,
+                ..
             })) => Fetched {
                 path,
                 bytes,
@@ -162,6 +163,50 @@ pub(super) fn head(mut command: Command, bytes: usize) -> Plain {
         status,
         output,
         errors,
+    }
+}
+
+/// A run whose standard output is read by a program that takes its time.
+#[derive(Debug)]
+pub struct Pipe {
+    ended: Ended,
+    stdout: std::process::ChildStdout,
+}
+
+impl Pipe {
+    pub(super) fn start(mut command: Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut ended = Ended::watch(child.unwrap());
+        let stdout = ended.child.stdout.take().unwrap();
+        Self { ended, stdout }
+    }
+
+    /// Reads so many bytes more; waits for them.
+    pub fn read(&mut self, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        self.stdout.read_exact(&mut read).unwrap();
+        read
+    }
+
+    /// Reads what is left and waits until it has ended.
+    pub fn finish(mut self) -> Plain {
+        let mut output = Vec::new();
+        self.stdout.read_to_end(&mut output).unwrap();
+        let (status, errors) = self.ended.finish();
+        Plain {
+            status,
+            output,
+            errors,
+        }
+    }
+
+    /// What Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.ended.handle.signal(Signal::INT);
     }
 }
 

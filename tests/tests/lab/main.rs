@@ -47,6 +47,7 @@ mod index;
 mod limits;
 mod nearby;
 mod network;
+mod parts;
 mod prices;
 mod redial;
 mod relay_blind;
