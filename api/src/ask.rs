@@ -94,6 +94,7 @@ impl std::fmt::Display for AskCommand {
 
 /// `POST /v1/asks`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AskRequest {
     /// The device: its name, short id or id.
     pub to: String,
@@ -194,6 +195,7 @@ pub struct AsksInfo {
 
 /// `POST /v1/asks/{ask}/answer`: with nothing, what the device finds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AnswerRequest {
     /// Absolute paths of files that the user chose.
     #[serde(default)]
@@ -217,6 +219,7 @@ pub struct CandidateInfo {
 
 /// `POST /v1/asks/grants`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct GrantRequest {
     /// The asker: its name, short id or id.
     pub device: String,

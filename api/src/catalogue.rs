@@ -33,6 +33,7 @@ pub struct ListedShare {
 
 /// `POST /v1/catalogue/find`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FindRequest {
     /// The device that shares it: its name, short id or id.
     pub owner: String,

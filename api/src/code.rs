@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 /// `POST /v1/codes`: shows a code. Answered with events: `code` first, the last one `done` or
 /// `error`. Hanging up withdraws the code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ShowCode {
     /// Id of the share whose ticket it stands for; absent: for pairing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -16,6 +17,7 @@ pub struct ShowCode {
 /// `POST /v1/codes/enter`: enters a code that another device shows. Answered with events, the last
 /// one `done` or `error`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct EnterCode {
     /// Three words, or (for pairing) the text of a scanned code.
     pub code: String,
@@ -35,6 +37,7 @@ impl fmt::Debug for EnterCode {
 
 /// `POST /v1/codes/{id}/answer`: what the user says to what a code would grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AnswerCode {
     /// True if it is granted.
     pub yes: bool,

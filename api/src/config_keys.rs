@@ -18,7 +18,8 @@ use toml_edit::Value;
 /// words stand behind two, so that they are still a comment where one was taken away.
 pub const TEMPLATE: &str = "\
 ## Hither's configuration. Every key is optional; what stands here behind a single '#' is the default.
-## Changes take effect when the daemon starts anew (hither down, hither up).
+## Changes by hither config are in force at once where that is possible; it says where the daemon must start anew
+## (hither down, hither up), and so do changes by another editor: hither config reload
 
 ## What this device calls itself towards devices that share something with it.
 # device_name = \"\"            # default: the host's name
@@ -147,6 +148,29 @@ pub struct Key {
     /// One line about it.
     pub about: &'static str,
     pub(crate) kind: Kind,
+}
+
+/// The keys that count when the daemon starts: what opens sockets and stores, is told to others as
+/// long as it runs, or is begun then.
+const AT_START: [&str; 11] = [
+    "device_name",
+    "port",
+    "quic",
+    "tcp",
+    "discovery",
+    "interfaces",
+    "ignore_interfaces",
+    "asks.notify",
+    "index.announce",
+    "storage.engine",
+    "log",
+];
+
+impl Key {
+    /// Returns whether a change counts only when the daemon starts anew.
+    pub fn needs_restart(&self) -> bool {
+        AT_START.contains(&self.name)
+    }
 }
 
 /// Every key.

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 /// `POST /v1/exposures`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ExposeRequest {
     /// The folder: an absolute path.
     #[schema(value_type = String)]
@@ -16,6 +17,7 @@ pub struct ExposeRequest {
 
 /// `POST /v1/exposures/end`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct EndExposureRequest {
     /// Its name.
     pub name: String,
@@ -42,6 +44,7 @@ pub struct ExposureInfo {
 
 /// `POST /v1/drive/list`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DriveListRequest {
     /// The device: its name, short id or id.
     pub on: String,
@@ -84,6 +87,7 @@ pub struct DriveEntryInfo {
 
 /// `POST /v1/drive/uploads`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DriveRequest {
     /// The device: its name, short id or id.
     pub on: String,

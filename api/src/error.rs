@@ -141,6 +141,36 @@ pub struct ApiError {
     pub hint: String,
 }
 
+/// An error as an answer: problem details (RFC 9457) with what an [`ApiError`] has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `about:blank`: `code` says which error it is.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The words of the status.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The same as `message`.
+    pub detail: String,
+    /// The error itself.
+    #[serde(flatten)]
+    pub error: ApiError,
+}
+
+impl Problem {
+    /// An error that is answered with a status.
+    pub fn new(status: u16, title: &str, error: ApiError) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title: title.into(),
+            status,
+            detail: error.message.clone(),
+            error,
+        }
+    }
+}
+
 impl ApiError {
     /// An error without a hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {

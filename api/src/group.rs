@@ -126,6 +126,7 @@ pub struct GroupMemberInfo {
 
 /// `POST /v1/groups`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct CreateGroup {
     /// Its name.
     pub name: String,
@@ -148,6 +149,7 @@ pub struct CreateGroup {
 
 /// `POST /v1/groups/search`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SearchGroups {
     /// Part of a name; empty: all.
     pub text: String,
@@ -173,6 +175,7 @@ pub struct FoundGroup {
 
 /// `POST /v1/groups/join`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct JoinGroup {
     /// The name of a group that can be found, its id, or the word that its members have.
     pub group: String,
@@ -180,6 +183,7 @@ pub struct JoinGroup {
 
 /// `POST /v1/groups/{group}/devices`: something is decided about a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DecideGroup {
     /// The device: its name, short id or id.
     pub device: String,
@@ -206,6 +210,7 @@ pub enum GroupDecision {
 
 /// `POST /v1/groups/{group}/policy`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SetGroupPolicy {
     /// Who may join from now on; absent: as before.
     #[serde(default)]

@@ -49,7 +49,7 @@ pub use drive::{
     DriveDone, DriveEntryInfo, DriveInfo, DriveListRequest, DriveListing, DriveRequest,
     EndExposureRequest, ExposeRequest, ExposureInfo,
 };
-pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit};
+pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit, Problem};
 pub use event::{Done, EntryInfo, EntryType, Event, ExistsInfo, Phase, SourceBytes, SourceKind};
 pub use group::{
     CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy,

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 /// `POST /v1/messages`: exactly one of `text`, `files` and `ticket`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SendRequest {
     /// Which device: its name, short id or id.
     pub to: String,
@@ -156,6 +157,7 @@ pub struct MessageInfo {
 
 /// `POST /v1/inbox/{id}/save`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SaveRequest {
     /// Absolute path of an existing folder.
     #[schema(value_type = String)]

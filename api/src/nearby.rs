@@ -89,6 +89,7 @@ pub struct NearbyInfo {
 
 /// `POST /v1/nearby`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NearbyRequest {
     /// True: everybody sees this device for ten minutes; false: that ends.
     pub visible: bool,
@@ -96,6 +97,7 @@ pub struct NearbyRequest {
 
 /// `POST /v1/nearby/answer`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NearbyAnswer {
     /// The stranger: its id, or its short id or name where only one that waits has it.
     pub device: String,
@@ -105,6 +107,7 @@ pub struct NearbyAnswer {
 
 /// `POST /v1/devices/forget`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DeviceRequest {
     /// The device: its id, short id or name.
     pub device: String,
@@ -112,6 +115,7 @@ pub struct DeviceRequest {
 
 /// `POST /v1/devices/rename`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RenameRequest {
     /// The device: its id, short id or name.
     pub device: String,

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 /// `POST /v1/relays`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RelayRequest {
     /// The relay's URL: with an invitation a secret.
     pub url: String,

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 /// `POST /v1/shares`: answered with events, the last one `done` or `error`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ShareRequest {
     /// Absolute paths of files and folders. Several make one share: a folder in which each keeps
     /// its name.
@@ -107,6 +108,7 @@ pub struct RenamedInfo {
 
 /// `POST /v1/fetches`: answered with events, the last one `done` or `error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct FetchRequest {
     /// The ticket.
     pub ticket: String,
@@ -159,6 +161,7 @@ pub struct FetchRequest {
 
 /// `POST /v1/transfers/{id}/accept`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AcceptRequest {
     /// The offer that is accepted (`head` of the event `offer`). When something else is offered by
     /// now, nothing is accepted.
@@ -172,6 +175,7 @@ pub struct AcceptRequest {
 
 /// `POST /v1/listings`: answered with events `entry`, the last one `done` or `error`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ListingRequest {
     /// The ticket.
     pub ticket: String,
@@ -447,6 +451,43 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     /// Things the user should know (the store was rebuilt, a carrier could not start…).
+    pub warnings: Vec<String>,
+}
+
+/// One key of the configuration (`GET /v1/config`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigKeyInfo {
+    /// Its name.
+    pub key: String,
+    /// Its value, as it would be set.
+    pub value: String,
+    /// One line about it.
+    pub about: String,
+    /// Whether a change counts only when the daemon starts anew.
+    pub needs_restart: bool,
+    /// Whether it was changed and waits for that.
+    pub pending: bool,
+}
+
+/// `POST /v1/config`: one key gets another value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigRequest {
+    /// Its name.
+    pub key: String,
+    /// Its new value; a list is separated by commas.
+    pub value: String,
+}
+
+/// What became of a change of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConfigChange {
+    /// Keys whose new values are in force now.
+    pub changed: Vec<String>,
+    /// Keys whose new values count when the daemon starts anew.
+    pub pending: Vec<String>,
+    /// Keys of the file that count for nothing, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 

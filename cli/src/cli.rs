@@ -1,9 +1,11 @@
 //! The command line as it is parsed: global options and the list of commands.
 
 use crate::commands::{
-    ask, asks, completions, config, devices, doctor, down, expose, fetch, group, inbox, list, man,
-    nearby, outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, upload, why,
+    ask, asks, completions, config, devices, doctor, down, expose, fetch, group, inbox, list, log,
+    man, nearby, outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, upload,
+    why,
 };
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 const EXAMPLES: &str = "\
@@ -78,16 +80,48 @@ pub enum Command {
     Down(down::Args),
     Status(status::Args),
     Doctor(doctor::Args),
+    Log(log::Args),
     Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
+}
+
+/// The command that does what somebody expects of one that does not exist.
+pub fn tip(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let (command, does) = match typed.as_str() {
+        "get" | "download" | "pull" | "recv" | "grab" => {
+            ("fetch", "fetches what a ticket or code opens")
+        }
+        "ls" | "dir" | "shares" => ("list", "lists the shares of this device"),
+        "push" | "cp" | "put" => ("send", "sends a text or files to a device"),
+        "serve" | "offer" | "publish" | "add" => ("share", "makes a file or folder available"),
+        "rm" | "remove" | "stop-sharing" => ("unshare", "ends a share"),
+        "peers" | "discover" | "scan" => ("devices", "lists devices"),
+        "link" | "join" | "invite" => ("pair", "makes another device one of yours"),
+        "start" | "daemon" => ("up", "starts the daemon"),
+        "stop" | "quit" | "exit" => ("down", "stops the daemon"),
+        "settings" | "set" | "options" => ("config", "reads and changes settings"),
+        "logs" | "journal" => ("log", "shows the daemon's log"),
+        "diagnose" | "check" | "debug" => {
+            ("doctor", "finds out what is reachable and what blocks it")
+        }
+        "progress" | "downloads" | "ps" => ("transfers", "shows what is under way"),
+        "messages" | "mail" => ("inbox", "shows what other devices sent"),
+        _ => return None,
+    };
+    Some(format!("hither {command} {does}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use clap::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Command, ErrorKind> {
         Cli::try_parse_from(line.split(' '))

@@ -11,6 +11,7 @@
 
 mod cli;
 mod commands;
+mod complete;
 mod daemon;
 mod failure;
 mod input;
@@ -32,6 +33,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A shell that completes asks by an environment variable, and is answered here.
+    clap_complete::env::CompleteEnv::with_factory(Cli::command).complete();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     ExitCode::from(match parse(&arguments) {
         Ok(cli) => run(cli),
@@ -68,6 +71,9 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     }
     // Nothing useful can be done when the help text cannot be written.
     let _ = error.print();
+    if let Some(tip) = cli::tip(error) {
+        eprintln!("\n  tip: {tip}");
+    }
     if error.use_stderr() {
         Exit::Usage
     } else {

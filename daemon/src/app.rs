@@ -18,6 +18,7 @@ use crate::mail::{MailDeps, MailService, NoticeHandler};
 use crate::nearby::{NearbyDeps, NearbyService};
 use crate::publish::Publisher;
 use crate::records::Records;
+use crate::settings::{Settings, SettingsService};
 use crate::store_upload::{StoreUploadService, StoreUploads};
 use crate::tickets::Tickets;
 use crate::transfer::trash::TrashKeeper;
@@ -63,6 +64,7 @@ pub(crate) struct App {
     pub codes: Arc<CodeService>,
     pub exposed: Arc<ExposedService>,
     pub diagnostics: Arc<Diagnostics>,
+    pub settings: Arc<SettingsService>,
 }
 
 /// Lets a handler of the local API take the one service that it is about.
@@ -88,6 +90,7 @@ states! {
     codes: CodeService,
     exposed: ExposedService,
     diagnostics: Diagnostics,
+    settings: SettingsService,
 }
 
 /// The parts that are opened before anything is made of them.
@@ -230,13 +233,18 @@ impl Foundation {
         }))
     }
 
-    fn nearby(&self, swarm: &Arc<Swarm>, relays: &Arc<RelayClient>) -> Arc<NearbyService> {
+    fn nearby(
+        &self,
+        swarm: &Arc<Swarm>,
+        relays: &Arc<RelayClient>,
+        settings: &Settings,
+    ) -> Arc<NearbyService> {
         NearbyService::new(NearbyDeps {
             device: self.device,
             name: self.name.clone(),
             swarm: Arc::clone(swarm),
             relays: Arc::clone(relays),
-            visible: self.config.nearby_visible,
+            visible: settings.setting(|config| config.nearby_visible),
             tasks: self.tasks.clone(),
         })
     }
@@ -270,6 +278,7 @@ impl App {
         let uploads = Arc::new(StoreUploads::load(&records).map_err(storage)?);
         let catalogue_state = Arc::new(Catalogue::new(&base.storage));
         let watches = Arc::new(Watches::default());
+        let settings = Settings::new(base.config.as_ref().clone());
 
         let (swarm, inputs) = base.swarm(&group_states)?;
         let relays = base.relays(&swarm)?;
@@ -283,7 +292,7 @@ impl App {
                 Arc::clone(&watches) as Arc<dyn LibraryListener>,
             ],
         )?;
-        let nearby = base.nearby(&swarm, &relays);
+        let nearby = base.nearby(&swarm, &relays, &settings);
         let mail = base.mail(&nearby)?;
         let tickets = Arc::new(Tickets {
             device: base.device,
@@ -291,7 +300,7 @@ impl App {
             library: Arc::clone(&library),
             relays: Arc::clone(&relays),
             store_uploads: Arc::clone(&uploads),
-            uploads: base.config.upload.enabled,
+            uploads: settings.setting(|config| config.upload.enabled),
             announces: base.config.index_announce,
         });
         let index = Arc::new(IndexService {
@@ -309,7 +318,7 @@ impl App {
             library: Arc::clone(&library),
             relays: Arc::clone(&relays),
             records: records.clone(),
-            rules: base.config.upload.clone(),
+            rules: settings.setting(|config| config.upload.clone()),
             tasks: base.tasks.clone(),
         });
         let transfers = Arc::new(TransferService {
@@ -323,13 +332,13 @@ impl App {
             trash: TrashKeeper::new(
                 records.store().clone(),
                 Arc::clone(&base.time),
-                base.config.trash,
+                settings.setting(|config| config.trash),
             ),
             records,
             paths: base.paths.clone(),
             tasks: base.tasks.clone(),
-            mode: base.config.costs.mode,
-            wait: base.config.wait,
+            mode: settings.setting(|config| config.costs.mode),
+            wait: settings.setting(|config| config.wait),
         });
         let groups = Arc::new(GroupService {
             device: base.device,
@@ -362,8 +371,8 @@ impl App {
             relays: Arc::clone(&relays),
             known: Arc::clone(swarm.known()),
             tasks: base.tasks.clone(),
-            expires: base.config.code_expires,
-            wait: base.config.wait,
+            expires: settings.setting(|config| config.code_expires),
+            wait: settings.setting(|config| config.wait),
             shown: Default::default(),
             waiting: Default::default(),
         });
@@ -388,7 +397,8 @@ impl App {
             own: Arc::clone(&base.own),
             audit: Arc::clone(&audit),
             time: Arc::clone(&base.time),
-            rules: base.config.asks.clone(),
+            notify: base.config.asks.notify,
+            rules: settings.setting(|config| config.asks.clone()),
             scratch: Paths::answers(&base.device.short()),
             tasks: base.tasks.clone(),
         })
@@ -409,8 +419,8 @@ impl App {
         let diagnostics = Arc::new(Diagnostics {
             device: base.device,
             name: base.name,
-            config: base.config,
-            paths: base.paths,
+            config: Arc::clone(&base.config),
+            paths: base.paths.clone(),
             losses: base.losses,
             warnings: base.warnings,
             swarm: Arc::clone(&swarm),
@@ -420,6 +430,14 @@ impl App {
             transfers: Arc::clone(&transfers),
             mail: Arc::clone(&mail),
             tasks: base.tasks,
+        });
+        let settings = Arc::new(SettingsService {
+            settings,
+            started: base.config,
+            paths: base.paths,
+            swarm: Arc::clone(&swarm),
+            transfers: Arc::clone(&transfers),
+            changing: Default::default(),
         });
         let app = Self {
             swarm,
@@ -437,6 +455,7 @@ impl App {
             codes,
             exposed,
             diagnostics,
+            settings,
         };
         app.connect();
         app.library.load_shares()?;

@@ -30,7 +30,7 @@ const fn mode(mode: CostMode) -> Mode {
 pub(crate) fn budget(service: &TransferService, transfer: &Transfer) -> Budget {
     let record = transfer.record();
     Budget {
-        mode: mode(record.mode.unwrap_or(service.mode)),
+        mode: mode(record.mode.unwrap_or_else(|| service.mode.get())),
         max_cost: record.max_cost.map(nanos),
         spent: record
             .sources

@@ -6,7 +6,7 @@
 //! are given. `transfer/` fetches, with `live_view.rs` and `why/` to look at it. `mail/` takes
 //! messages between the user's devices, `catalogue/` knows what those share, `groups/` works with
 //! groups, `index/` with the indexes of relays, `store_upload/` uploads to stores. What moves
-//! chunks is in `hither-swarm`, what speaks with relays in `hither-relay-client`. `api/` is how
+//! chunks is in `hither-swarm`, what speaks with relays in `hither-relay-client`. `settings.rs` has the configuration in force. `api/` is how
 //! users reach it; `failure.rs` turns errors into codes and sentences.
 //!
 //! Invariants: a service names what it depends on; tasks are spawned through
@@ -48,6 +48,7 @@ mod records;
 mod relay_tests;
 mod rollback;
 mod run;
+mod settings;
 mod store_upload;
 mod tickets;
 mod transfer;

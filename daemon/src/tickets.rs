@@ -4,6 +4,7 @@
 use crate::catalogue::Entry;
 use crate::library::Library;
 use crate::records::ShareRecord;
+use crate::settings::Setting;
 use crate::store_upload::StoreUploads;
 use hither_proto::{DeviceId, GroupId, RelayAddress, ShareId, Ticket};
 use hither_relay_client::RelayClient;
@@ -18,7 +19,7 @@ pub(crate) struct Tickets {
     pub relays: Arc<RelayClient>,
     pub store_uploads: Arc<StoreUploads>,
     /// True if shares are uploaded to stores.
-    pub uploads: bool,
+    pub uploads: Setting<bool>,
     /// True if shares are announced to indexes.
     pub announces: bool,
 }
@@ -59,7 +60,7 @@ impl Tickets {
         }
         let record = self.library.share_record(share.id);
         let never = record.is_some_and(|record| record.no_upload);
-        if (never || !self.uploads) && !self.announces {
+        if (never || !self.uploads.get()) && !self.announces {
             return Vec::new();
         }
         self.relays

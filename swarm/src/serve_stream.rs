@@ -101,11 +101,15 @@ pub(crate) async fn run(
             CarrierKind::Quic | CarrierKind::Tcp => std::future::pending().await,
         }
     });
-    let limit = swarm.throttles.up(
-        device,
-        swarm.links.name(device).as_ref(),
-        links::place(carrier, remote),
-    );
+    let place = links::place(carrier, remote);
+    let limit = swarm
+        .throttles
+        .up(device, swarm.links.name(device).as_ref(), place);
+    let pace = Pace {
+        limit,
+        near: place.is_some_and(links::is_near),
+        writing: &writing,
+    };
     let (sender, inputs) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
     swarm
@@ -116,7 +120,7 @@ pub(crate) async fn run(
         .core
         .with(|engine, _| engine.handle_stream_opened(id, device));
     let mut barred = std::pin::pin!(session::barred(swarm, share, &device));
-    let mut serving = std::pin::pin!(serve(swarm, id, send, inputs, (&backlog, &limit, &writing)));
+    let mut serving = std::pin::pin!(serve(swarm, id, send, inputs, (&backlog, &pace)));
     loop {
         let message = tokio::select! {
             message = async {
@@ -153,13 +157,21 @@ pub(crate) async fn run(
     swarm.core.with(|engine, _| engine.handle_stream_closed(id));
 }
 
+/// How fast chunks may go to a device.
+struct Pace<'a> {
+    limit: Limit,
+    /// It is on the local network.
+    near: bool,
+    writing: &'a Writing,
+}
+
 /// Writes what the engine wants sent; ends when the stream breaks.
 async fn serve(
     swarm: &Arc<Swarm>,
     id: StreamId,
     mut send: SendHalf,
     mut inputs: mpsc::UnboundedReceiver<ServeInput>,
-    (backlog, limit, writing): (&Backlog, &Limit, &Writing),
+    (backlog, pace): (&Backlog, &Pace<'_>),
 ) {
     let (out, mut outs) = mpsc::channel(AHEAD);
     let mut running: HashMap<u64, Arc<AtomicBool>> = HashMap::new();
@@ -175,10 +187,15 @@ async fn serve(
             }
             Some(next) = outs.recv() => next,
         };
+        let mut turn = None;
         if let Out::Chunk { payload, .. } = &next {
-            limit.take(payload.len()).await;
+            pace.limit.take(payload.len()).await;
+            // What goes to the local network takes nothing from others.
+            turn = (!pace.near).then(|| swarm.foreground.turn(payload.len()));
         }
-        if writing.during(write(&mut send, &next)).await.is_err() {
+        let wrote = pace.writing.during(write(&mut send, &next)).await;
+        drop(turn);
+        if wrote.is_err() {
             send.reset();
             running
                 .values()

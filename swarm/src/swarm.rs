@@ -3,6 +3,7 @@
 use crate::circuits::CircuitRefusals;
 use crate::core::Core;
 use crate::device_streams::Handlers;
+use crate::foreground::Foreground;
 use crate::holders::Holders;
 use crate::host_state::HostState;
 use crate::interfaces::reachable_addresses;
@@ -21,6 +22,7 @@ use hither_api::{Costs, RateLimits, WorldRules};
 use hither_carrier::{Endpoint, InterfaceFilter};
 use hither_engine::{SessionId, StreamId};
 use hither_proto::{DeviceId, DeviceName};
+use hither_util::sync::RwLock;
 use hither_util::tasks::Tasks;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +68,7 @@ pub struct Swarm {
     pub(crate) device: DeviceId,
     pub(crate) name: DeviceName,
     pub(crate) tcp: bool,
-    pub(crate) costs: Costs,
+    pub(crate) costs: RwLock<Costs>,
     pub(crate) core: Core,
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) links: Links,
@@ -76,6 +78,7 @@ pub struct Swarm {
     pub(crate) circuit_refusals: CircuitRefusals,
     pub(crate) workers: Workers,
     pub(crate) throttles: Throttles,
+    pub(crate) foreground: Foreground,
     pub(crate) host_state: HostState,
     pub(crate) interfaces: InterfaceFilter,
     pub(crate) tasks: Tasks,
@@ -104,7 +107,7 @@ impl Swarm {
             device: deps.device,
             name: deps.name,
             tcp: deps.tcp,
-            costs: deps.costs,
+            costs: RwLock::new(deps.costs),
             core: Core::new(deps.device, Routes::new(sender)),
             links: Links::new(Arc::clone(&deps.endpoint)),
             endpoint: deps.endpoint,
@@ -114,6 +117,7 @@ impl Swarm {
             circuit_refusals: CircuitRefusals::default(),
             workers: Workers::start()?,
             throttles: Throttles::new(deps.limits),
+            foreground: Foreground::default(),
             host_state: HostState::new(deps.host_rules),
             interfaces: deps.interfaces,
             tasks: deps.tasks,
@@ -200,6 +204,11 @@ impl Swarm {
     /// The threads that verify and write what arrives.
     pub fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// What is being sent to devices that wait for it.
+    pub const fn foreground(&self) -> &Foreground {
+        &self.foreground
     }
 
     /// The limits of what is sent and received.

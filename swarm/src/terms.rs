@@ -8,6 +8,7 @@
 use crate::host_state::Facts;
 use crate::links;
 use crate::swarm::Swarm;
+use hither_api::Costs;
 use hither_engine::{Prices, SessionId};
 use hither_proto::{Message, Price, Terms};
 use hither_util::sync::Mutex;
@@ -50,7 +51,7 @@ impl Listeners {
         };
         // Under the lock: a change is sent either here or to all.
         let mut sessions = self.lock();
-        listener.tell(swarm.costs.metered, &swarm.host_state.facts());
+        listener.tell(swarm.costs.read().metered, &swarm.host_state.facts());
         sessions.insert(session, listener);
     }
 
@@ -90,16 +91,32 @@ fn terms(metered: Price, facts: &Facts, near: bool) -> Terms {
 impl Swarm {
     /// Returns the prices of sources for this device now.
     pub(crate) fn prices(&self) -> Prices {
+        let costs = *self.costs.read();
         let link = if self.host_state.facts().is_metered() {
-            self.costs.metered
+            costs.metered
         } else {
             Price::FREE
         };
         Prices {
-            store: self.costs.store,
-            relayed: self.costs.relayed,
+            store: costs.store,
+            relayed: costs.relayed,
             link,
         }
+    }
+}
+
+impl Swarm {
+    /// Counts other costs from now on.
+    pub fn set_costs(&self, costs: Costs) {
+        *self.costs.write() = costs;
+        self.tell_costs(&self.host_state.facts());
+    }
+
+    fn tell_costs(&self, facts: &Facts) {
+        self.core
+            .with(|engine, now| engine.set_prices(self.prices(), now));
+        let metered = self.costs.read().metered;
+        self.listeners.tell_all(metered, facts);
     }
 }
 
@@ -108,10 +125,7 @@ pub(crate) async fn follow(swarm: Arc<Swarm>) {
     let mut changes = swarm.host_state.changes();
     loop {
         let facts = *changes.borrow_and_update();
-        swarm
-            .core
-            .with(|engine, now| engine.set_prices(swarm.prices(), now));
-        swarm.listeners.tell_all(swarm.costs.metered, &facts);
+        swarm.tell_costs(&facts);
         if changes.changed().await.is_err() {
             return;
         }

@@ -10,9 +10,10 @@ use crate::links;
 use chrono::{Datelike, Local, Timelike};
 use hither_api::{LimitsInfo, RateLimits, ScheduleRule, WeekTime};
 use hither_proto::{DeviceId, DeviceName};
+use hither_util::sync::RwLock;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -107,45 +108,19 @@ impl Both {
     }
 }
 
-struct Inner {
+/// The limits in force, and what was moved under those of single devices.
+struct State {
     limits: RateLimits,
-    clock: Clock,
-    all: Both,
     /// One for each of `limits.devices`.
-    devices: Vec<Both>,
+    devices: Vec<Arc<Both>>,
 }
 
-impl Inner {
-    /// The rule of the schedule that is in force.
-    fn rule(&self) -> Option<&ScheduleRule> {
-        if self.limits.schedule.is_empty() {
-            return None;
-        }
-        let now = (self.clock)();
-        self.limits
-            .schedule
-            .iter()
-            .find(|rule| rule.is_in_force(now))
-    }
-
-    /// The limit of all devices together, now.
-    fn rate(&self, direction: Direction) -> Option<NonZeroU64> {
-        let rule = self.rule();
-        match direction {
-            Direction::Up => {
-                rule.map_or(self.limits.upload, |rule| rule.upload(self.limits.upload))
-            }
-            Direction::Down => rule.map_or(self.limits.download, |rule| {
-                rule.download(self.limits.download)
-            }),
-        }
-    }
-
-    fn device_rate(&self, device: usize, direction: Direction) -> Option<NonZeroU64> {
-        let limit = self.limits.devices.get(device)?;
-        match direction {
-            Direction::Up => limit.upload,
-            Direction::Down => limit.download,
+impl State {
+    fn new(limits: &RateLimits) -> Self {
+        let devices = limits.devices.iter();
+        Self {
+            devices: devices.map(|_| Arc::new(Both::new())).collect(),
+            limits: limits.clone(),
         }
     }
 
@@ -159,6 +134,47 @@ impl Inner {
         } = &self.limits;
         upload.is_none() && download.is_none() && devices.is_empty() && schedule.is_empty()
     }
+
+    /// The limit that means a device.
+    fn of(&self, who: &Who) -> Option<usize> {
+        let name = who.name.as_deref();
+        let mut devices = self.limits.devices.iter();
+        devices.position(|limit| limit.means(&who.id, &who.short, name))
+    }
+
+    /// The rule of the schedule that is in force.
+    fn rule(&self, clock: &Clock) -> Option<&ScheduleRule> {
+        if self.limits.schedule.is_empty() {
+            return None;
+        }
+        let now = clock();
+        let mut rules = self.limits.schedule.iter();
+        rules.find(|rule| rule.is_in_force(now))
+    }
+
+    /// The limit of all devices together, now.
+    fn rate(&self, clock: &Clock, direction: Direction) -> Option<NonZeroU64> {
+        let rule = self.rule(clock);
+        let (upload, download) = (self.limits.upload, self.limits.download);
+        match direction {
+            Direction::Up => rule.map_or(upload, |rule| rule.upload(upload)),
+            Direction::Down => rule.map_or(download, |rule| rule.download(download)),
+        }
+    }
+
+    fn device_rate(&self, who: &Who, direction: Direction) -> Option<NonZeroU64> {
+        let limit = self.limits.devices.get(self.of(who)?)?;
+        match direction {
+            Direction::Up => limit.upload,
+            Direction::Down => limit.download,
+        }
+    }
+}
+
+struct Inner {
+    state: RwLock<State>,
+    clock: Clock,
+    all: Both,
 }
 
 /// All limits, as the configuration has them.
@@ -171,13 +187,16 @@ impl Throttles {
 
     /// The same by another clock.
     fn by(limits: &RateLimits, clock: Clock) -> Self {
-        let devices = limits.devices.iter().map(|_| Both::new()).collect();
         Self(Arc::new(Inner {
-            limits: limits.clone(),
+            state: RwLock::new(State::new(limits)),
             clock,
             all: Both::new(),
-            devices,
         }))
+    }
+
+    /// Puts other limits into force, also for what is under way.
+    pub fn set(&self, limits: &RateLimits) {
+        *self.0.state.write() = State::new(limits);
     }
 
     /// Returns the limit for sending to a device or store of that name, if it is known, at an
@@ -203,38 +222,29 @@ impl Throttles {
         name: Option<&DeviceName>,
         at: Option<IpAddr>,
     ) -> Limit {
-        // Nearness is looked up only when it matters.
-        if self.0.is_free() || (!self.0.limits.lan && at.is_some_and(links::is_near)) {
-            return Limit(None);
-        }
-        let (id, short, name) = (
-            device.to_string(),
-            device.short(),
-            name.map(ToString::to_string),
-        );
-        let means = self
-            .0
-            .limits
-            .devices
-            .iter()
-            .position(|limit| limit.means(&id, &short, name.as_deref()));
-        Limit(Some(Limited {
+        Limit {
             inner: Arc::clone(&self.0),
             direction,
-            device: means,
-        }))
+            who: Arc::new(Who {
+                id: device.to_string(),
+                short: device.short(),
+                name: name.map(ToString::to_string),
+                at,
+                near: OnceLock::new(),
+            }),
+        }
     }
 
     /// Returns the limits in force now.
     pub fn info(&self) -> LimitsInfo {
-        let rate = |direction| self.0.rate(direction).map(NonZeroU64::get);
+        let state = self.0.state.read();
+        let rate = |direction| state.rate(&self.0.clock, direction).map(NonZeroU64::get);
         LimitsInfo {
             upload: rate(Direction::Up),
             download: rate(Direction::Down),
-            lan: self.0.limits.lan,
-            schedule: self.0.rule().map(ToString::to_string),
-            devices: self
-                .0
+            lan: state.limits.lan,
+            schedule: state.rule(&self.0.clock).map(ToString::to_string),
+            devices: state
                 .limits
                 .devices
                 .iter()
@@ -254,42 +264,55 @@ fn wall() -> WeekTime {
     }
 }
 
-/// The limit of one stream, if there is any.
-#[derive(Clone)]
-pub struct Limit(Option<Limited>);
+/// The device at the other end of a stream.
+struct Who {
+    id: String,
+    short: String,
+    name: Option<String>,
+    at: Option<IpAddr>,
+    near: OnceLock<bool>,
+}
 
+impl Who {
+    /// Returns whether it is on the local network; looked up only when it matters.
+    fn is_near(&self) -> bool {
+        *self
+            .near
+            .get_or_init(|| self.at.is_some_and(links::is_near))
+    }
+}
+
+/// The limit of one stream, whatever it is at the moment.
 #[derive(Clone)]
-struct Limited {
+pub struct Limit {
     inner: Arc<Inner>,
     direction: Direction,
-    /// The limit that means its device.
-    device: Option<usize>,
+    who: Arc<Who>,
 }
 
 impl Limit {
     /// Waits until so many bytes may be moved.
     pub async fn take(&self, bytes: usize) {
-        let Some(Limited {
+        let Self {
             inner,
             direction,
-            device,
-        }) = &self.0
-        else {
-            return;
+            who,
+        } = self;
+        let own = {
+            let state = inner.state.read();
+            if state.is_free() || (!state.limits.lan && who.is_near()) {
+                return;
+            }
+            let own = state.of(who).and_then(|of| state.devices.get(of));
+            own.map(Arc::clone)
         };
         // Its own limit first: whoever waits for that holds up nobody else.
-        if let Some(device) = *device
-            && let Some(both) = inner.devices.get(device)
-        {
-            both.of(*direction)
-                .take(bytes, || inner.device_rate(device, *direction))
-                .await;
+        if let Some(own) = own {
+            let rate = || inner.state.read().device_rate(who, *direction);
+            own.of(*direction).take(bytes, rate).await;
         }
-        inner
-            .all
-            .of(*direction)
-            .take(bytes, || inner.rate(*direction))
-            .await;
+        let rate = || inner.state.read().rate(&inner.clock, *direction);
+        inner.all.of(*direction).take(bytes, rate).await;
     }
 }
 
@@ -383,6 +406,28 @@ mod tests {
             takes(throttles.down(device(), Some(&phone), FAR)).await < 0.01,
             "one direction only"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_are_for_what_is_under_way() {
+        let throttles = throttles(true);
+        let limit = throttles.up(device(), None, FAR);
+        limit.take(100_000_000).await;
+        let of = limit.clone();
+        let waiting = tokio::spawn(async move { of.take(1).await });
+        sleep(Duration::from_secs(10)).await;
+        assert!(!waiting.is_finished());
+        throttles.set(&RateLimits::default());
+        let lifted = Instant::now();
+        waiting.await.unwrap();
+        assert!(lifted.elapsed() <= LOOK);
+        assert!(takes(limit.clone()).await < 0.01);
+        throttles.set(&RateLimits {
+            upload: NonZeroU64::new(100_000),
+            ..RateLimits::default()
+        });
+        let slow = takes(limit).await;
+        assert!((8.5..9.1).contains(&slow), "{slow}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,10 @@
 //! `hither ask`.
 
 use crate::commands::{fetch, inbox};
+use crate::complete;
 use crate::session::{Outcome, Session};
 use crate::show::{ago, bytes, device, now};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     ApiError, AskInfo, AskRequest, Client, ClientError, ErrorCode, Event, Exit, MessageInfo,
 };
@@ -33,6 +35,7 @@ hither inbox. To take a request back: hither asks cancel ID";
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The device: its name, short id or id (see hither devices)
+    #[arg(add = ArgValueCandidates::new(complete::devices))]
     pub device: String,
     /// What is asked for
     pub what: String,

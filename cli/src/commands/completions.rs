@@ -1,10 +1,9 @@
 //! `hither completions`.
 
-use crate::cli::Cli;
 use crate::session::{Outcome, Session};
-use clap::CommandFactory;
 use clap_complete::Shell;
-use hither_api::Exit;
+use clap_complete::env::Shells;
+use hither_api::{ApiError, ErrorCode, Exit};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,7 +22,15 @@ pub struct Args {
 /// Runs the command.
 pub fn run(session: &Session<'_>, args: Args) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "hither", &mut script);
+    let name = args.shell.to_string();
+    let shells = Shells::builtins();
+    let shell = shells.completer(&name).ok_or_else(|| {
+        ApiError::new(ErrorCode::BadRequest, format!("{name} is not known here."))
+    })?;
+    // The script asks this program, which knows the user's devices, shares and transfers.
+    shell
+        .write_registration("COMPLETE", "hither", "hither", "hither", &mut script)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
     session.out.raw(&script);
     Ok(Exit::Done)
 }

@@ -1,11 +1,15 @@
 //! `hither config`.
 
+use crate::complete;
 use crate::failure::{self, shown};
 use crate::input::{RELAY_VARIABLE, TICKET_VARIABLE};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table};
 use clap::Subcommand;
-use hither_api::{ApiError, Config, ErrorCode, Exit, KEYS, TEMPLATE};
+use clap_complete::engine::ArgValueCandidates;
+use hither_api::{
+    ApiError, Client, ClientError, Config, ConfigChange, ErrorCode, Exit, KEYS, TEMPLATE,
+};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -17,8 +21,8 @@ Examples:
   hither config set device_name laptop    change one key, keep comments
   hither config edit                      open it in $VISUAL, $EDITOR or vi
 
-Changes take effect when the daemon is restarted: hither down && hither up.
-An environment variable HITHER_KEY (HITHER_PORT …) wins over the file.";
+A change is in force at once where the daemon can do that; it says so where it
+must be restarted: hither down && hither up. An environment variable HITHER_KEY (HITHER_PORT …) wins over the file.";
 
 /// Read and change the configuration
 #[derive(Debug, clap::Args)]
@@ -33,11 +37,13 @@ enum Action {
     /// Print one value, or all of them
     Get {
         /// The key; all of them when absent
+        #[arg(add = ArgValueCandidates::new(complete::keys))]
         key: Option<String>,
     },
     /// Change one value
     Set {
         /// The key
+        #[arg(add = ArgValueCandidates::new(complete::keys))]
         key: String,
         /// Its new value; a list is separated by commas
         #[arg(allow_hyphen_values = true)]
@@ -45,6 +51,8 @@ enum Action {
     },
     /// Open the file in an editor and check it afterwards
     Edit,
+    /// Put into force what was changed in the file by other means
+    Reload,
     /// Print where the file is
     Path,
 }
@@ -56,18 +64,22 @@ const COLUMNS: [Column; 3] = [
 ];
 
 /// Runs the command.
-pub fn run(session: &Session<'_>, args: Args) -> Outcome {
+pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let path = session.paths()?.config;
     match args.action {
         Action::Get { key } => get(session, &path, key.as_deref())?,
         Action::Set { key, value } => {
             Config::write(&path, &key, &value).map_err(|error| failure::config(&error))?;
-            changed(session);
+            changed(session, Some(&key)).await?;
         }
         Action::Edit => {
             edit(&path)?;
             load(session, &path)?;
-            changed(session);
+            changed(session, None).await?;
+        }
+        Action::Reload => {
+            load(session, &path)?;
+            changed(session, None).await?;
         }
         Action::Path => {
             session.out.json(&json!({"path": path}));
@@ -77,11 +89,35 @@ pub fn run(session: &Session<'_>, args: Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn changed(session: &Session<'_>) {
-    session.out.json(&json!({"event": "done"}));
+/// Has a daemon that runs take over the file, and says what is in force now. With `key`, only that
+/// one was changed.
+async fn changed(session: &Session<'_>, key: Option<&str>) -> Result<(), ApiError> {
+    let client = Client::of(&session.paths()?);
+    let nothing = serde_json::json!({});
+    let change = match client
+        .post::<ConfigChange>("/v1/config/reload", &nothing)
+        .await
+    {
+        Ok(change) => change,
+        // The next one reads the file when it starts.
+        Err(ClientError::NotRunning) => ConfigChange::default(),
+        Err(error) => return Err(error.into()),
+    };
     session
         .out
-        .note("It takes effect when the daemon is restarted: hither down && hither up");
+        .json(&json!({"event": "done", "changed": change.changed, "pending": change.pending}));
+    let said = |keys: &[String], words: &str| {
+        if !keys.is_empty() {
+            let line = format!("{}: {words}", keys.join(", "));
+            session.out.note(&session.wrapped(&line));
+        }
+    };
+    said(&change.changed, "in force now.");
+    let mut pending = change.pending;
+    pending.retain(|pending| key.is_none_or(|key| key == pending));
+    let restart = "in force when the daemon is restarted: hither down && hither up";
+    said(&pending, restart);
+    Ok(())
 }
 
 /// Returns what is in force; keys that count for nothing are told.

@@ -2,12 +2,14 @@
 
 use crate::commands::code;
 use crate::commands::pour::{self, Poured, Written};
+use crate::complete;
 use crate::session::{Outcome, Session};
 use crate::show::{self, Progress, ProgressState};
 use crate::signals;
 use crate::target::Target;
 use crate::{failure, input};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events,
     Existing, ExistsInfo, Exit, FetchRequest, FindRequest, FoundShare, Naming, Phase, Status,
@@ -52,7 +54,7 @@ pub struct Args {
     /// The ticket: one word that begins with hither1; read from standard input when absent or "-".
     /// Or three words that another device shows; or a device of yours and the name of something
     /// that it shares
-    #[arg(value_name = "TICKET|CODE|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
+    #[arg(value_name = "TICKET|CODE|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true, add = ArgValueCandidates::new(complete::fetchable))]
     pub ticket: Option<String>,
     /// Files and folders in the share, when not all of it is wanted: paths as --list shows them, or
     /// patterns in quotes, like '*.jpg'

@@ -1,8 +1,10 @@
 //! `hither list`.
 
+use crate::complete;
 use crate::pick::{id_length, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, count, device, followed, grouped, now, until};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     ApiError, Client, ErrorCode, Exit, FollowInfo, ListedShare, ShareInfo, Status, UploadInfo,
     UploadState,
@@ -29,7 +31,7 @@ pub struct Args {
     #[arg(long, short)]
     pub all: bool,
     /// What this device exposes to this one, instead: its name, short id or id
-    #[arg(long, value_name = "DEVICE", conflicts_with = "all")]
+    #[arg(long, value_name = "DEVICE", conflicts_with = "all", add = ArgValueCandidates::new(complete::devices))]
     pub on: Option<String>,
     /// A folder there: the name of an exposed folder, and names below it
     #[arg(requires = "on")]

@@ -14,6 +14,7 @@ pub mod group;
 pub mod inbox;
 pub mod list;
 pub mod listing;
+pub mod log;
 pub mod man;
 pub mod nearby;
 pub mod outbox;
@@ -74,7 +75,8 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Down(args) => down::run(session, args).await,
         Command::Status(args) => status::run(session, args).await,
         Command::Doctor(args) => doctor::run(session, args).await,
-        Command::Config(args) => config::run(session, args),
+        Command::Log(args) => log::run(session, args).await,
+        Command::Config(args) => config::run(session, args).await,
         Command::Completions(args) => completions::run(session, args),
         Command::Man(args) => man::run(session, args),
     }

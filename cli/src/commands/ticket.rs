@@ -1,8 +1,10 @@
 //! `hither ticket`.
 
 use crate::commands::share::print_ticket;
+use crate::complete;
 use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{Exit, ShareInfo, TicketInfo};
 
 const EXAMPLES: &str = "\
@@ -18,6 +20,7 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// Its name, its id, the beginning of its id, or its path
+    #[arg(add = ArgValueCandidates::new(complete::shares))]
     share: String,
     /// Draw no QR code
     #[arg(long)]

@@ -1,10 +1,12 @@
 //! `hither transfers`.
 
+use crate::complete;
 use crate::pick::{id_length, pick, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, now, state, wrap};
 use crate::{daemon, live};
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{ApiError, Client, Exit, Phase, TransferInfo};
 use hither_proto::display_name;
 use serde_json::json;
@@ -30,6 +32,7 @@ pub struct Args {
     #[arg(long)]
     watch: bool,
     /// Only this one: its name, its id, or the beginning of its id
+    #[arg(add = ArgValueCandidates::new(complete::transfers))]
     transfer: Option<String>,
     #[command(subcommand)]
     action: Option<Action>,
@@ -49,6 +52,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Which {
     /// Its name, its id, or the beginning of its id
+    #[arg(add = ArgValueCandidates::new(complete::transfers))]
     transfer: String,
 }
 

@@ -1,7 +1,9 @@
 //! `hither unshare`.
 
+use crate::complete;
 use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{Exit, ShareInfo};
 use hither_proto::display_name;
 
@@ -19,6 +21,7 @@ have.";
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// Its name, its id, the beginning of its id, or its path
+    #[arg(add = ArgValueCandidates::new(complete::shares))]
     share: String,
 }
 

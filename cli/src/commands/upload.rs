@@ -1,7 +1,9 @@
 //! `hither upload`, and `hither list --on`.
 
+use crate::complete;
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, device, now};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     ApiError, Client, ClientError, DriveDone, DriveInfo, DriveListRequest, DriveListing,
     DriveRequest, ErrorCode, Event, Exit,
@@ -27,7 +29,7 @@ there yet. Ctrl-C leaves; the ticket is then found with: hither inbox";
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The device: its name, short id or id (see hither devices)
-    #[arg(long, value_name = "DEVICE", requires = "path")]
+    #[arg(long, value_name = "DEVICE", requires = "path", add = ArgValueCandidates::new(complete::devices))]
     pub on: Option<String>,
     /// The file or folder there (see hither list --on DEVICE)
     #[arg(requires = "on")]

@@ -1,11 +1,13 @@
 //! `hither why`.
 
+use crate::complete;
 use crate::pick::pick;
 use crate::session::{Outcome, Session};
 use crate::show::{
     Align, Column, Table, ago, bytes, cost, count, device, duration, grouped, kind_words, now,
     phase_words, wrap,
 };
+use clap_complete::engine::ArgValueCandidates;
 use console::Style;
 use hither_api::{
     ApiError, Client, ErrorCode, Exit, SourceKind, TransferInfo, UsualRunnerUp, Why, WhyRule,
@@ -23,6 +25,7 @@ Examples:
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// Its name, its id, or the beginning of its id; the latest when absent
+    #[arg(add = ArgValueCandidates::new(complete::transfers))]
     transfer: Option<String>,
     /// Show where every single span came from, what the other choices were, and what they cost
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! Wrong usage, help, configuration and what packagers need.
 
+use crate::fake::transfer;
 use crate::home::Home;
 use serde_json::json;
 use std::process::Stdio;
@@ -86,6 +87,50 @@ fn the_configuration_is_read_changed_and_edited() {
     assert_eq!(home.run("config get port").stdout, "5\n");
     assert_eq!(edit("false"), Some(1));
     assert_eq!(edit("sed -i 's/^port = .*/port = x/'"), Some(1));
+}
+
+#[test]
+fn a_command_of_another_program_is_answered_with_the_one_of_this() {
+    let home = Home::empty();
+    for (typed, tip) in [
+        ("get x", "hither fetch"),
+        ("ls", "hither list"),
+        ("logs", "hither log"),
+    ] {
+        let ran = home.run(typed);
+        assert_eq!(ran.exit, Some(2));
+        assert!(
+            ran.stderr.contains(&format!("tip: {tip} ")),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn a_shell_completes_what_the_user_has() {
+    let (home, fake) = Home::running();
+    fake.answers("GET /v1/transfers", json!([transfer("fetching")]));
+    let complete = |words: &[&str]| {
+        let mut command = home.hither("");
+        command.env("COMPLETE", "fish").arg("--").arg("hither");
+        let output = command.args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let keys = complete(&["config", "set", "limits.up"]);
+    assert!(keys.contains("limits.upload\t"), "{keys}");
+    let transfers = complete(&["transfers", "pause", ""]);
+    assert!(transfers.contains("t1"), "{transfers}");
+    let commands = complete(&["tran"]);
+    assert!(commands.contains("transfers\t"), "{commands}");
+    // Where no daemon runs, none is started and nothing is said.
+    let nobody = Home::empty();
+    let mut command = nobody.hither("");
+    command
+        .env("COMPLETE", "fish")
+        .args(["--", "hither", "why", ""]);
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
 }
 
 #[test]

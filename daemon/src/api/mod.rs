@@ -7,11 +7,13 @@
 mod asks;
 mod catalogue;
 mod codes;
+mod config;
 mod door;
 mod drive;
 mod groups;
 mod mail;
 mod nearby;
+mod problem;
 mod relays;
 mod shares;
 mod status;
@@ -20,7 +22,6 @@ mod work;
 
 use crate::app::App;
 use axum::Router;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 pub(crate) use door::Door;
@@ -100,6 +101,9 @@ use utoipa::OpenApi;
         drive::events,
         catalogue::list,
         catalogue::find,
+        config::list,
+        config::set,
+        config::reload,
         codes::show,
         codes::enter,
         codes::answer,
@@ -112,7 +116,7 @@ use utoipa::OpenApi;
         groups::decide,
         groups::policy,
     ),
-    components(schemas(hither_api::Event))
+    components(schemas(hither_api::Event, hither_api::Problem))
 )]
 struct Description;
 
@@ -127,9 +131,7 @@ impl From<ApiError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.code.http_status())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, axum::Json(self.0)).into_response()
+        problem::answer(self.0)
     }
 }
 
@@ -153,6 +155,8 @@ fn router(app: App) -> Router {
         .route("/v1/shares/{share}", delete(shares::unshare))
         .route("/v1/shares/{share}/ticket", get(shares::ticket))
         .route("/v1/shares/{share}/upload", get(work::upload))
+        .route("/v1/config", get(config::list).post(config::set))
+        .route("/v1/config/reload", post(config::reload))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/listings", post(work::listing))
         .route("/v1/transfers", get(transfers::transfers))
@@ -213,14 +217,17 @@ fn router(app: App) -> Router {
         .route("/v1/groups/{group}/members", get(groups::members))
         .route("/v1/groups/{group}/devices", post(groups::decide))
         .route("/v1/groups/{group}/policy", post(groups::policy))
-        .route(
-            "/v1/openapi.json",
-            get(|| async { axum::Json(Description::openapi()) }),
-        )
+        .route("/v1/openapi.json", get(|| async { axum::Json(document()) }))
         .fallback(|| async {
             Failure(ApiError::new(ErrorCode::NotFound, "There is no such call."))
         })
+        .layer(axum::middleware::map_response(problem::describe))
         .with_state(app)
+}
+
+/// The whole description.
+fn document() -> serde_json::Value {
+    problem::complete(serde_json::json!(Description::openapi()))
 }
 
 #[cfg(test)]
@@ -229,14 +236,14 @@ mod tests {
 
     #[test]
     fn every_call_is_described() {
-        let description = serde_json::to_value(Description::openapi()).unwrap();
+        let description = document();
         let calls: usize = description["paths"]
             .as_object()
             .unwrap()
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 72);
+        assert_eq!(calls, 77);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

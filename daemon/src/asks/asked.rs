@@ -217,7 +217,7 @@ impl AskService {
         if !providers::has_files(kind) {
             return Ok(Vec::new());
         }
-        let (own, folders) = (Arc::clone(&self.own), self.rules.folders());
+        let (own, folders) = (Arc::clone(&self.own), self.rules.get().folders());
         let look = move || providers::candidates(&own, kind, &folders, MAX_CANDIDATES);
         let found = tokio::task::spawn_blocking(look)
             .await

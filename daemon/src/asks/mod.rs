@@ -21,6 +21,7 @@ use crate::audit::AuditLog;
 use crate::mail::{self, Body, BodyHandler, Content, MailService, Outcome};
 use crate::nearby::NearbyService;
 use crate::publish::Publisher;
+use crate::settings::Setting;
 pub(crate) use answering::Choice;
 pub(crate) use describe::{list, show};
 use hither_api::{ApiError, AskRules};
@@ -56,7 +57,9 @@ pub(crate) struct AskDeps {
     pub own: Arc<OwnData>,
     pub audit: Arc<AuditLog>,
     pub time: Arc<KeptClock>,
-    pub rules: AskRules,
+    /// Whether requests are shown as desktop notifications.
+    pub notify: bool,
+    pub rules: Setting<AskRules>,
     /// Holds what is made for an answer, until it is given.
     pub scratch: PathBuf,
     pub tasks: Tasks,
@@ -71,7 +74,7 @@ pub(crate) struct AskService {
     own: Arc<OwnData>,
     audit: Arc<AuditLog>,
     time: Arc<KeptClock>,
-    pub(crate) rules: AskRules,
+    pub(crate) rules: Setting<AskRules>,
     scratch: PathBuf,
     notifier: Notifier,
     pub(crate) tasks: Tasks,
@@ -98,7 +101,7 @@ impl AskService {
         let state = load(deps.storage.as_ref())?;
         let service = Arc::new(Self {
             storage: deps.storage,
-            notifier: Notifier::new(deps.rules.notify),
+            notifier: Notifier::new(deps.notify),
             mail: deps.mail,
             nearby: deps.nearby,
             publisher: deps.publisher,

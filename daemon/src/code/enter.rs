@@ -77,7 +77,7 @@ pub(super) async fn enter(
     let entered = Entered::parse(service, request)?;
     let wait = request
         .wait_seconds
-        .map_or(service.wait, Duration::from_secs);
+        .map_or_else(|| service.wait.get(), Duration::from_secs);
     let met = match (entered.device, entered.secret.name()) {
         (Some(device), _) => match attempt(service, &entered, device, Way::Direct).await {
             Attempt::Met(met) => met,

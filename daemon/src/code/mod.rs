@@ -20,6 +20,7 @@ mod talk;
 mod waiting;
 
 use crate::library::Library;
+use crate::settings::Setting;
 use crate::tickets::Tickets;
 use futures::future::BoxFuture;
 use hither_api::{ApiError, ErrorCode, Event};
@@ -51,9 +52,9 @@ pub(crate) struct CodeService {
     pub known: Arc<KnownDevices>,
     pub tasks: Tasks,
     /// How long a code is good.
-    pub expires: Duration,
+    pub expires: Setting<Duration>,
     /// How long who shows a code is looked for.
-    pub wait: Duration,
+    pub wait: Setting<Duration>,
     pub shown: Shown,
     pub waiting: Waiting,
 }

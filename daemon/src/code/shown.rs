@@ -121,7 +121,7 @@ pub(super) fn show(
     let scanned = share.is_none().then_some(scanned);
     let mut secrets = vec![spoken.secret()];
     secrets.extend(scanned.as_ref().map(PairText::secret));
-    let lifetime = u64::try_from(service.expires.as_millis()).unwrap_or(u64::MAX);
+    let lifetime = u64::try_from(service.expires.get().as_millis()).unwrap_or(u64::MAX);
     let code = Arc::new(ShownCode {
         id: hither_util::hex::encode(&id),
         kind: if share.is_some() {
@@ -156,7 +156,7 @@ pub(super) fn show(
     let info = Event::Code(CodeInfo {
         code: spoken.to_string(),
         scan: scanned.map(|text| text.to_string()),
-        expires_seconds: service.expires.as_secs(),
+        expires_seconds: service.expires.get().as_secs(),
         id: code.id.clone(),
     });
     // The queue is empty, so that there is a place.

@@ -15,6 +15,7 @@ mod visibility;
 pub(crate) use introductions::{Introduced, Offer};
 pub(crate) use list::{answer, forget, info, rename, set_visible};
 
+use crate::settings::Setting;
 use hither_api::NearbyVisibility;
 use hither_proto::{DeviceId, DeviceName, DevicePurpose};
 use hither_relay_client::RelayClient;
@@ -32,7 +33,7 @@ pub(crate) struct NearbyDeps {
     pub name: DeviceName,
     pub swarm: Arc<Swarm>,
     pub relays: Arc<RelayClient>,
-    pub visible: NearbyVisibility,
+    pub visible: Setting<NearbyVisibility>,
     pub tasks: Tasks,
 }
 

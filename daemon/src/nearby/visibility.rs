@@ -1,6 +1,7 @@
 //! The devices on this network that are told this device's name and may introduce themselves: a
 //! setting, and for a while everybody.
 
+use crate::settings::Setting;
 use hither_api::NearbyVisibility;
 use hither_util::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -11,12 +12,12 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(600);
 /// The devices that see this device. The clock is the one that runs while the machine is awake; a
 /// window does not survive the program.
 pub(crate) struct Visibility {
-    setting: NearbyVisibility,
+    setting: Setting<NearbyVisibility>,
     open_until: Mutex<Option<Instant>>,
 }
 
 impl Visibility {
-    pub(crate) fn new(setting: NearbyVisibility) -> Self {
+    pub(crate) fn new(setting: Setting<NearbyVisibility>) -> Self {
         Self {
             setting,
             open_until: Mutex::new(None),
@@ -44,7 +45,7 @@ impl Visibility {
     pub(crate) fn now(&self) -> NearbyVisibility {
         match self.left() {
             Some(_) => NearbyVisibility::Everybody,
-            None => self.setting,
+            None => self.setting.get(),
         }
     }
 
@@ -61,6 +62,8 @@ impl Visibility {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
+    use hither_api::Config;
 
     #[test]
     fn a_window_shows_this_device_to_everybody_and_nothing_else_changes() {
@@ -70,7 +73,11 @@ mod tests {
             (NearbyVisibility::Nobody, [false, false]),
         ];
         for (setting, expected) in all {
-            let visibility = Visibility::new(setting);
+            let settings = Settings::new(Config {
+                nearby_visible: setting,
+                ..Config::default()
+            });
+            let visibility = Visibility::new(settings.setting(|config| config.nearby_visible));
             let shown = || [false, true].map(|known| visibility.shows_to(known));
             assert_eq!(shown(), expected);
             visibility.open();

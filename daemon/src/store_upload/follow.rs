@@ -28,7 +28,7 @@ impl StoreUploadService {
             .share_record(share.id)
             .is_some_and(|record| record.no_upload);
         let bytes = share.current()?.head.head().bytes;
-        let entry = match policy::share(&self.rules, word, bytes) {
+        let entry = match policy::share(&self.rules.get(), word, bytes) {
             Ok(()) => entry,
             Err(why) => Entry {
                 doing: why.into(),

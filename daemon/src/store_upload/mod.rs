@@ -25,6 +25,7 @@ pub(crate) use follow::follow;
 
 use crate::library::{Library, LibraryListener};
 use crate::records::Records;
+use crate::settings::Setting;
 use hither_api::{ErrorCode, UploadRules};
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, RelayAddress, ShareId};
@@ -206,7 +207,7 @@ pub(crate) struct StoreUploadService {
     pub relays: Arc<RelayClient>,
     pub records: Records,
     /// The rules for uploads: which shares, and when.
-    pub rules: UploadRules,
+    pub rules: Setting<UploadRules>,
     pub tasks: Tasks,
 }
 

@@ -236,6 +236,8 @@ async fn say(
     let mut read = chunks.read(service, missing);
     while let Some(chunk) = read.recv().await {
         let (header, payload) = chunk?;
+        // Whoever waits for this device goes first.
+        service.swarm.foreground().give_way(payload.len()).await;
         limit.take(payload.len()).await;
         way.sends();
         in_time(write_put_chunk(send, &header, payload)).await?;

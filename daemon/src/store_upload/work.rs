@@ -324,7 +324,7 @@ impl Look<'_> {
     /// Checks that a relay may be uploaded to over the link as it is.
     fn link(&self, relay: SocketAddr) -> Result<(), policy::Forbidden> {
         policy::link(
-            &self.service.rules,
+            &self.service.rules.get(),
             &self.service.swarm.host_state().facts(),
             relay,
         )
@@ -440,9 +440,9 @@ impl Look<'_> {
         version: &Arc<Version>,
         relays: &[Arc<Relay>],
     ) -> Result<Option<Job>, Doing> {
-        let rules = &self.service.rules;
+        let rules = self.service.rules.get();
         let entry = self.service.store_uploads.entry(share.id);
-        if let Err(why) = policy::share(rules, record.no_upload, version.head.head().bytes) {
+        if let Err(why) = policy::share(&rules, record.no_upload, version.head.head().bytes) {
             if why == policy::Forbidden::Asked && entry.record.is_some_and(|record| !record.release)
             {
                 self.service.store_uploads.release(share.id);
@@ -466,7 +466,7 @@ impl Look<'_> {
                 words,
             }));
         };
-        policy::network(rules, connection.remote())?;
+        policy::network(&rules, connection.remote())?;
         self.link(connection.remote())?;
         let relay = relay.key();
         let (share, version) = (Arc::clone(share), Arc::clone(version));

@@ -29,6 +29,7 @@ use crate::index::IndexService;
 use crate::library::Library;
 use crate::live_view::Kept;
 use crate::records::{Records, TransferRecord, TransferState};
+use crate::settings::Setting;
 use hither_api::{CostMode, Event, Existing, Paths, Phase, SourceBytes, SourceKind, TransferInfo};
 use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, DeviceName, Manifest, ShareId, Ticket};
@@ -92,9 +93,9 @@ pub(crate) struct TransferService {
     pub paths: Paths,
     pub tasks: Tasks,
     /// How readily paid sources are used, unless a fetch overrides it.
-    pub mode: CostMode,
+    pub mode: Setting<CostMode>,
     /// How long a fetch looks for a holder.
-    pub wait: Duration,
+    pub wait: Setting<Duration>,
     /// The trash of followed copies.
     pub trash: trash::TrashKeeper,
 }

@@ -666,7 +666,7 @@ impl Run {
             (None, _, Some(Waiting::NoHolder | Waiting::NotHeld)) if standing => None,
             (Some(wait), _, _) => Some(wait),
             (None, false, _) | (None, _, Some(Waiting::Damaged | Waiting::TooDear)) => {
-                Some(self.service.wait)
+                Some(self.service.wait.get())
             }
             (None, true, _) => None,
         };

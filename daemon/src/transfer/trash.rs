@@ -5,6 +5,7 @@
 
 use crate::failure;
 use crate::records::TransferRecord;
+use crate::settings::Setting;
 use crate::transfer::TransferService;
 use hither_api::{ApiError, TrashRules};
 use hither_content::storage::{RecordStore, StorageError, Table};
@@ -47,7 +48,7 @@ impl TrashRecord {
 pub(crate) struct TrashKeeper {
     store: RecordStore,
     time: Arc<KeptClock>,
-    rules: TrashRules,
+    rules: Setting<TrashRules>,
     /// Is notified when something was put into a trash.
     changed: Notify,
 }
@@ -58,13 +59,22 @@ fn key(of: &Trashed) -> String {
 
 impl TrashKeeper {
     /// Keeps what the store remembers, by these rules.
-    pub(crate) fn new(store: RecordStore, time: Arc<KeptClock>, rules: TrashRules) -> Self {
+    pub(crate) fn new(
+        store: RecordStore,
+        time: Arc<KeptClock>,
+        rules: Setting<TrashRules>,
+    ) -> Self {
         Self {
             store,
             time,
             rules,
             changed: Notify::new(),
         }
+    }
+
+    /// The rules are others: what is there is looked at anew.
+    pub(crate) fn look_again(&self) {
+        self.changed.notify_one();
     }
 
     /// Remembers what a version put into a trash. Blocks.
@@ -140,7 +150,7 @@ impl TrashKeeper {
                 .map_err(CleanError::Storage)?;
         }
         let now = self.time.seconds();
-        let surplus = surplus(&mut kept, now, &self.rules);
+        let surplus = surplus(&mut kept, now, &self.rules.get());
         for old in &surplus {
             match old.of().remove() {
                 Ok(()) => self
@@ -154,7 +164,7 @@ impl TrashKeeper {
         }
         let oldest = kept.iter().map(|record| record.since).min();
         let due = oldest.map_or(LOOK, |since| {
-            let at = since.saturating_add(self.rules.keep.as_secs());
+            let at = since.saturating_add(self.rules.get().keep.as_secs());
             Duration::from_secs(at.saturating_sub(now))
         });
         Ok(due)

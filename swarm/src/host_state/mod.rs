@@ -13,6 +13,7 @@ mod bus;
 
 use crate::swarm::Swarm;
 use hither_api::{BatteryInfo, Metered, WorldInfo, WorldRules};
+use hither_util::sync::Mutex;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -53,7 +54,8 @@ impl Facts {
 
 /// The facts, as they change.
 pub struct HostState {
-    rules: WorldRules,
+    /// The user's rules, and what the system said last.
+    known: Mutex<(WorldRules, Said)>,
     facts: watch::Sender<Facts>,
 }
 
@@ -62,7 +64,7 @@ impl HostState {
     pub(crate) fn new(rules: &WorldRules) -> Self {
         let facts = watch::Sender::new(conclude(rules, Said::default()));
         Self {
-            rules: rules.clone(),
+            known: Mutex::new((rules.clone(), Said::default())),
             facts,
         }
     }
@@ -79,7 +81,19 @@ impl HostState {
 
     /// The system reports something.
     fn heard(&self, said: Said) {
-        let now = conclude(&self.rules, said);
+        self.note(|known| known.1 = said);
+    }
+
+    /// The user has other rules from now on.
+    pub fn set_rules(&self, rules: &WorldRules) {
+        self.note(|known| known.0 = rules.clone());
+    }
+
+    fn note(&self, change: impl FnOnce(&mut (WorldRules, Said))) {
+        // Held until it is told: two changes are told in their order.
+        let mut known = self.known.lock();
+        change(&mut known);
+        let now = conclude(&known.0, known.1);
         let changed = self
             .facts
             .send_if_modified(|facts| std::mem::replace(facts, now) != now);
@@ -205,5 +219,12 @@ mod tests {
         assert!(world.info().reluctant);
         world.heard(battery(7, true));
         assert!(!changes.has_changed().unwrap());
+        // Other rules are for what is known already.
+        world.set_rules(&WorldRules {
+            low: 5,
+            ..WorldRules::default()
+        });
+        changes.changed().await.unwrap();
+        assert!(!world.info().reluctant);
     }
 }

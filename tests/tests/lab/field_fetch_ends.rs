@@ -221,7 +221,7 @@ fn field_c_the_offer_shows_where_it_will_be_and_took_counts_no_pause() {
         fetch.interrupt();
         fetch.finish().failed(130);
         let paused = std::time::Instant::now();
-        lab::until("a pause", || {
+        until("a pause", || {
             (paused.elapsed().as_secs() >= 4).then_some(())
         });
         desk.cable.shape_up(1000);

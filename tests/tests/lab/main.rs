@@ -65,6 +65,7 @@ mod roaming;
 mod safety;
 mod scale;
 mod secrecy;
+mod settings;
 mod several;
 mod sites;
 mod slow_way;

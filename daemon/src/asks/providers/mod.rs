@@ -55,7 +55,7 @@ pub(super) async fn provide(
     ask: &Ask,
     folder: Option<PathBuf>,
 ) -> Result<Provided, ApiError> {
-    let rules = &service.rules;
+    let rules = service.rules.get();
     let seconds = match ask.which {
         Which::Live(seconds) => Some(seconds),
         _ => None,
@@ -81,7 +81,7 @@ pub(super) async fn provide(
         }
         (AskKind::File, Some(_)) => Err(unsupported("A file cannot be recorded.")),
         (AskKind::Photo | AskKind::Video | AskKind::Audio | AskKind::File | AskKind::Qr, None) => {
-            let (own, folders) = (Arc::clone(&service.own), service.rules.folders());
+            let (own, folders) = (Arc::clone(&service.own), rules.folders());
             let (kind, which) = (ask.kind, ask.which.clone());
             let look = move || files::find(&own, kind, &which, &folders, folder.as_deref());
             let found = tokio::task::spawn_blocking(look)

@@ -1,0 +1,119 @@
+//! Settings that change while the daemon runs.
+
+use crate::common::pair;
+use hither_api::{ClientError, ConfigChange, ConfigKeyInfo, ErrorCode};
+use hither_tests::lab::{self, Device, MIB, fill, until};
+use serde_json::{Value, json};
+use std::fs;
+
+/// Bytes a second that a fetch makes at the moment.
+fn rate(device: &Device) -> u64 {
+    device.transfer().rate
+}
+
+fn set(device: &Device, key: &str, value: &str) -> Value {
+    let run = device.hither(&["config", "set", key, value]).well();
+    run.lines.last().unwrap().clone()
+}
+
+#[test]
+fn p10_settings_are_in_force_at_once_or_it_is_said() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        // Without a daemon the file is for the next one.
+        let early = set(&desk, "limits.lan", "true");
+        assert_eq!(early["changed"], json!([]));
+        let ticket = desk.share(&fill(desk.path("film"), 1, 96 * MIB)).ticket;
+        let mut limits = desk.status().limits;
+        assert!(limits.lan && limits.upload.is_none());
+
+        // What is under way is slowed down and let go.
+        let said = set(&desk, "limits.upload", "2MB");
+        assert_eq!(
+            (&said["changed"], &said["pending"]),
+            (&json!(["limits.upload"]), &json!([]))
+        );
+        let fetch = laptop.begin_fetch(&ticket, "got");
+        until("it is slow", || {
+            let transfer = laptop.transfer();
+            (transfer.bytes > 8 * MIB && rate(&laptop) < 4_000_000).then_some(())
+        });
+        set(&desk, "limits.upload", "");
+        fetch.finish().fetched();
+        limits = desk.status().limits;
+        assert!(limits.upload.is_none());
+
+        // What needs a restart says so, until it came.
+        let port = set(&desk, "port", "47999");
+        assert_eq!(
+            (&port["changed"], &port["pending"]),
+            (&json!([]), &json!(["port"]))
+        );
+        let plain = desk.plain(&["config", "set", "port", "47998"]);
+        assert!(
+            plain
+                .errors
+                .contains("port: in force when the daemon is restarted"),
+            "{}",
+            plain.errors
+        );
+        let keys: Vec<ConfigKeyInfo> = desk.api().get("/v1/config").unwrap();
+        let of = |name: &str| keys.iter().find(|key| key.key == name).unwrap().clone();
+        assert!(of("port").pending && of("port").value == "47998");
+        assert!(!of("wait").pending && !of("wait").needs_restart);
+        desk.down();
+        desk.up();
+        let keys: Vec<ConfigKeyInfo> = desk.api().get("/v1/config").unwrap();
+        assert!(keys.iter().all(|key| !key.pending));
+
+        // By the local API, and by an editor; nonsense changes nothing.
+        let change: ConfigChange = desk
+            .api()
+            .post("/v1/config", &json!({"key": "wait", "value": "3s"}))
+            .unwrap();
+        assert_eq!(change.changed, ["wait"]);
+        let file = desk.home().join("config.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains("wait = \"3s\""), "{text}");
+        fs::write(&file, text.replace("wait = \"3s\"", "wait = \"soon\"")).unwrap();
+        let refused = desk.hither(&["config", "reload"]).failed(1);
+        assert!(refused.message.contains("wait"), "{refused:?}");
+        fs::write(&file, text.replace("wait = \"3s\"", "wait = \"4s\"")).unwrap();
+        let run = desk.hither(&["config", "reload"]).well();
+        assert_eq!(run.lines.last().unwrap()["changed"], json!(["wait"]));
+        let unknown: Result<ConfigChange, _> = desk.api().post(
+            "/v1/config",
+            &json!({"key": "wait", "value": "1s", "no": 1}),
+        );
+        let Err(ClientError::Api(error)) = unknown else {
+            panic!("a field that does not exist was taken");
+        };
+        assert_eq!(error.code, ErrorCode::BadRequest);
+        assert!(error.message.contains("unknown field `no`"), "{error:?}");
+    });
+}
+
+#[test]
+fn p10_the_log_is_read_by_people() {
+    lab::run(|lab| {
+        let desk = lab.device("desk");
+        let none = desk.hither(&["log"]).failed(1);
+        assert_eq!(none.code, ErrorCode::NotFound);
+        desk.up();
+        let log = desk.plain(&["log", "--level", "info"]);
+        let text = String::from_utf8(log.output).unwrap();
+        assert!(
+            text.lines()
+                .any(|line| line.contains(" INFO  the daemon runs device=12D3")),
+            "{text}"
+        );
+        assert!(!text.contains(" DEBUG "), "{text}");
+        let mut follow = desk.begin(&["log", "--follow", "-n", "0"]);
+        set(&desk, "wait", "9s");
+        follow.line("a change is logged", |line| {
+            (line["fields"]["message"] == "the configuration was read anew").then_some(())
+        });
+        follow.interrupt();
+        assert_eq!(follow.finish().status, 130);
+    });
+}
