@@ -46,6 +46,9 @@ pub struct Args {
     /// that it shares
     #[arg(value_name = "TICKET|CODE|OWNER/NAME", env = input::TICKET_VARIABLE, hide_env_values = true)]
     pub ticket: Option<String>,
+    /// The rest of a ticket that was copied with blanks in it
+    #[arg(hide = true)]
+    pub rest: Vec<String>,
     /// Folder to write into, made when missing; "-" writes a single file to standard output
     #[arg(long, short, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -104,6 +107,18 @@ impl Args {
         self.output.as_deref() == Some(Path::new("-"))
     }
 
+    /// Makes one ticket of the words that it was broken into.
+    fn join_ticket(&mut self) -> Result<(), ApiError> {
+        let words = self.ticket.take().into_iter();
+        let (ticket, rest) = input::joined(words.chain(self.rest.drain(..)).collect());
+        self.ticket = ticket;
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let message = "Only one ticket, code or name can be fetched at once.";
+        Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("See: hither fetch --help"))
+    }
+
     const fn existing(&self) -> Existing {
         match (self.overwrite, self.rename) {
             (true, _) => Existing::Overwrite,
@@ -124,7 +139,8 @@ struct Begun {
 }
 
 /// Runs the command; an interrupt stops the transfer, which can go on later.
-pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+pub async fn run(session: &Session<'_>, mut args: Args) -> Outcome {
+    args.join_ticket()?;
     if args.to_stdout() && session.out.is_json() {
         return Err(ApiError::new(
             ErrorCode::BadRequest,
@@ -464,6 +480,8 @@ impl Following<'_> {
                 | Event::Asks(_)
                 | Event::Code(_)
                 | Event::CodeMet(_)
+                | Event::Giving(_)
+                | Event::Fetched(_)
                 | Event::Drive(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {
