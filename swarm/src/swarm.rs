@@ -3,6 +3,7 @@
 use crate::circuits::CircuitRefusals;
 use crate::core::Core;
 use crate::device_streams::Handlers;
+use crate::givings::Givings;
 use crate::holders::Holders;
 use crate::host_state::HostState;
 use crate::interfaces::reachable_addresses;
@@ -73,6 +74,7 @@ pub struct Swarm {
     pub(crate) shares: Shares,
     pub(crate) listeners: Listeners,
     pub(crate) holders: Holders,
+    pub(crate) givings: Givings,
     pub(crate) circuit_refusals: CircuitRefusals,
     pub(crate) workers: Workers,
     pub(crate) throttles: Throttles,
@@ -111,6 +113,7 @@ impl Swarm {
             shares: Shares::default(),
             listeners: Listeners::default(),
             holders: Holders::default(),
+            givings: Givings::default(),
             circuit_refusals: CircuitRefusals::default(),
             workers: Workers::start()?,
             throttles: Throttles::new(deps.limits),
@@ -190,6 +193,11 @@ impl Swarm {
     /// The stores of the shares.
     pub fn holders(&self) -> &Holders {
         &self.holders
+    }
+
+    /// What is given to whom.
+    pub fn givings(&self) -> &Givings {
+        &self.givings
     }
 
     /// Relays that refused circuits for good.
