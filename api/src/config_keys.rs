@@ -51,6 +51,9 @@ pub const TEMPLATE: &str = "\
 ## as they stand here, without a shell.
 # asks.commands = []
 
+## Show as a desktop notification that somebody has all of something that this device shares.
+# giving.notify = true
+
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
@@ -150,7 +153,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 35] = [
+pub const KEYS: [Key; 36] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -210,6 +213,11 @@ pub const KEYS: [Key; 35] = [
         name: "asks.commands",
         about: "programs that answer what others ask for",
         kind: Kind::AskCommands,
+    },
+    Key {
+        name: "giving.notify",
+        about: "show on the desktop who has all of a share",
+        kind: Kind::Bool,
     },
     Key {
         name: "wait",

@@ -4,6 +4,7 @@ use crate::ask::{AskInfo, AsksInfo};
 use crate::code::{CodeInfo, CodeMet};
 use crate::drive::DriveInfo;
 use crate::error::ApiError;
+use crate::giving::GivingInfo;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
 use crate::types::NamesInfo;
@@ -78,6 +79,10 @@ pub struct SourceBytes {
 /// Whether a cost or price is not worth telling.
 pub(crate) fn is_free(cost: &f64) -> bool {
     *cost <= 0.0
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One report.
@@ -178,6 +183,10 @@ pub enum Event {
     Asks(Box<AsksInfo>),
     /// How an upload stands that this device asked another one for.
     Drive(Box<DriveInfo>),
+    /// How far a device is that fetches something of this one.
+    Giving(Box<GivingInfo>),
+    /// A device came to have all of something that this one gives.
+    Fetched(Box<GivingInfo>),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.
@@ -222,6 +231,9 @@ pub enum Done {
         bytes: u64,
         /// Number of chunks.
         chunks: u64,
+        /// How many entries patterns left out; a folder counts as one.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        excluded: u64,
         /// What became of the ticket at the devices that it was to be sent to.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sent: Vec<SentInfo>,
@@ -287,6 +299,7 @@ mod tests {
             files: 1,
             bytes: 2,
             chunks: 3,
+            excluded: 0,
             sent: Vec::new(),
             code: None,
         });

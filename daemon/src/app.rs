@@ -10,6 +10,7 @@ use crate::catalogue::{Catalogue, CatalogueService};
 use crate::code::{self, CodeService};
 use crate::diagnostics::Diagnostics;
 use crate::exposed::{ExposedDeps, ExposedService};
+use crate::giving::{self, GivingService};
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
@@ -53,6 +54,7 @@ pub(crate) struct App {
     pub library: Arc<Library>,
     pub publisher: Arc<Publisher>,
     pub transfers: Arc<TransferService>,
+    pub giving: Arc<GivingService>,
     pub store_uploads: Arc<StoreUploadService>,
     pub index: Arc<IndexService>,
     pub nearby: Arc<NearbyService>,
@@ -80,6 +82,7 @@ states! {
     relays: RelayClient,
     publisher: Publisher,
     transfers: TransferService,
+    giving: GivingService,
     nearby: NearbyService,
     mail: MailService,
     groups: GroupService,
@@ -331,6 +334,15 @@ impl App {
             mode: base.config.costs.mode,
             wait: base.config.wait,
         });
+        let giving = Arc::new(GivingService {
+            swarm: Arc::clone(&swarm),
+            library: Arc::clone(&library),
+            relays: Arc::clone(&relays),
+            groups: Arc::clone(&group_states),
+            tasks: base.tasks.clone(),
+            notify: base.config.giving_notify,
+            completed: giving::completions(),
+        });
         let groups = Arc::new(GroupService {
             device: base.device,
             name: base.name.clone(),
@@ -418,6 +430,7 @@ impl App {
             library: Arc::clone(&library),
             publisher: Arc::clone(&publisher),
             transfers: Arc::clone(&transfers),
+            giving: Arc::clone(&giving),
             mail: Arc::clone(&mail),
             tasks: base.tasks,
         });
@@ -427,6 +440,7 @@ impl App {
             library,
             publisher,
             transfers,
+            giving,
             store_uploads,
             index,
             nearby,
@@ -480,6 +494,7 @@ impl App {
         store_upload::start(&self.store_uploads);
         index::start(&self.index);
         watch::start(&self.publisher);
+        giving::start(&self.giving);
         mail::start(&self.mail);
         asks::start(&self.asks);
         exposed::start(&self.exposed);

@@ -269,6 +269,8 @@ mod tests {
             expires: Some(1180 + 7 * 86_400),
             group: None,
             watched: false,
+            once: false,
+            exclude: Vec::new(),
             state: hither_api::ShareState::Whole,
             trouble: None,
             left_out: Vec::new(),

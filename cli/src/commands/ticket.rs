@@ -1,6 +1,6 @@
 //! `hither ticket`.
 
-use crate::commands::share::print_ticket;
+use crate::commands::share::{Qr, print_ticket};
 use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
 use hither_api::{Exit, ShareInfo, TicketInfo};
@@ -19,6 +19,9 @@ Examples:
 pub struct Args {
     /// Its name, its id, the beginning of its id, or its path
     share: String,
+    /// Draw a QR code even where it does not fit the screen
+    #[arg(long, conflicts_with = "no_qr")]
+    qr: bool,
     /// Draw no QR code
     #[arg(long)]
     no_qr: bool,
@@ -33,6 +36,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         .get::<TicketInfo>(&format!("/v1/shares/{}/ticket", share.share))
         .await?;
     session.out.json(&info);
-    print_ticket(session, &info.ticket, args.no_qr);
+    let drawn = match (args.qr, args.no_qr) {
+        (true, _) => Qr::Always,
+        (false, true) => Qr::Never,
+        (false, false) => Qr::WhereItFits,
+    };
+    print_ticket(session, &info.ticket, drawn);
     Ok(Exit::Done)
 }
