@@ -67,11 +67,13 @@ async fn complete(service: &Arc<GivingService>, one: Completion) {
         .into_iter()
         .find(|giving| giving.share == one.share && giving.device == one.device);
     let name = service.name(one.device);
-    tracing::info!(share = ?one.share, device = ?one.device, version = one.version, "a device has all of a share");
+    tracing::debug!(share = ?one.share, device = ?one.device, version = one.version, "a device has all of a share");
+    // A follower has every version in turn: its user hears of the first.
+    let first = giving.as_ref().is_some_and(|giving| giving.times <= 1);
     if let Some(giving) = giving {
         let _ = service.completed.send(service.info(giving)); // Nobody may listen.
     }
-    if service.notify {
+    if service.notify && first {
         let title = format!("{name} has all of {}", display_name(&record.name));
         service
             .tasks
