@@ -203,6 +203,9 @@ pub struct ShareInfo {
     /// Whether it ends as soon as one device has all of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
+    /// Whether it came through a pipe and goes with its share.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub piped: bool,
     /// Patterns of what is left out, as they were given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,

@@ -80,6 +80,7 @@ fn info(
             .map(|of| publisher.groups.name(&of.group)),
         watched: record.watch.is_some(),
         once: record.once,
+        piped: record.piped,
         exclude: record.exclude.clone(),
         state: health.state,
         trouble: publisher.watches.trouble(share.id).or(health.words),
