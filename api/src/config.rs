@@ -40,6 +40,8 @@ pub struct Config {
     pub nearby_visible: NearbyVisibility,
     /// The things that other devices may ask for, and how they are found.
     pub asks: AskRules,
+    /// Whether the desktop is told when somebody has all of something shared here.
+    pub giving_notify: bool,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// How long a code of three words is good, at most
@@ -78,6 +80,7 @@ impl Default for Config {
             ignore_interfaces: Vec::new(),
             nearby_visible: NearbyVisibility::default(),
             asks: AskRules::default(),
+            giving_notify: true,
             wait: Duration::from_secs(15),
             code_expires: Duration::from_secs(CODE_SECONDS),
             upload: UploadRules::default(),
@@ -286,6 +289,7 @@ impl Config {
             "asks.folders" => self.asks.folders = names(),
             "asks.notify" => self.asks.notify = flag(),
             "asks.location" => self.asks.location = text(),
+            "giving.notify" => self.giving_notify = flag(),
             "asks.commands" => self.asks.commands = parsed(&names()),
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
@@ -332,6 +336,7 @@ impl Config {
             "asks.folders" => self.asks.folders.join(","),
             "asks.notify" => self.asks.notify.to_string(),
             "asks.location" => self.asks.location.clone(),
+            "giving.notify" => self.giving_notify.to_string(),
             "asks.commands" => shown(&self.asks.commands),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),

@@ -52,6 +52,9 @@ pub const TEMPLATE: &str = "\
 ## as they stand here, without a shell.
 # asks.commands = []
 
+## Show as a desktop notification that somebody has all of something that this device shares.
+# giving.notify = true
+
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
@@ -174,7 +177,7 @@ impl Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 35] = [
+pub const KEYS: [Key; 36] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -234,6 +237,11 @@ pub const KEYS: [Key; 35] = [
         name: "asks.commands",
         about: "programs that answer what others ask for",
         kind: Kind::AskCommands,
+    },
+    Key {
+        name: "giving.notify",
+        about: "show on the desktop who has all of a share",
+        kind: Kind::Bool,
     },
     Key {
         name: "wait",

@@ -4,6 +4,7 @@ use crate::ask::{AskInfo, AsksInfo};
 use crate::code::{CodeInfo, CodeMet};
 use crate::drive::DriveInfo;
 use crate::error::ApiError;
+use crate::giving::GivingInfo;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
 use crate::types::NamesInfo;
@@ -121,6 +122,10 @@ pub struct EntryInfo {
     pub modified: i64,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// One report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -225,6 +230,10 @@ pub enum Event {
     Asks(Box<AsksInfo>),
     /// How an upload stands that this device asked another one for.
     Drive(Box<DriveInfo>),
+    /// How far a device is that fetches something of this one.
+    Giving(Box<GivingInfo>),
+    /// A device came to have all of something that this one gives.
+    Fetched(Box<GivingInfo>),
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.
@@ -272,6 +281,9 @@ pub enum Done {
         bytes: u64,
         /// Number of chunks.
         chunks: u64,
+        /// How many entries patterns left out; a folder counts as one.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        excluded: u64,
         /// What became of the ticket at the devices that it was to be sent to.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         sent: Vec<SentInfo>,
@@ -350,6 +362,7 @@ mod tests {
             files: 1,
             bytes: 2,
             chunks: 3,
+            excluded: 0,
             sent: Vec::new(),
             code: None,
         });

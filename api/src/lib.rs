@@ -17,6 +17,7 @@ mod costs;
 mod drive;
 mod error;
 mod event;
+mod giving;
 mod group;
 mod limits;
 mod listening;
@@ -51,6 +52,7 @@ pub use drive::{
 };
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit, Problem};
 pub use event::{Done, EntryInfo, EntryType, Event, ExistsInfo, Phase, SourceBytes, SourceKind};
+pub use giving::{Giving, GivingInfo};
 pub use group::{
     CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy,
     GroupRole, GroupShare, GroupState, JoinGroup, SearchGroups, SetGroupPolicy,

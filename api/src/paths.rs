@@ -95,6 +95,11 @@ impl Paths {
         self.data.join("spool")
     }
 
+    /// Files that came through a pipe, each in a folder of its own that goes with its share.
+    pub fn piped(&self) -> PathBuf {
+        self.data.join("piped")
+    }
+
     /// The log of who asked this device for what.
     pub fn audit_log(&self) -> PathBuf {
         self.data.join("audit.log")

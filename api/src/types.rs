@@ -42,6 +42,17 @@ pub struct ShareRequest {
     /// Nothing is read before they are found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
+    /// End the share as soon as one device has all of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
+    /// The only path is a file that came through a pipe, in a folder of its own below `piped` in the
+    /// data folder: the daemon removes it with its share.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub piped: bool,
+    /// Patterns of what is left out, as lines of a `.gitignore` beside what is shared; at most 100
+    /// of at most 500 bytes. Absent: those that it was shared with before, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Vec<String>>,
 }
 
 /// What to do when the target of a fetch exists.
@@ -225,6 +236,15 @@ pub struct ShareInfo {
     /// Whether a new version is published whenever something in it changes.
     #[serde(default)]
     pub watched: bool,
+    /// Whether it ends as soon as one device has all of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
+    /// Whether it came through a pipe and goes with its share.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub piped: bool,
+    /// Patterns of what is left out, as they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// How its files stand.
     #[serde(default)]
     pub state: ShareState,
@@ -427,6 +447,9 @@ pub struct Status {
     pub uploads: u64,
     /// Number of transfers that run.
     pub transfers: u64,
+    /// Number of devices that fetch something of this one now.
+    #[serde(default)]
+    pub giving: u64,
     /// Devices seen on this network.
     pub nearby: u64,
     /// Links that are open.

@@ -17,6 +17,11 @@ pub const RELAY_VARIABLE: &str = "HITHER_RELAY_URL";
 /// anyway.
 const MAX_TEXT: u64 = 1 << 20;
 
+/// The beginning of every ticket.
+const TICKET: &str = "hither1";
+/// Most lines, or words, that one ticket is taken for: the longest is 1,000 characters.
+const MAX_LINES: usize = 64;
+
 /// One line from standard input; `None` at its end. May be dropped while it waits.
 async fn line() -> Option<String> {
     let (sender, receiver) = oneshot::channel();
@@ -49,7 +54,7 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<Wanted, ApiEr
             if out.can_ask() {
                 out.ask("Ticket: ");
             }
-            line().await.unwrap_or_default()
+            whole_ticket(out, line().await.unwrap_or_default()).await
         }
     };
     let text = text.trim().to_owned();
@@ -67,7 +72,51 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<Wanted, ApiEr
     let ticket = text
         .parse::<Ticket>()
         .map_err(|error| failure::ticket(&error))?;
+    let text = text.split_whitespace().collect();
     Ok(Wanted::Ticket(text, Box::new(ticket)))
+}
+
+/// Whether a text is, or begins, a ticket.
+fn begins_ticket(text: &str) -> bool {
+    let text = text.trim_start().as_bytes();
+    text.get(..TICKET.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(TICKET.as_bytes()))
+}
+
+/// A ticket that a screen broke into several lines, of which the first is here: reads the others,
+/// until it is whole, a line is empty, or there are too many.
+async fn whole_ticket(out: &Output, first: String) -> String {
+    let mut text = first;
+    let mut lines = 1;
+    while begins_ticket(&text) && text.parse::<Ticket>().is_err() && lines < MAX_LINES {
+        if out.can_ask() {
+            out.ask("  … the rest of it (Enter when that was all): ");
+        }
+        match line().await {
+            Some(more) if !more.trim().is_empty() => text.push_str(&more),
+            _ => break,
+        }
+        lines += 1;
+    }
+    text
+}
+
+/// Takes a ticket that a shell took for several words off the words of a command line: as many as
+/// make it whole. Anything else is one word. Returns it with the words that follow.
+pub fn joined(words: Vec<String>) -> (Option<String>, Vec<String>) {
+    let first = words.first().cloned();
+    if !first.as_deref().is_some_and(begins_ticket) {
+        let rest = words.into_iter().skip(1).collect();
+        return (first, rest);
+    }
+    let mut text = String::new();
+    for (place, word) in words.iter().take(MAX_LINES).enumerate() {
+        text.push_str(word);
+        if text.parse::<Ticket>().is_ok() {
+            return (Some(text), words[place + 1..].to_vec());
+        }
+    }
+    (first, words[1..].to_vec())
 }
 
 /// A relay's URL: as given, else from standard input. Checked here, before anything starts; never
@@ -212,6 +261,44 @@ fn answer(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn sample() -> String {
+        let secret = libp2p_identity::ed25519::SecretKey::try_from_bytes([5u8; 32]).unwrap();
+        let owner = libp2p_identity::ed25519::Keypair::from(secret).public();
+        let ticket = Ticket {
+            secret: hither_proto::ShareSecret::new([9; 16]),
+            owner: hither_proto::DeviceId::from_slice(&owner.to_bytes()).unwrap(),
+            hints: Vec::new(),
+            relays: Vec::new(),
+            pin: None,
+        };
+        ticket.to_string()
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn words_that_are_one_ticket_are_joined_and_what_follows_is_left() {
+        let ticket = sample();
+        let (a, b) = ticket.split_at(40);
+        let (b, c) = b.split_at(33);
+        let (joined_up, rest) = joined(words(&format!("{a} {b} {c} docs hither1x")));
+        assert_eq!(joined_up, Some(ticket.clone()));
+        assert_eq!(rest, ["docs", "hither1x"]);
+        assert_eq!(joined(words(&ticket)), (Some(ticket.clone()), Vec::new()));
+        let broken = words("hither1broken docs");
+        assert_eq!(
+            joined(broken),
+            (Some("hither1broken".into()), words("docs"))
+        );
+        assert_eq!(
+            joined(words("phone/docs a")),
+            (Some("phone/docs".into()), words("a"))
+        );
+        assert_eq!(joined(Vec::new()), (None, Vec::new()));
+    }
 
     #[test]
     fn nothing_is_overwritten_by_enter() {

@@ -13,6 +13,7 @@ use crate::import_error::shown;
 pub use crate::import_error::{ImportError, Unreadable};
 use crate::notes::{MAX_NOTES, Notes};
 use crate::own::OwnSeen;
+use crate::patterns::Patterns;
 use crate::place::{Parts, Place};
 use crate::reading::{ReadError, Reader};
 use crate::reuse::Matched;
@@ -79,9 +80,13 @@ pub struct ImportOptions<'a> {
     /// The content that was shared there before and must still be there: set it when nobody asks
     /// for this import.
     pub before: Option<Before<'a>>,
+    /// Patterns of what its user wants left out; `.hitherignore` files in it count in any case.
+    pub patterns: Option<&'a Patterns>,
     /// Data of this device's Hither, which is left out; of other devices and relays it is
     /// known by itself.
     pub own: Option<&'a OwnSeen>,
+    /// The only place is a file that this device's Hither keeps for the share, among its own data.
+    pub kept: bool,
     /// Called on the importing thread, at least once for every mebibyte read.
     pub progress: &'a dyn Fn(ImportProgress),
     /// Set it to stop the import soon.
@@ -96,7 +101,9 @@ impl<'a> ImportOptions<'a> {
             skip_unshareable: false,
             previous: None,
             before: None,
+            patterns: None,
             own: None,
+            kept: false,
             progress: &|_| {},
             cancel,
         }
@@ -118,6 +125,8 @@ pub struct Imported {
     pub mounts: Vec<String>,
     /// What was left out.
     pub skipped: Notes,
+    /// How many entries patterns left out; a folder counts as one.
+    pub excluded: u64,
     /// Entries whose names not every system can write, and why: it is renamed where it
     /// cannot be.
     pub unportable: Notes,
@@ -217,7 +226,9 @@ fn walk_tree(
         name: options.name.as_ref(),
         skip_unshareable: options.skip_unshareable,
         exclude,
+        patterns: options.patterns,
         own: options.own,
+        kept: options.kept,
         before: options.before.as_ref(),
     };
     walk(parts, &options).map_err(|error| match error {
@@ -227,6 +238,10 @@ fn walk_tree(
         WalkError::Own(path, reason) => ImportError::Own { path, reason },
         WalkError::SameName(name) => ImportError::SameName { name },
         WalkError::Unshareable(notes) => ImportError::Unshareable { notes },
+        WalkError::Patterns(path, source) => ImportError::Patterns {
+            path: display_name(&path.to_string_lossy()),
+            source,
+        },
         WalkError::Absurd(what) => ImportError::TooLarge(what),
         WalkError::Cancelled => ImportError::Cancelled,
         WalkError::Io(path, source) => ImportError::Read {
@@ -503,6 +518,7 @@ impl<'a> Pass<'a> {
             roots: self.tree.roots.clone(),
             mounts: self.tree.mounts.clone(),
             skipped: self.tree.skipped.clone(),
+            excluded: self.tree.excluded,
             unportable: self.tree.unportable.clone(),
             read_bytes,
         })

@@ -3,6 +3,7 @@
 use crate::crypt::SealError;
 use crate::listing::in_words;
 use crate::notes::Notes;
+use crate::patterns::PatternError;
 use crate::root::RootError;
 use hither_proto::{ManifestError, display_name};
 use std::fmt;
@@ -82,6 +83,14 @@ pub enum ImportError {
     Unshareable {
         /// Which, and why.
         notes: Notes,
+    },
+    /// A file that says what is left out cannot be used.
+    #[error("{path}: {source}")]
+    Patterns {
+        /// Path below the shared one, safe to show.
+        path: String,
+        /// Why not.
+        source: PatternError,
     },
     /// More than a share may hold.
     #[error("too much for one share: the {0} is beyond the limit")]

@@ -47,7 +47,7 @@ const HOME: [&str; 3] = ["config.toml", "data", "hither.sock"];
 const MAX_KEY: u64 = 4096;
 /// Folders whose files come and go: they are known as folders. A file that is gone leaves its inode
 /// to somebody else's.
-const PASSING: [&str; 2] = ["manifests", "spool"];
+const PASSING: [&str; 3] = ["manifests", "spool", "piped"];
 /// How deep own folders are looked into; they are not deeper than this.
 const DEPTH: u32 = 8;
 

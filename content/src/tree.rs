@@ -10,6 +10,7 @@ use crate::names::unportable;
 use crate::notes::Notes;
 use crate::own::{self, OwnSeen};
 use crate::partial::is_partial_name;
+use crate::patterns::{self, Exclusion, PatternError, Patterns};
 use crate::place::{Parts, Place};
 use crate::platform::{Dir, Kind, Stat};
 use crate::root::{self, Opened, RootError, RootId};
@@ -54,6 +55,8 @@ pub(crate) struct Tree {
     pub(crate) entries: Vec<TreeEntry>,
     /// What was left out although everything else can be shared.
     pub(crate) skipped: Notes,
+    /// How many entries patterns left out; a folder counts as one.
+    pub(crate) excluded: u64,
     /// What is shared under names that not every system can write.
     pub(crate) unportable: Notes,
     /// What the parts are of, in their order.
@@ -80,6 +83,8 @@ pub(crate) enum WalkError {
     SameName(String),
     #[error("some of it cannot be shared")]
     Unshareable(Notes),
+    #[error("{path}: {1}", path = .0.display())]
+    Patterns(PathBuf, PatternError),
     #[error("absurd {0}")]
     Absurd(&'static str),
     #[error("cancelled")]
@@ -99,8 +104,12 @@ pub(crate) struct WalkOptions<'a> {
     pub(crate) skip_unshareable: bool,
     /// Paths below the top to leave out, and why: they turned out to be unreadable.
     pub(crate) exclude: &'a HashMap<String, String>,
+    /// Patterns of what its user wants left out.
+    pub(crate) patterns: Option<&'a Patterns>,
     /// What belongs to this device's Hither.
     pub(crate) own: Option<&'a OwnSeen>,
+    /// The only place is a file that Hither keeps for the share.
+    pub(crate) kept: bool,
     /// What must still be there.
     pub(crate) before: Option<&'a Before<'a>>,
 }
@@ -109,7 +118,7 @@ pub(crate) struct WalkOptions<'a> {
 /// they are: no path to them is interpreted, and a symlink on the way or at the end is not what was
 /// meant.
 pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, WalkError> {
-    for place in parts.iter() {
+    for place in parts.iter().filter(|_| !options.kept) {
         refuse_own(place, options.own)?;
     }
     let mut walker = Walker {
@@ -119,6 +128,9 @@ pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, Wal
         refused: Notes::default(),
         roots: Vec::new(),
         mounts: Vec::new(),
+        exclusion: Exclusion::new(options.patterns),
+        excluded: 0,
+        excluded_mounts: Vec::new(),
         readable: OnceCell::new(),
     };
     if parts.are_several() {
@@ -132,14 +144,17 @@ pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, Wal
         refused,
         roots,
         mounts,
+        excluded,
+        excluded_mounts,
         ..
     } = walker;
     if refused.total > 0 {
         return Err(WalkError::Unshareable(refused));
     }
-    let gone = options
-        .before
-        .and_then(|before| before.mounts.iter().find(|was| !mounts.contains(was)));
+    let gone = options.before.and_then(|before| {
+        let kept = |was: &&String| mounts.contains(was) || excluded_mounts.contains(was);
+        before.mounts.iter().find(|was| !kept(was))
+    });
     if let Some(gone) = gone {
         return Err(WalkError::Moved(
             parts.first().path(),
@@ -155,6 +170,7 @@ pub(crate) fn walk(parts: &Parts, options: &WalkOptions<'_>) -> Result<Tree, Wal
         parts: parts.clone(),
         entries,
         skipped,
+        excluded,
         unportable,
         roots,
         mounts,
@@ -240,6 +256,11 @@ struct Walker<'a> {
     refused: Notes,
     roots: Vec<RootId>,
     mounts: Vec<String>,
+    /// The patterns where it is.
+    exclusion: Exclusion<'a>,
+    excluded: u64,
+    /// Mounts of the version before that patterns leave out now.
+    excluded_mounts: Vec<String>,
     /// Paths below the top that the version before had; made when something cannot be read.
     readable: OnceCell<HashSet<String>>,
 }
@@ -355,9 +376,38 @@ impl Walker<'_> {
             return Err(WalkError::Cancelled);
         }
         (self.options.progress)(self.entries.len() as u64);
+        let entered = match names.iter().any(|name| name == patterns::FILE) {
+            true => self.exclusion.enter(dir, path.len()),
+            false => Ok(false),
+        };
+        let entered = entered.map_err(|error| {
+            let path = PathBuf::from(format!("{path}{}", patterns::FILE));
+            WalkError::Patterns(path, error)
+        })?;
         names
             .into_iter()
-            .try_for_each(|name| self.entry(dir, name, depth, path))
+            .try_for_each(|name| self.entry(dir, name, depth, path))?;
+        if entered {
+            self.exclusion.leave();
+        }
+        Ok(())
+    }
+
+    /// Returns whether patterns leave an entry out; what they do is counted and not looked at.
+    fn is_excluded(&mut self, path: &str, folder: bool) -> bool {
+        if !self.exclusion.covers(path, folder) {
+            return false;
+        }
+        self.excluded += 1;
+        if let Some(before) = self.options.before {
+            let within = |was: &&String| {
+                let below = was.strip_prefix(path);
+                below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+            };
+            let mounts = before.mounts.iter().filter(within).cloned();
+            self.excluded_mounts.extend(mounts);
+        }
+        true
     }
 
     fn entry(
@@ -377,6 +427,11 @@ impl Walker<'_> {
                 return Ok(());
             }
         };
+        let folder = stat.kind == Kind::Folder;
+        // A name that is no text is matched as far as it can be shown; it is not shared anyway.
+        if self.is_excluded(&format!("{path}{}", name.to_string_lossy()), folder) {
+            return Ok(());
+        }
         if let Some(reason) = self.own(dir, &name, &stat) {
             self.skipped.add_first(shown(), reason);
             return Ok(());

@@ -10,6 +10,7 @@ use crate::catalogue::{Catalogue, CatalogueService};
 use crate::code::{self, CodeService};
 use crate::diagnostics::Diagnostics;
 use crate::exposed::{ExposedDeps, ExposedService};
+use crate::giving::{self, GivingService};
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
@@ -54,6 +55,7 @@ pub(crate) struct App {
     pub library: Arc<Library>,
     pub publisher: Arc<Publisher>,
     pub transfers: Arc<TransferService>,
+    pub giving: Arc<GivingService>,
     pub store_uploads: Arc<StoreUploadService>,
     pub index: Arc<IndexService>,
     pub nearby: Arc<NearbyService>,
@@ -82,6 +84,7 @@ states! {
     relays: RelayClient,
     publisher: Publisher,
     transfers: TransferService,
+    giving: GivingService,
     nearby: NearbyService,
     mail: MailService,
     groups: GroupService,
@@ -340,6 +343,15 @@ impl App {
             mode: settings.setting(|config| config.costs.mode),
             wait: settings.setting(|config| config.wait),
         });
+        let giving = Arc::new(GivingService {
+            swarm: Arc::clone(&swarm),
+            library: Arc::clone(&library),
+            relays: Arc::clone(&relays),
+            groups: Arc::clone(&group_states),
+            tasks: base.tasks.clone(),
+            notify: base.config.giving_notify,
+            completed: giving::completions(),
+        });
         let groups = Arc::new(GroupService {
             device: base.device,
             name: base.name.clone(),
@@ -428,6 +440,7 @@ impl App {
             library: Arc::clone(&library),
             publisher: Arc::clone(&publisher),
             transfers: Arc::clone(&transfers),
+            giving: Arc::clone(&giving),
             mail: Arc::clone(&mail),
             tasks: base.tasks,
         });
@@ -445,6 +458,7 @@ impl App {
             library,
             publisher,
             transfers,
+            giving,
             store_uploads,
             index,
             nearby,
@@ -499,6 +513,7 @@ impl App {
         store_upload::start(&self.store_uploads);
         index::start(&self.index);
         watch::start(&self.publisher);
+        giving::start(&self.giving);
         mail::start(&self.mail);
         asks::start(&self.asks);
         exposed::start(&self.exposed);

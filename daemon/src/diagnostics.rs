@@ -1,5 +1,6 @@
 //! The daemon's report of itself: `hither status`, and the facts that `hither doctor` looks at.
 
+use crate::giving::GivingService;
 use crate::library::Library;
 use crate::losses::Losses;
 use crate::mail::MailService;
@@ -28,6 +29,7 @@ pub(crate) struct Diagnostics {
     pub library: Arc<Library>,
     pub publisher: Arc<Publisher>,
     pub transfers: Arc<TransferService>,
+    pub giving: Arc<GivingService>,
     pub mail: Arc<MailService>,
     /// Every task of the daemon.
     pub tasks: Tasks,
@@ -52,6 +54,7 @@ impl Diagnostics {
             shares: self.library.share_records().len() as u64,
             uploads: self.publisher.store_uploads.uploads(),
             transfers: running.iter().filter(|t| t.is_running()).count() as u64,
+            giving: self.giving.active(),
             nearby: self.swarm.links().nearby().len() as u64,
             links: links.iter().map(|link| self.link(link)).collect(),
             relays: relays.iter().map(|relay| relay.info()).collect(),

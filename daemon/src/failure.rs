@@ -4,7 +4,7 @@ use hither_api::{ApiError, ErrorCode};
 use hither_carrier::LinkError;
 use hither_content::storage::StorageError;
 use hither_content::{
-    FinishError, ImportError, ManifestFileError, PrepareError, Unreadable, WriteError,
+    FinishError, ImportError, ManifestFileError, PatternError, PrepareError, Unreadable, WriteError,
 };
 use hither_engine::Waiting;
 use hither_proto::{RelayRefusal, RelayRefusalCode, TicketError, display_name};
@@ -232,12 +232,21 @@ pub(crate) fn import(error: &ImportError) -> ApiError {
         .with_hint(
             "Share it again when whatever writes to it is done, or leave it out with --skip-unsharable.",
         ),
+        ImportError::Patterns { path, source } => {
+            ApiError::new(ErrorCode::BadRequest, format!("{path} cannot be used: {source}."))
+                .with_hint("Nothing is shared until it says clearly what is left out.")
+        }
         ImportError::Cancelled => ApiError::new(ErrorCode::Interrupted, "Sharing was stopped."),
         ImportError::Read { path, source } => {
             ApiError::new(ErrorCode::Unreadable, format!("{} cannot be read: {source}.", shown(path)))
         }
         error => ApiError::new(ErrorCode::Unsharable, format!("This cannot be shared: {error}.")),
     }
+}
+
+pub(crate) fn pattern(error: &PatternError) -> ApiError {
+    ApiError::new(ErrorCode::BadRequest, format!("--exclude: {error}."))
+        .with_hint("A pattern is a line of a .gitignore: see hither share --help")
 }
 
 pub(crate) fn write(error: &WriteError) -> ApiError {

@@ -30,6 +30,7 @@ mod expiry;
 mod exposed;
 mod failure;
 mod firewall;
+mod giving;
 mod groups;
 mod health;
 mod index;
@@ -42,6 +43,7 @@ mod losses;
 mod mail;
 mod nearby;
 mod ownership;
+mod piped;
 mod publish;
 mod records;
 #[cfg(test)]

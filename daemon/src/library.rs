@@ -7,6 +7,7 @@ use crate::disks::Disks;
 use crate::failure;
 use crate::health::{self, Health};
 use crate::losses::Losses;
+use crate::piped;
 use crate::records::{LeftOutRecord, Records, ShareRecord};
 use crate::rollback::Rollbacks;
 use crate::transfer::Transfer;
@@ -294,6 +295,9 @@ impl Library {
             unportable: LeftOutRecord::default(),
             roots: Vec::new(),
             mounts: Vec::new(),
+            once: false,
+            piped: false,
+            exclude: Vec::new(),
         };
         self.records
             .put_share(&share.id.to_string(), &record)
@@ -312,8 +316,10 @@ impl Library {
         let record = self.share_records.lock().remove(&share.id);
         self.swarm.core().with(|engine, _| engine.release(share.id));
         self.swarm.shares().remove(share.id);
+        self.swarm.givings().forget(share.id);
         self.tell(|listener| listener.ended(share.id));
         if let Some(record) = record {
+            piped::remove(self, &record);
             let chunks = share.current().map(|v| v.manifest());
             let removed = self.chunk_map.remove(
                 HoldingNumber(record.holding),

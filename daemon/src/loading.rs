@@ -2,6 +2,7 @@
 
 use crate::failure;
 use crate::library::Library;
+use crate::piped;
 use crate::records::{ShareRecord, TransferRecord};
 use hither_api::ApiError;
 use hither_content::{Holding, HoldingNumber, Layout, ManifestFile, Names, OwnSeen, Stamps};
@@ -131,6 +132,7 @@ impl Library {
                 let _ = std::fs::remove_file(self.paths.manifests().join(&name));
             }
         }
+        piped::remove_orphans(self);
         for name in names_in(&self.paths.spool()) {
             let _ = std::fs::remove_dir_all(self.paths.spool().join(&name));
         }

@@ -10,12 +10,13 @@ use crate::records::{GroupShareRecord, LeftOutRecord, PartRecord, ShareRecord, W
 use crate::store_upload::StoreUploadService;
 use crate::tickets::Tickets;
 use crate::watch::Watches;
-use crate::{failure, mail};
+use crate::{failure, mail, piped};
 use hither_api::{ApiError, Done, ErrorCode, Event, Phase, ShareRequest, TicketNote};
 use hither_carrier::Identity;
 use hither_content::{
     Before, DomainSecret, Holding, ImportError, ImportOptions, Imported, Layout, ManifestFile,
-    Notes, Parts, Place, Previous, RootId, Stamps, VersionInputs, import_at, seal_version,
+    Notes, Parts, Patterns, Place, Previous, RootId, Stamps, VersionInputs, import_at,
+    seal_version,
 };
 use hither_proto::{DeviceId, EntryName, ShareId, ShareSecret, SignedHead, display_name};
 use hither_swarm::{Share, Swarm, Version};
@@ -209,6 +210,9 @@ fn try_publish(
         (None, What::Exposed(exposed)) => exposed.place.clone().into(),
         (None, _) => resolve_all(&request.paths)?,
     };
+    if request.piped {
+        piped::check(&publisher.library, &places)?;
+    }
     let paths: Vec<PathBuf> = places.iter().map(Place::path).collect();
     let name = request
         .name
@@ -219,8 +223,12 @@ fn try_publish(
     // One publication at a time: they compete for the same disk and cores, and two of one path
     // would race.
     let _turn = publisher.library.publishing.lock();
-    let source = source(publisher, what, request)?;
+    let mut source = source(publisher, what, request)?;
     let earlier = find_earlier(publisher, &paths, name.as_ref(), &source);
+    // Shared again without a word about it, it does not show what was left out before.
+    let before = earlier.as_ref().map(|(_, record)| record.exclude.clone());
+    source.exclude = request.exclude.clone().or(before).unwrap_or_default();
+    let patterns = Patterns::parse(&source.exclude).map_err(|error| failure::pattern(&error))?;
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
         return Err(ended());
@@ -261,7 +269,9 @@ fn try_publish(
             mounts: &record.mounts,
             manifest,
         }),
+        patterns: Some(&patterns),
         own: Some(&own),
+        kept: request.piped,
         name,
         skip_unshareable: request.skip_unsharable,
         previous: manifest
@@ -281,7 +291,7 @@ fn try_publish(
             .is_some_and(|b| *b.manifest() == *imported.manifest)
     {
         let done = unchanged(publisher, share, record, request, &source, &imported)?;
-        return Ok((Arc::clone(share), done));
+        return Ok((Arc::clone(share), leaves_out(done, &imported)));
     }
     if only.is_some_and(|only| publisher.swarm.shares().get(only).is_none()) {
         return Err(ended());
@@ -306,7 +316,15 @@ fn try_publish(
     if let Some(group) = group {
         end_older(publisher, share.id, &paths, &group);
     }
-    Ok((share, done))
+    Ok((share, leaves_out(done, &imported)))
+}
+
+/// Adds how many entries patterns left out.
+fn leaves_out(mut done: Done, imported: &Imported) -> Done {
+    if let Done::Shared { excluded, .. } = &mut done {
+        *excluded = imported.excluded;
+    }
+    done
 }
 
 /// Checks that what was read is what was opened beneath the exposed folder, and of one file system;
@@ -362,6 +380,8 @@ struct Source {
     exposed: Option<String>,
     /// The group's; absent: a share of its own has one of its own.
     domain: Option<DomainSecret>,
+    /// Patterns of what is left out.
+    exclude: Vec<String>,
 }
 
 /// A share of a group keeps the generation with which it was made as long as it changes by itself;
@@ -379,6 +399,7 @@ fn source(
             group: record.group,
             exposed: record.exposed,
             domain: None,
+            exclude: Vec::new(),
         });
     }
     let exposed = match what {
@@ -394,6 +415,7 @@ fn source(
             group: None,
             exposed,
             domain: None,
+            exclude: Vec::new(),
         });
     };
     let (group, generation, domain) = publisher.groups.domain(wanted, &publisher.device)?;
@@ -405,6 +427,7 @@ fn source(
         }),
         exposed,
         domain: Some(domain),
+        exclude: Vec::new(),
     })
 }
 
@@ -600,6 +623,9 @@ fn unchanged(
         watch: request.watch.then_some(WatchRecord {
             skip_unsharable: request.skip_unsharable,
         }),
+        once: request.once,
+        piped: request.piped,
+        exclude: source.exclude.clone(),
         ..record.clone()
     };
     if record == *before && imported.stamps == *version.holding().stamps() {
@@ -697,6 +723,9 @@ fn store(
         unportable: remembered(&imported.unportable),
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),
         mounts: imported.mounts.clone(),
+        once: request.once,
+        piped: request.piped,
+        exclude: source.exclude.clone(),
     };
     publisher
         .library
@@ -726,6 +755,7 @@ fn done(publisher: &Publisher, share: &Share, version: &Version) -> Done {
         files: manifest.files(),
         bytes: manifest.bytes(),
         chunks: manifest.chunks().len() as u64,
+        excluded: 0,
         sent: Vec::new(),
         code: None,
     }

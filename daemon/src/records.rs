@@ -71,6 +71,15 @@ pub(crate) struct ShareRecord {
     /// Folders in it on which something was mounted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<String>,
+    /// It ends as soon as one device has all of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
+    /// Its file came through a pipe and goes with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub piped: bool,
+    /// Patterns of what is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
 }
 
 /// A folder that was shared, or that a shared file is in.

@@ -70,7 +70,7 @@ pub use manifest::{
 };
 pub use message::{
     Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Introduction, Letter, Message,
-    MessageError, OfferKind, Opened, ProofKind, Purpose, Refusal, Space, Terms, Want,
+    MessageError, OfferKind, Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use price::{Price, PriceError};

@@ -179,7 +179,13 @@ impl FromStr for Ticket {
     type Err = TicketError;
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
-        let text = text.trim();
+        // It may have been copied from a screen that broke it into lines and indented them: there is
+        // room for three bytes of that beside each of its characters.
+        if text.len() > 4 * MAX_TICKET {
+            return Err(TicketError::TooLong);
+        }
+        let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        let text = text.as_str();
         if text.len() > MAX_TICKET {
             return Err(TicketError::TooLong);
         }
@@ -341,6 +347,22 @@ mod tests {
             bytes.extend(payload);
             let text = bech32::encode_lower::<Bech32m>(hrp, &bytes).unwrap();
             let _ = text.parse::<Ticket>();
+        }
+
+        #[test]
+        fn blanks_and_line_breaks_inside_change_nothing(
+            upper in any::<bool>(),
+            breaks in proptest::collection::vec((0usize..200, "[ \t\r\n\u{a0}\u{2003}]{1,6}"), 0..40),
+        ) {
+            let mut text = ticket().to_string();
+            if upper {
+                text = text.to_uppercase();
+            }
+            for (at, blank) in breaks {
+                let at = text.char_indices().map(|(at, _)| at).nth(at).unwrap_or(text.len());
+                text.insert_str(at, &blank);
+            }
+            prop_assert_eq!(text.parse::<Ticket>(), Ok(ticket()));
         }
     }
 }

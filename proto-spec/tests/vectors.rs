@@ -17,7 +17,7 @@ mod pinned;
 use hither_proto::{
     Announcement, BlindKey, BlindQuery, BlindReply, ChunkId, ChunkKey, ChunkRecord, CircuitId,
     CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage, Invitation,
-    Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Proof, ProofKey,
+    Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Progress, Proof, ProofKey,
     ProofKind, ProofPurpose, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
     RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space, StreamBinding, Terms,
     Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
@@ -195,6 +195,7 @@ fn vectors() -> Vec<Vector> {
         ),
         ("frame: claims", hex(&encode_frame(&claims()))),
         ("frame: terms", hex(&encode_frame(&terms()))),
+        ("frame: progress", hex(&encode_frame(&progress()))),
         (
             "claim weight of the span at position 64",
             format!("{:016x}", claim_weight(owner, secret.share_id(), 64)),
@@ -235,6 +236,14 @@ fn terms() -> Message {
     Message::Terms(Terms {
         price: "2".parse().unwrap(),
         reluctant: true,
+    })
+}
+
+fn progress() -> Message {
+    Message::Progress(Progress {
+        version: 3,
+        bytes: 1 << 20,
+        complete: true,
     })
 }
 
@@ -413,6 +422,7 @@ fn the_pinned_bytes_are_understood() {
         "frame: relay open, device",
         "frame: claims",
         "frame: terms",
+        "frame: progress",
         "frame: blind query",
         "frame: blind reply",
     ] {

@@ -537,6 +537,15 @@ pub fn place(carrier: CarrierKind, remote: SocketAddr) -> Option<IpAddr> {
     (carrier != CarrierKind::Relayed).then_some(remote.ip())
 }
 
+/// How what is sent on a stream reaches the other end.
+pub(crate) fn way(carrier: CarrierKind, remote: SocketAddr) -> SourceKind {
+    match place(carrier, remote) {
+        None => SourceKind::Relayed,
+        Some(ip) if is_near(ip) => SourceKind::Lan,
+        Some(_) => SourceKind::Direct,
+    }
+}
+
 /// Returns whether an address is on a network that this device is on itself.
 pub fn is_near(remote: IpAddr) -> bool {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();

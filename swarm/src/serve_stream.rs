@@ -17,7 +17,8 @@ use hither_carrier::{
 };
 use hither_content::ReadChunkError;
 use hither_engine::StreamId;
-use hither_proto::{Message, Ranges, ShareId, Space, Want};
+use hither_proto::limits::CHUNK_TAG;
+use hither_proto::{DeviceId, Message, Ranges, ShareId, Space, Want};
 use hither_util::pieces::{in_time, pieces};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ impl Backlog {
 enum Out {
     Chunk {
         request: u64,
+        space: Space,
         position: u32,
         payload: Bytes,
     },
@@ -87,6 +89,9 @@ pub(crate) async fn run(
         remote,
         ..
     } = stream;
+    let _open = swarm
+        .givings
+        .open(share.id, device, links::way(carrier, remote));
     // The other device watches the connections it dialled itself; of a circuit this device has
     // dialled its own part.
     let writing = Writing::default();
@@ -105,11 +110,7 @@ pub(crate) async fn run(
     let limit = swarm
         .throttles
         .up(device, swarm.links.name(device).as_ref(), place);
-    let pace = Pace {
-        limit,
-        near: place.is_some_and(links::is_near),
-        writing: &writing,
-    };
+
     let (sender, inputs) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
     swarm
@@ -120,7 +121,15 @@ pub(crate) async fn run(
         .core
         .with(|engine, _| engine.handle_stream_opened(id, device));
     let mut barred = std::pin::pin!(session::barred(swarm, share, &device));
-    let mut serving = std::pin::pin!(serve(swarm, id, send, inputs, (&backlog, &pace)));
+    let to = Receiver {
+        share: share.id,
+        device,
+        backlog: &backlog,
+        limit: &limit,
+        near: place.is_some_and(links::is_near),
+        writing: &writing,
+    };
+    let mut serving = std::pin::pin!(serve(swarm, id, send, inputs, to));
     loop {
         let message = tokio::select! {
             message = async {
@@ -157,9 +166,12 @@ pub(crate) async fn run(
     swarm.core.with(|engine, _| engine.handle_stream_closed(id));
 }
 
-/// How fast chunks may go to a device.
-struct Pace<'a> {
-    limit: Limit,
+/// The device at the other end of a stream, and what is minded on the way to it.
+struct Receiver<'a> {
+    share: ShareId,
+    device: DeviceId,
+    backlog: &'a Backlog,
+    limit: &'a Limit,
     /// It is on the local network.
     near: bool,
     writing: &'a Writing,
@@ -171,7 +183,7 @@ async fn serve(
     id: StreamId,
     mut send: SendHalf,
     mut inputs: mpsc::UnboundedReceiver<ServeInput>,
-    (backlog, pace): (&Backlog, &Pace<'_>),
+    to: Receiver<'_>,
 ) {
     let (out, mut outs) = mpsc::channel(AHEAD);
     let mut running: HashMap<u64, Arc<AtomicBool>> = HashMap::new();
@@ -179,7 +191,7 @@ async fn serve(
         let next = tokio::select! {
             input = inputs.recv() => {
                 let Some(input) = input else { return };
-                backlog.took();
+                to.backlog.took();
                 match begin(swarm, input, &out, &mut running) {
                     Some(message) => Out::Message(message),
                     None => continue,
@@ -189,11 +201,11 @@ async fn serve(
         };
         let mut turn = None;
         if let Out::Chunk { payload, .. } = &next {
-            pace.limit.take(payload.len()).await;
+            to.limit.take(payload.len()).await;
             // What goes to the local network takes nothing from others.
-            turn = (!pace.near).then(|| swarm.foreground.turn(payload.len()));
+            turn = (!to.near).then(|| swarm.foreground.turn(payload.len()));
         }
-        let wrote = pace.writing.during(write(&mut send, &next)).await;
+        let wrote = to.writing.during(write(&mut send, &next)).await;
         drop(turn);
         if wrote.is_err() {
             send.reset();
@@ -201,6 +213,11 @@ async fn serve(
                 .values()
                 .for_each(|stop| stop.store(true, Ordering::Relaxed));
             return;
+        }
+        if let Out::Chunk { space, payload, .. } = &next {
+            let bytes = (payload.len() as u64).saturating_sub(u64::from(CHUNK_TAG));
+            let givings = &swarm.givings;
+            givings.sent(to.share, to.device, bytes, *space == Space::Data);
         }
         if let Out::End { request } = next {
             running.remove(&request);
@@ -218,6 +235,7 @@ async fn write(send: &mut SendHalf, out: &Out) -> std::io::Result<()> {
             request,
             position,
             payload,
+            ..
         } => {
             let header = Message::Chunk {
                 request: *request,
@@ -292,6 +310,7 @@ fn prepare(
                 let payload = PooledBuf::bytes(buffer, &swarm.workers.buffers);
                 Out::Chunk {
                     request,
+                    space: want.space,
                     position,
                     payload,
                 }

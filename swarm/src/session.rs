@@ -23,7 +23,7 @@ use hither_carrier::{
 use hither_engine::{Carrier, Distance};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
 use hither_proto::{
-    DeviceId, HolderKind, Message, Purpose, Refusal, ShareId, SignedHead, UncheckedHead,
+    DeviceId, HolderKind, Message, Progress, Purpose, Refusal, ShareId, SignedHead, UncheckedHead,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -197,6 +197,7 @@ impl Session {
                 swarm,
                 share,
                 device: self.device,
+                tells: self.kind == HolderKind::Device,
                 close,
             };
             let shown = Some(self.head.clone());
@@ -333,6 +334,8 @@ struct ControlStream<'a> {
     swarm: &'a Arc<Swarm>,
     share: &'a Arc<Share>,
     device: DeviceId,
+    /// The other side is told how much of the share is here.
+    tells: bool,
     close: &'a CancellationToken,
 }
 
@@ -352,12 +355,20 @@ impl ControlStream<'_> {
             .as_ref()
             .is_some_and(|shown| !self.share.is_passed_over(shown));
         let mut told = Vec::new();
+        let mut progress = self.share.progress();
+        progress.mark_changed();
         let Control { send, recv, reader } = control;
         let mut ping = tokio::time::interval(PING);
         let mut heard = tokio::time::Instant::now();
         loop {
             let out = tokio::select! {
-                () = self.close.cancelled() => return Err("closed here".into()),
+                () = self.close.cancelled() => {
+                    let last = *progress.borrow();
+                    if let Some(last) = last.filter(|last| self.tells && last.complete) {
+                        self.last_word(send, last).await;
+                    }
+                    return Err("closed here".into());
+                }
                 () = self.share.ended.cancelled() => {
                     // Only its owner's word ends a share for others.
                     if self.share.owner == self.swarm.device {
@@ -380,6 +391,12 @@ impl ControlStream<'_> {
                     Err(error) => return Err(error.to_string()),
                 },
                 Some(message) = outgoing.recv() => message,
+                Ok(()) = progress.changed(), if self.tells => {
+                    match *progress.borrow_and_update() {
+                        Some(progress) => Message::Progress(progress),
+                        None => continue,
+                    }
+                }
                 Ok(()) = heads.changed() => {
                     let Some(shown) = &shown else { continue };
                     if counts && self.share.is_passed_over(shown) {
@@ -404,6 +421,19 @@ impl ControlStream<'_> {
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(_) => return Err("the other device does not read".into()),
             }
+        }
+    }
+
+    /// Says that all of it is here before the stream is closed, which a fetch does right then.
+    async fn last_word(&self, send: &mut SendHalf, progress: Progress) {
+        let said = async {
+            write_message(send, &Message::Progress(progress)).await?;
+            send.finish().await?;
+            // What leads through a relay ends with the session.
+            send.delivered().await
+        };
+        if !matches!(tokio::time::timeout(FAREWELL, said).await, Ok(Ok(()))) {
+            tracing::debug!(device = ?self.device, "the last word of a session may be lost");
         }
     }
 
@@ -461,6 +491,10 @@ impl ControlStream<'_> {
                     .with(|engine, now| engine.handle_terms(share.id, device, terms, now));
             }
             Message::NewHead(head) => self.hear_head(shown, &head),
+            // Only who opened the stream fetches over it.
+            Message::Progress(said) if !self.tells && shown.is_none() => {
+                swarm.givings.said(share.id, device, &said);
+            }
             Message::Refused(refusal) if device == share.owner => {
                 swarm.core.with(|engine, now| {
                     engine.handle_session_refused(share.id, device, refusal, now)

@@ -8,8 +8,8 @@ use crate::blind::Budget;
 use hither_content::{Holding, ManifestFile, ReadChunkError};
 use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{
-    BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Refusal, RelayAddress, ShareId, ShareSecret,
-    SignedHead, Space, StreamBinding,
+    BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Progress, Refusal, RelayAddress, ShareId,
+    ShareSecret, SignedHead, Space, StreamBinding,
 };
 use hither_util::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -117,6 +117,8 @@ pub struct Share {
     group: Mutex<Option<GroupId>>,
     /// Relays that the ticket named by which it was fetched.
     ticket_relays: Mutex<Vec<RelayAddress>>,
+    /// How much a fetch has of it: what those who give are told.
+    progress: watch::Sender<Option<Progress>>,
 }
 
 #[derive(Default)]
@@ -171,6 +173,7 @@ impl Share {
             named: Mutex::default(),
             group: Mutex::default(),
             ticket_relays: Mutex::default(),
+            progress: watch::Sender::new(None),
         }
     }
 
@@ -187,6 +190,20 @@ impl Share {
                 known.push(relay.clone());
             }
         }
+    }
+
+    /// A fetch has so much of it: those who give are told.
+    pub fn has(&self, progress: Progress) {
+        self.progress.send_if_modified(|known| {
+            let is_news = *known != Some(progress);
+            *known = Some(progress);
+            is_news
+        });
+    }
+
+    /// Follows how much a fetch has of it; `None` before the first one.
+    pub fn progress(&self) -> watch::Receiver<Option<Progress>> {
+        self.progress.subscribe()
     }
 
     /// The group with which this device shares it.

@@ -4,6 +4,7 @@ use crate::circuits::CircuitRefusals;
 use crate::core::Core;
 use crate::device_streams::Handlers;
 use crate::foreground::Foreground;
+use crate::givings::Givings;
 use crate::holders::Holders;
 use crate::host_state::HostState;
 use crate::interfaces::reachable_addresses;
@@ -75,6 +76,7 @@ pub struct Swarm {
     pub(crate) shares: Shares,
     pub(crate) listeners: Listeners,
     pub(crate) holders: Holders,
+    pub(crate) givings: Givings,
     pub(crate) circuit_refusals: CircuitRefusals,
     pub(crate) workers: Workers,
     pub(crate) throttles: Throttles,
@@ -114,6 +116,7 @@ impl Swarm {
             shares: Shares::default(),
             listeners: Listeners::default(),
             holders: Holders::default(),
+            givings: Givings::default(),
             circuit_refusals: CircuitRefusals::default(),
             workers: Workers::start()?,
             throttles: Throttles::new(deps.limits),
@@ -194,6 +197,11 @@ impl Swarm {
     /// The stores of the shares.
     pub fn holders(&self) -> &Holders {
         &self.holders
+    }
+
+    /// What is given to whom.
+    pub fn givings(&self) -> &Givings {
+        &self.givings
     }
 
     /// Relays that refused circuits for good.

@@ -1,10 +1,9 @@
 //! Codes of three words, as `hither share --code` and `hither fetch CODE` have them.
 
-use crate::session::{Outcome, Session};
-use crate::signals;
+use crate::session::Session;
 use hither_api::{
     ApiError, Client, ClientError, CodeInfo, CodeMet, Done, EnterCode, ErrorCode, Event, Events,
-    Exit, ShowCode,
+    ShowCode,
 };
 use hither_proto::{SpokenCode, display_name};
 use std::time::Duration;
@@ -20,19 +19,12 @@ pub fn named(name: &str, device: &str) -> String {
     }
 }
 
-/// `hither share --code`: what was shared stays shared when it is interrupted.
-pub async fn share(session: &Session<'_>, args: super::share::Args) -> Outcome {
-    tokio::select! {
-        outcome = super::share::run(session, args) => outcome,
-        () = signals::interrupted() => {
-            let hint = "The code is over. What was shared stays shared: see hither list";
-            Err(signals::stopped().with_hint(hint))
-        }
-    }
-}
-
 /// Shows a code for what was shared, until somebody used it or it is over.
-pub async fn show_share(session: &Session<'_>, client: &Client, mut done: Done) -> Outcome {
+pub async fn show_share(
+    session: &Session<'_>,
+    client: &Client,
+    mut done: Done,
+) -> Result<Done, ApiError> {
     let Done::Shared { share, .. } = &done else {
         return Err(ClientError::Broken("something else was shared".into()).into());
     };
@@ -61,8 +53,7 @@ pub async fn show_share(session: &Session<'_>, client: &Client, mut done: Done) 
             if let Done::Shared { code, .. } = &mut done {
                 *code = Some(shown.code);
             }
-            session.out.json(&Event::Done(done));
-            Ok(Exit::Done)
+            Ok(done)
         }
         Ok(_) => Err(ClientError::Broken("something else was given".into()).into()),
         Err(error) => Err(stays(error)),

@@ -126,6 +126,12 @@ impl Args {
         self.output.as_deref() == Some(Path::new("-"))
     }
 
+    /// Makes one ticket of the words that it was broken into; what follows are paths.
+    fn join_ticket(&mut self) {
+        let words = self.ticket.take().into_iter();
+        (self.ticket, self.paths) = input::joined(words.chain(self.paths.drain(..)).collect());
+    }
+
     const fn existing(&self) -> Existing {
         match (self.overwrite, self.rename, self.skip) {
             (true, ..) => Existing::Overwrite,
@@ -147,7 +153,8 @@ struct Begun {
 }
 
 /// Runs the command; an interrupt stops the transfer, which can go on later.
-pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+pub async fn run(session: &Session<'_>, mut args: Args) -> Outcome {
+    args.join_ticket();
     if args.to_stdout() && session.out.is_json() {
         return Err(ApiError::new(
             ErrorCode::BadRequest,
@@ -630,6 +637,8 @@ impl Following<'_> {
                 | Event::Asks(_)
                 | Event::Code(_)
                 | Event::CodeMet(_)
+                | Event::Giving(_)
+                | Event::Fetched(_)
                 | Event::Drive(_) => {}
                 Event::Error(error) => return Err(error),
                 Event::Done(done) => {

@@ -191,10 +191,22 @@ fn upload(upload: &UploadInfo) -> String {
 
 /// Where a share is.
 fn path(share: &ShareInfo) -> String {
+    if share.piped {
+        return "(a pipe)".into();
+    }
     let first = display_name(&share.path);
     match share.more_paths.len() {
         0 => first,
         more => format!("{first} and {more} more"),
+    }
+}
+
+/// When a share ends by itself.
+fn ends(share: &ShareInfo, now: u64) -> String {
+    match (share.once, share.expires) {
+        (true, None) => "1 fetch".into(),
+        (true, Some(end)) => format!("1 fetch, {}", until(end, now)),
+        (false, end) => end.map_or("–".into(), |end| until(end, now)),
     }
 }
 
@@ -215,7 +227,7 @@ fn table(shares: &[ShareInfo], now: u64) -> Table {
                 device("", &share.owner)
             },
             ago(share.published, now),
-            share.expires.map_or("–".into(), |end| until(end, now)),
+            ends(share, now),
             share.upload.as_ref().map_or("–".into(), upload),
             path(share),
         ]);
@@ -271,6 +283,9 @@ mod tests {
             expires: Some(1180 + 7 * 86_400),
             group: None,
             watched: false,
+            once: false,
+            piped: false,
+            exclude: Vec::new(),
             state: hither_api::ShareState::Whole,
             trouble: None,
             left_out: Vec::new(),
@@ -286,6 +301,16 @@ mod tests {
             expires: None,
             ..share.clone()
         };
+        let piped = ShareInfo {
+            once: true,
+            piped: true,
+            ..mine.clone()
+        };
+        let of_pipe = table(std::slice::from_ref(&piped), 1180).lines(120);
+        assert!(
+            of_pipe[1].contains("1 fetch") && of_pipe[1].ends_with("(a pipe)"),
+            "{of_pipe:#?}"
+        );
         let shares = [share, mine];
         for width in [40, 52, 80, 120] {
             let lines = table(&shares, 1180).lines(width);

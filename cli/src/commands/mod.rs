@@ -37,10 +37,10 @@ use crate::signals;
 
 /// Runs a command to its end or until the user interrupts it.
 pub async fn run(session: &Session<'_>, command: Command) -> Outcome {
-    // A fetch that is interrupted has something to say to the daemon, a share with a code to the user.
+    // A fetch that is interrupted has something to say to the daemon, a share that stays to the user.
     match command {
         Command::Fetch(args) => return fetch::run(session, args).await,
-        Command::Share(args) if args.code => return code::share(session, args).await,
+        Command::Share(args) if args.stays() => return share::attend(session, args).await,
         Command::Inbox(args) if args.fetches() => return inbox::run(session, args).await,
         _ => {}
     }

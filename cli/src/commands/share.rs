@@ -2,13 +2,18 @@
 
 use crate::commands::send::outcome;
 use crate::failure::{self, shown};
+use crate::giving::{Before, Waiting};
+use crate::pipe::{self, Spooled};
 use crate::session::{Outcome, Session};
 use crate::show::{Drawing, Progress, ProgressState, bytes, count, qr};
+use crate::signals;
 use crate::upload::wait;
 use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, SentState, ShareRequest,
 };
 use hither_proto::display_name;
+use serde_json::{Value, json};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +27,10 @@ Examples:
   hither share film.mkv --to phone        also send the ticket to your phone
   hither share film.mkv --group choir     for the members of a group
   hither share film.mkv --code            three words to say, for ten minutes
+  hither share film.mkv --wait            stay until somebody has it
+  hither share film.mkv --once            end it when somebody has it
+  hither share src/ --exclude '*.o'       leave something out
+  pg_dump db | hither share - --name db.sql
   hither share film.mkv | ssh nas hither fetch --yes
 
 What is shared stays where it is and is not copied. The ticket is a secret:
@@ -33,7 +42,8 @@ the ticket is printed.";
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// Files or folders; several make one share, a folder in which each keeps its name
+    /// Files or folders; several make one share, a folder in which each keeps its name. "-": what
+    /// comes through a pipe, as one file called by --name; it is kept until the share ends
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Call the share so instead of by the file's or folder's own name (of several: that of the
@@ -73,9 +83,67 @@ pub struct Args {
     /// ten minutes and one attempt (on the other device: hither fetch CODE)
     #[arg(long, conflicts_with_all = ["to", "wait_upload"])]
     pub code: bool,
+    /// End the share by itself as soon as one device has all of it
+    #[arg(long)]
+    pub once: bool,
+    /// Stay until this many devices (one, without a number) have all of it, and show how far each
+    /// is; Ctrl-C leaves it shared. A fetch that takes everything from a relay's store while this
+    /// device is not asked cannot be seen
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", value_parser = devices)]
+    pub wait: Option<u32>,
+    /// Leave out what matches this pattern, as a line of a .gitignore would; may be given again.
+    /// .hitherignore files in what is shared say the same
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Forget the patterns that it was shared with before: without this or --exclude they stay
+    #[arg(long, conflicts_with = "exclude")]
+    pub no_exclude: bool,
+    /// Draw a QR code even where it does not fit the screen
+    #[arg(long, conflicts_with = "no_qr")]
+    pub qr: bool,
     /// Draw no QR code
     #[arg(long)]
     pub no_qr: bool,
+}
+
+impl Args {
+    /// Whether it stays when it has shared.
+    pub const fn stays(&self) -> bool {
+        self.code || self.wait.is_some()
+    }
+
+    fn takes_pipe(&self) -> bool {
+        self.paths.iter().any(|path| path.as_os_str() == "-")
+    }
+
+    fn drawn(&self) -> Qr {
+        match (self.qr, self.no_qr || !self.to.is_empty()) {
+            (true, _) => Qr::Always,
+            (false, true) => Qr::Never,
+            (false, false) => Qr::WhereItFits,
+        }
+    }
+}
+
+/// Whether a ticket is drawn as a QR code, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qr {
+    /// Where it and everything beside it is on the screen at once.
+    WhereItFits,
+    /// In any case.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// Most devices that can be waited for.
+const MAX_DEVICES: u32 = 1000;
+
+fn devices(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|n| (1..=MAX_DEVICES).contains(n));
+    let words =
+        || format!("a number of devices is 1 to {MAX_DEVICES}; a path stands before --wait");
+    number.ok_or_else(words)
 }
 
 /// A time of at least one second.
@@ -87,8 +155,29 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Runs the command when it stays: what was shared stays shared when it is interrupted.
+pub async fn attend(session: &Session<'_>, args: Args) -> Outcome {
+    let (shared, code) = (Cell::new(false), args.code);
+    tokio::select! {
+        outcome = begin(session, args, &shared) => outcome,
+        () = signals::interrupted() => Err(signals::stopped().with_hint(match (shared.get(), code) {
+            (true, true) => "The code is over. What was shared stays shared: see hither list",
+            (true, false) => "What was shared stays shared: see hither list",
+            (false, _) => "Nothing was shared.",
+        })),
+    }
+}
+
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
+    begin(session, args, &Cell::new(false)).await
+}
+
+/// Sets `shared` when it is.
+async fn begin(session: &Session<'_>, args: Args, shared: &Cell<bool>) -> Outcome {
+    if args.takes_pipe() {
+        return share_pipe(session, &args, shared).await;
+    }
     // All of them are looked at before anything is shared.
     let paths = args
         .paths
@@ -96,7 +185,58 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         .map(|path| absolute(path))
         .collect::<Result<Vec<_>, _>>()?;
     let client = session.daemon().await?;
-    share(session, &client, &args, paths).await
+    share(session, &client, &args, paths, shared).await
+}
+
+/// Shares what comes through a pipe.
+async fn share_pipe(session: &Session<'_>, args: &Args, shared: &Cell<bool>) -> Outcome {
+    let wrong = |message: &str, hint: &str| {
+        Err(ApiError::new(ErrorCode::BadRequest, message).with_hint(hint))
+    };
+    let Some(name) = args.name.as_deref().filter(|_| args.paths.len() == 1) else {
+        return match args.paths.len() {
+            1 => wrong(
+                "What comes through a pipe has no name.",
+                "Give it one: --name NAME",
+            ),
+            _ => wrong(
+                "A pipe is shared alone.",
+                "Share the files in a command of their own.",
+            ),
+        };
+    };
+    if args.watch {
+        return wrong("A pipe cannot be watched.", "Leave out --watch.");
+    }
+    let (client, status) = session.daemon_status().await?;
+    let piped = Path::new(&status.home).join("piped");
+    let spooled = pipe::spool(session.out, &piped, name).await?;
+    let path = absolute(spooled.path())?;
+    let on_shared = Piped(shared, Cell::new(Some(spooled)));
+    share(session, &client, args, vec![path], &on_shared).await
+}
+
+/// What is to be done as soon as it is shared.
+trait OnShared {
+    fn shared(&self);
+}
+
+impl OnShared for Cell<bool> {
+    fn shared(&self) {
+        self.set(true);
+    }
+}
+
+/// The same for what came through a pipe: the daemon has it now, and removes it.
+struct Piped<'a>(&'a Cell<bool>, Cell<Option<Spooled>>);
+
+impl OnShared for Piped<'_> {
+    fn shared(&self) {
+        self.0.set(true);
+        if let Some(spooled) = self.1.take() {
+            spooled.keep();
+        }
+    }
 }
 
 /// Returns what a path leads to, from the root, as the file system resolves it here and now:
@@ -138,10 +278,12 @@ async fn share(
     client: &Client,
     args: &Args,
     paths: Vec<PathBuf>,
+    on_shared: &impl OnShared,
 ) -> Outcome {
     let request = ShareRequest {
         paths,
         name: args.name.clone(),
+        piped: args.takes_pipe(),
         keep_seconds: args.keep.map(|keep| keep.as_secs()),
         no_upload: args.no_upload,
         no_list: args.no_list,
@@ -149,19 +291,53 @@ async fn share(
         watch: args.watch,
         group: args.group.clone(),
         to: args.to.clone(),
+        once: args.once,
+        exclude: (!args.exclude.is_empty() || args.no_exclude).then(|| args.exclude.clone()),
     };
-    let done = follow(session, client, &request).await?;
-    if args.code {
-        return crate::commands::code::show_share(session, client, done).await;
+    let before = match args.wait {
+        Some(_) => Some(Before::look(client).await?),
+        None => None,
+    };
+    let mut done = follow(session, client, &request).await?;
+    on_shared.shared();
+    // Before anybody can have the ticket: who is quick is not missed.
+    let waiting = match (before, &done, args.wait) {
+        (Some(before), Done::Shared { share, .. }, Some(devices)) => {
+            Some(Waiting::begin(client, share, devices, before).await?)
+        }
+        _ => None,
+    };
+    if waiting.is_some() {
+        session.out.json(&shared_event(&done));
     }
-    // People and pipes get the ticket at once; the last line of JSON says that all of it is done.
-    print(session, &done, args.no_qr || !args.to.is_empty());
-    let exit = print_sent(session, &done);
+    let mut exit = Exit::Done;
+    if args.code {
+        done = crate::commands::code::show_share(session, client, done).await?;
+    } else {
+        // People and pipes get the ticket at once; the last line of JSON says that all is done.
+        print(session, &done, args.drawn());
+        exit = print_sent(session, &done);
+    }
     if let (true, Done::Shared { share, .. }) = (args.wait_upload, &done) {
         wait(session, client, share).await?;
     }
+    if let Some(waiting) = waiting {
+        waiting.end(session).await?;
+    }
     session.out.json(&Event::Done(done));
     Ok(exit)
+}
+
+/// The fields of `done` as an event that is not the last one: a program gets the ticket while this
+/// one waits.
+fn shared_event(done: &Done) -> Value {
+    let mut event = json!({ "event": "shared" });
+    if let (Some(event), Ok(Value::Object(fields))) =
+        (event.as_object_mut(), serde_json::to_value(done))
+    {
+        event.extend(fields);
+    }
+    event
 }
 
 /// Says what became of the ticket at the devices it was sent to; beside the ticket, which a program
@@ -237,18 +413,21 @@ pub async fn follow(
             | Event::Nearby(_)
             | Event::Ask(_)
             | Event::Asks(_)
+            | Event::Giving(_)
+            | Event::Fetched(_)
             | Event::Drive(_) => {}
         }
     }
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())
 }
 
-fn print(session: &Session<'_>, done: &Done, no_qr: bool) {
+fn print(session: &Session<'_>, done: &Done, qr: Qr) {
     let Done::Shared {
         ticket,
         name,
         files,
         bytes: size,
+        excluded,
         ..
     } = done
     else {
@@ -261,28 +440,44 @@ fn print(session: &Session<'_>, done: &Done, no_qr: bool) {
             count(*files, "file"),
             bytes(*size)
         );
-        session.out.say(&format!("Shared {text}\n"));
+        session.out.say(&format!("Shared {text}"));
+        if *excluded > 0 {
+            let entries = match excluded {
+                1 => "1 entry".into(),
+                number => format!("{number} entries"),
+            };
+            session.out.say(&format!("Left out by patterns: {entries}"));
+        }
+        session.out.say("");
     }
-    print_ticket(session, ticket, no_qr);
+    print_ticket(session, ticket, qr);
 }
 
-/// Prints a ticket on a line of its own; for people also what to do with it.
-pub fn print_ticket(session: &Session<'_>, ticket: &str, no_qr: bool) {
+/// Rows around a QR code: what was shared and an empty one, an empty one below it, the line above
+/// the command, and the prompt that follows.
+const AROUND: usize = 5;
+
+/// Prints a ticket: for programs alone on its line; for people as the command to type on the other
+/// device, which is the last line.
+pub fn print_ticket(session: &Session<'_>, ticket: &str, wanted: Qr) {
     let out = session.out;
-    out.result(ticket);
     if !out.is_read_by_person() || out.is_quiet() {
-        return;
+        return out.result(ticket);
     }
+    let command = format!("hither fetch {ticket}");
     let (columns, rows) = out.size();
     let drawing = Drawing {
         columns,
         rows,
         colours: out.has_colours(),
     };
-    if let Some(code) = qr(ticket, drawing).filter(|_| !no_qr) {
-        out.say(&format!("\n{code}"));
+    let used = AROUND + command.len().div_ceil(columns.max(1));
+    let fits = |code: &String| wanted == Qr::Always || code.lines().count() + used <= rows;
+    if let Some(code) = qr(ticket, drawing).filter(|code| wanted != Qr::Never && fits(code)) {
+        out.say(&format!("{code}\n"));
     }
-    out.say("\nOn the other device: hither fetch hither1…");
+    out.say("On the other device:");
+    out.result(&command);
 }
 
 #[cfg(test)]

@@ -85,6 +85,10 @@ fn facts(status: &Status) -> Vec<(&'static str, String)> {
         0 => "nothing is being fetched".into(),
         number => format!("{} running", count(number, "transfer")),
     };
+    let transfers = match status.giving {
+        0 => transfers,
+        number => format!("{transfers}, {} from here", fetches(number)),
+    };
     let mut facts = vec![
         (
             "Device",
@@ -110,6 +114,11 @@ fn facts(status: &Status) -> Vec<(&'static str, String)> {
     facts.extend(battery(&status.world).map(|words| ("Battery", words)));
     facts.extend(limits(&status.limits).map(|words| ("Limits", words)));
     facts
+}
+
+fn fetches(devices: u64) -> String {
+    let verb = if devices == 1 { "fetches" } else { "fetch" };
+    format!("{} {verb}", count(devices, "device"))
 }
 
 /// Whether the link costs by volume, when that is known.
@@ -234,6 +243,7 @@ mod tests {
             shares: 1,
             uploads: 0,
             transfers: 0,
+            giving: 0,
             nearby: 2,
             links: Vec::new(),
             relays: Vec::new(),

@@ -1,6 +1,6 @@
 //! `hither ticket`.
 
-use crate::commands::share::print_ticket;
+use crate::commands::share::{Qr, print_ticket};
 use crate::complete;
 use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
@@ -22,6 +22,9 @@ pub struct Args {
     /// Its name, its id, the beginning of its id, or its path
     #[arg(add = ArgValueCandidates::new(complete::shares))]
     share: String,
+    /// Draw a QR code even where it does not fit the screen
+    #[arg(long, conflicts_with = "no_qr")]
+    qr: bool,
     /// Draw no QR code
     #[arg(long)]
     no_qr: bool,
@@ -36,6 +39,11 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         .get::<TicketInfo>(&format!("/v1/shares/{}/ticket", share.share))
         .await?;
     session.out.json(&info);
-    print_ticket(session, &info.ticket, args.no_qr);
+    let drawn = match (args.qr, args.no_qr) {
+        (true, _) => Qr::Always,
+        (false, true) => Qr::Never,
+        (false, false) => Qr::WhereItFits,
+    };
+    print_ticket(session, &info.ticket, drawn);
     Ok(Exit::Done)
 }

@@ -4,10 +4,10 @@ use crate::complete;
 use crate::pick::{id_length, pick, short};
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, bytes, now, state, wrap};
-use crate::{daemon, live};
+use crate::{daemon, giving, live};
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
-use hither_api::{ApiError, Client, Exit, Phase, TransferInfo};
+use hither_api::{ApiError, Client, Exit, GivingInfo, Phase, TransferInfo};
 use hither_proto::display_name;
 use serde_json::json;
 use std::time::Duration;
@@ -17,14 +17,14 @@ const WATCH: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
-  hither transfers                   what is and what was fetched
+  hither transfers                   what is and was fetched, here and from here
   hither transfers --watch           live: who gives how fast, and what
   hither transfers --watch photos    the same of one of them
   hither transfers pause photos      stop one; resume lets it go on
   hither transfers cancel 3f2a       stop one and discard what it has so far;
                                      a follow ends, and its files stay";
 
-/// Show what is being fetched; pause, resume or cancel it
+/// Show what is being fetched, here and by others from here; pause, resume or cancel it
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -87,8 +87,10 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
                 true => watch(session, &client, only.as_deref()).await,
                 false => {
                     let transfers = shown(&client, only.as_deref()).await?;
+                    let givings = given(&client, only.as_deref()).await?;
                     session.out.json_lines(&transfers);
-                    lines(session, &transfers)
+                    session.out.json_lines(&givings);
+                    lines(session, &transfers, &givings)
                         .iter()
                         .for_each(|line| session.out.result(line));
                     Ok(Exit::Done)
@@ -111,6 +113,14 @@ async fn shown(client: &Client, only: Option<&str>) -> Result<Vec<TransferInfo>,
     let mut transfers = all(client).await?;
     transfers.retain(|transfer| only.is_none_or(|only| transfer.transfer == only));
     Ok(transfers)
+}
+
+/// What others fetch from here; nothing beside the one transfer that is named.
+async fn given(client: &Client, only: Option<&str>) -> Result<Vec<GivingInfo>, ApiError> {
+    match only {
+        Some(_) => Ok(Vec::new()),
+        None => giving::list(client).await,
+    }
 }
 
 /// All transfers, the latest first.
@@ -157,14 +167,18 @@ async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome
 /// Tells of the transfers until interrupted, whenever they change: for programs and for terminals
 /// without screens.
 async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Outcome {
-    let mut before: Vec<TransferInfo> = Vec::new();
+    let (mut before, mut given_before) = (Vec::<TransferInfo>::new(), Vec::<GivingInfo>::new());
     let mut told: Vec<String> = Vec::new();
     loop {
         let transfers = shown(client, only).await?;
         for changed in transfers.iter().filter(|now| !before.contains(now)) {
             session.out.json(changed);
         }
-        let lines = lines(session, &transfers);
+        let givings = given(client, only).await?;
+        for changed in givings.iter().filter(|now| !given_before.contains(now)) {
+            session.out.json(changed);
+        }
+        let lines = lines(session, &transfers, &givings);
         if told != lines {
             lines.iter().for_each(|line| session.out.result(line));
             told = lines;
@@ -172,12 +186,27 @@ async fn watch(session: &Session<'_>, client: &Client, only: Option<&str>) -> Ou
         if session.out.is_unread() {
             return Ok(Exit::Done);
         }
-        before = transfers;
+        (before, given_before) = (transfers, givings);
         tokio::time::sleep(WATCH).await;
     }
 }
 
-fn lines(session: &Session<'_>, transfers: &[TransferInfo]) -> Vec<String> {
+/// The transfers, then what is given.
+fn lines(session: &Session<'_>, transfers: &[TransferInfo], givings: &[GivingInfo]) -> Vec<String> {
+    let mut lines = match (transfers.is_empty(), givings.is_empty()) {
+        (true, false) => Vec::new(),
+        _ => fetched(session, transfers),
+    };
+    if !givings.is_empty() {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(session.table_lines(giving::table(givings, now())));
+    }
+    lines
+}
+
+fn fetched(session: &Session<'_>, transfers: &[TransferInfo]) -> Vec<String> {
     if transfers.is_empty() {
         let hint = "Nothing was fetched yet. Fetch something with: hither fetch TICKET";
         return if session.out.is_quiet() {

@@ -7,6 +7,7 @@
 use super::state::LiveState;
 use super::style::Palette;
 use super::{canvas, map, rows};
+use crate::giving;
 use crate::show::{bytes, count, duration, state};
 use hither_api::{Phase, TransferInfo, TransferView};
 use hither_proto::display_name;
@@ -60,8 +61,19 @@ pub fn draw(buffer: &mut Buffer, area: Rect, state: &LiveState) {
     }
     rest = canvas::below(rest, air);
     match state.transfer() {
-        Some(transfer) => chosen(buffer, rest, state, transfer, air),
-        None => nothing(buffer, rest, state),
+        Some(transfer) => {
+            // Those who fetch from here have the lowest rows, a third of all at most.
+            let wanted = givings_rows(state);
+            let part = wanted.min(rest.height / 3);
+            let part = if part >= 2 { part + air } else { 0 };
+            let upper = rest.height.saturating_sub(part);
+            chosen(buffer, canvas::top(rest, upper), state, transfer, air);
+            if part > 0 {
+                givings(buffer, canvas::below(rest, upper + air), state);
+            }
+        }
+        None if state.givings.is_empty() => nothing(buffer, rest, state),
+        None => givings(buffer, rest, state),
     }
     if state.help {
         help(buffer, area, state.palette);
@@ -128,6 +140,39 @@ fn nothing(buffer: &mut Buffer, area: Rect, state: &LiveState) {
             "Fetch something with: hither fetch TICKET",
             state.palette.dim(),
         );
+    }
+}
+
+/// Rows that what is given would fill: its titles and one for each device.
+fn givings_rows(state: &LiveState) -> u16 {
+    match state.givings.len() {
+        0 => 0,
+        devices => u16::try_from(devices).unwrap_or(u16::MAX).saturating_add(1),
+    }
+}
+
+/// What others fetch from here, as a table; of those without room how many they are.
+fn givings(buffer: &mut Buffer, area: Rect, state: &LiveState) {
+    let rows = usize::from(area.height.saturating_sub(1));
+    let all = &state.givings;
+    let shown = if all.len() > rows {
+        rows.saturating_sub(1)
+    } else {
+        all.len()
+    };
+    let table = giving::table(&all[..shown], crate::show::now());
+    for (row, line) in (0u16..).zip(table.lines(area.width.into())) {
+        let style = if row == 0 {
+            state.palette.dim()
+        } else {
+            Style::new()
+        };
+        canvas::left(buffer, canvas::row(area, row), &line, style);
+    }
+    if shown < all.len() && rows > 0 {
+        let text = format!("and {} more", count((all.len() - shown) as u64, "device"));
+        let last = canvas::row(area, area.height - 1);
+        canvas::left(buffer, last, &text, state.palette.dim());
     }
 }
 

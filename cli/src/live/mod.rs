@@ -18,6 +18,7 @@ mod style;
 mod tests;
 
 use crate::failure::{self, told};
+use crate::giving;
 use crate::session::Outcome;
 use crate::signals;
 use crossterm::event::{Event as Input, EventStream};
@@ -135,7 +136,9 @@ impl Live {
             .client
             .get::<Vec<TransferInfo>>("/v1/transfers")
             .await?;
-        if self.state.list(all) || matches!(self.views, Views::Off) {
+        let looks_elsewhere = self.state.list(all);
+        self.state.give(giving::list(&self.client).await?);
+        if looks_elsewhere || matches!(self.views, Views::Off) {
             self.choose().await;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::style::{MARKS, Palette};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use hither_api::{Phase, TransferInfo, TransferView};
+use hither_api::{GivingInfo, Phase, TransferInfo, TransferView};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be done after a key.
@@ -30,6 +30,8 @@ pub struct LiveState {
     /// Those that are shown: what runs, what ran since the view was opened, or what the user
     /// named.
     pub transfers: Vec<TransferInfo>,
+    /// What others fetch from here, those that do now first.
+    pub givings: Vec<GivingInfo>,
     /// Whether the list was heard yet.
     pub heard: bool,
     /// The last view of each of them that was looked at.
@@ -54,6 +56,7 @@ impl LiveState {
         Self {
             palette,
             transfers: Vec::new(),
+            givings: Vec::new(),
             heard: false,
             views: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -131,6 +134,16 @@ impl LiveState {
             .first()
             .map(|transfer| transfer.transfer.clone());
         self.chosen != before
+    }
+
+    /// What is given as it is now: with what is fetched here, only those that are there, beside
+    /// the one transfer that the user named nobody.
+    pub fn give(&mut self, mut all: Vec<GivingInfo>) {
+        let busy = self.transfers.iter().any(|one| !is_over(one.phase));
+        let active = |one: &GivingInfo| one.open && !one.complete;
+        let any_active = all.iter().any(active);
+        all.retain(|one| self.only.is_none() && (active(one) || !(busy || any_active)));
+        self.givings = all;
     }
 
     /// A transfer was seen more closely.

@@ -255,3 +255,54 @@ fn help_explains_the_keys() {
         "{all}"
     );
 }
+
+#[test]
+fn who_fetches_from_here_is_shown_below_what_is_fetched() {
+    use crate::giving::tests::{complete, giving};
+    let mut both = fetching(false);
+    both.give(vec![giving("phone"), giving("desk"), complete("laptop")]);
+    let wide = lines(&both, 80, 24);
+    let all = wide.join("\n");
+    let heading = wide
+        .iter()
+        .position(|line| line.contains("GIVING"))
+        .unwrap();
+    assert!(all.contains("film-a.mkv") && all.contains("PARTS"), "{all}");
+    assert_eq!(
+        wide[heading..heading + 3]
+            .iter()
+            .map(|line| line.trim_end())
+            .collect::<Vec<_>>(),
+        [
+            " GIVING    TO     STATE          GIVEN      RATE  LEFT  HOW",
+            " film.mkv  phone  fetching 40%  700 MB  118 MB/s  15 s  same network",
+            " film.mkv  desk   fetching 40%  700 MB  118 MB/s  15 s  same network",
+        ],
+        "{all}"
+    );
+    assert!(
+        !all.contains("laptop  "),
+        "who has it all makes room: {all}"
+    );
+    let narrow = lines(&both, 50, 24);
+    let all = narrow.join("\n");
+    assert!(
+        narrow
+            .iter()
+            .any(|line| line.contains("phone") && line.contains("fetching 40%")),
+        "{all}"
+    );
+    // Nothing is fetched here: what was given stays to be seen.
+    let mut only = LiveState::new(Palette::new(false), None);
+    only.list(Vec::new());
+    only.give((0..40).map(|n| complete(&format!("device-{n}"))).collect());
+    let all = lines(&only, 80, 24).join("\n");
+    assert!(
+        all.contains("device-7") && all.contains(" more") && !all.contains("Nothing"),
+        "{all}"
+    );
+    for (width, height) in [(1, 1), (5, 9), (33, 7), (80, 10), (300, 61)] {
+        screen(&only, width, height);
+        screen(&both, width, height);
+    }
+}

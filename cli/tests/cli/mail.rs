@@ -109,6 +109,7 @@ fn small_files_travel_in_the_message_and_large_ones_as_a_share() {
         bytes: 300_000,
         chunks: 2,
         sent: vec![serde_json::from_value(sent("delivered")).unwrap()],
+        excluded: 0,
         code: None,
     };
     fake.plays([Report(Event::Done(done))]);

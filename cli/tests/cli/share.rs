@@ -26,6 +26,7 @@ fn shared() -> Event {
         files: 1204,
         bytes: 3_200_000_000,
         chunks: 9,
+        excluded: 0,
         sent: Vec::new(),
         code: None,
     })

@@ -267,6 +267,7 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
         files: 3,
         bytes: 4_200_000,
         chunks: 3,
+        excluded: 0,
         sent: Vec::new(),
         code: None,
     }))]);
@@ -277,21 +278,29 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
         "{screen}"
     );
     assert!(
-        screen.contains(&format!("\n{}\n", ticket())) && screen.contains('▀'),
-        "{screen}"
+        !screen.contains('▀'),
+        "a code does not fit beside the rest: {screen}"
     );
     assert!(
-        screen.ends_with("On the other device: hither fetch hither1…\n"),
+        screen.ends_with(&format!(
+            "\nOn the other device:\nhither fetch {}\n",
+            ticket()
+        )),
         "{screen}"
     );
-    for (line, columns) in [("share . --no-qr", 80), ("share .", 40)] {
+    assert!(screen.lines().count() <= 24, "{screen}");
+    for line in ["share . --no-qr", "share . --qr"] {
+        let (_, screen) = Terminal::run(home.hither(line), 80).end();
+        assert_eq!(screen.contains('▀'), line.ends_with(" --qr"), "{screen}");
+    }
+    for (line, columns) in [("share . --no-qr", 80), ("share . --qr", 40)] {
         let (_, screen) = Terminal::run(home.hither(line), columns).end();
         assert!(
             !screen.contains('▀') && screen.contains(&ticket()),
             "{screen}"
         );
     }
-    let mut plain = home.hither("share .");
+    let mut plain = home.hither("share . --qr");
     plain.env("NO_COLOR", "1");
     let (_, screen) = Terminal::run(plain, 80).end();
     assert!(

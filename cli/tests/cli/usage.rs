@@ -206,7 +206,7 @@ fn a_key_of_a_newer_version_is_a_warning_that_names_file_and_key() {
 #[test]
 fn whoever_has_seen_enough_ends_it_without_a_word() {
     let (home, fake) = Home::running();
-    let transfers: Vec<_> = (0..20_000).map(|_| crate::fake::transfer("done")).collect();
+    let transfers: Vec<_> = (0..20_000).map(|_| transfer("done")).collect();
     fake.answers("GET /v1/transfers", serde_json::json!(transfers));
     for line in [
         "transfers --json",

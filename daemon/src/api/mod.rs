@@ -10,6 +10,7 @@ mod codes;
 mod config;
 mod door;
 mod drive;
+mod giving;
 mod groups;
 mod mail;
 mod nearby;
@@ -53,6 +54,8 @@ use utoipa::OpenApi;
         transfers::resume,
         transfers::cancel,
         transfers::why,
+        giving::giving,
+        giving::events,
         work::share,
         work::upload,
         work::fetch,
@@ -171,6 +174,8 @@ fn router(app: App) -> Router {
         .route("/v1/transfers/{transfer}/why", get(transfers::why))
         .route("/v1/transfers/{transfer}/events", get(work::events))
         .route("/v1/transfers/{transfer}/view", get(work::view))
+        .route("/v1/giving", get(giving::giving))
+        .route("/v1/giving/events", get(giving::events))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(nearby::devices))
@@ -243,7 +248,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 77);
+        assert_eq!(calls, 79);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -79,6 +79,9 @@ fn info(
             .as_ref()
             .map(|of| publisher.groups.name(&of.group)),
         watched: record.watch.is_some(),
+        once: record.once,
+        piped: record.piped,
+        exclude: record.exclude.clone(),
         state: health.state,
         trouble: publisher.watches.trouble(share.id).or(health.words),
         left_out: told(&record.left_out),

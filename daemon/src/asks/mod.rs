@@ -32,6 +32,7 @@ use hither_util::clock::unix_millis;
 use hither_util::sync::Mutex;
 use hither_util::tasks::Tasks;
 use notify::Notifier;
+pub(crate) use notify::desktop;
 use records::{GrantRecord, ReceivedRecord, SentRecord};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -75,7 +75,11 @@ async fn present(service: Arc<AskService>, one: hither_api::AskInfo) {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod desktop {
+pub(crate) mod desktop {
+    pub(crate) async fn tell(_: &str) -> Result<(), &'static str> {
+        Err("no notifications here")
+    }
+
     pub(super) async fn ask(_: &str, _: &str) -> Result<super::Decision, &'static str> {
         Err("no notifications here")
     }
@@ -83,7 +87,7 @@ mod desktop {
 
 /// Over D-Bus (Desktop Notifications Specification 1.2).
 #[cfg(target_os = "linux")]
-mod desktop {
+pub(crate) mod desktop {
     use super::Decision;
     use futures::StreamExt;
     use std::collections::HashMap;
@@ -97,22 +101,41 @@ mod desktop {
     /// Names of the buttons towards the desktop.
     const ACTIONS: [&str; 4] = ["accept", "Answer", "refuse", "Refuse"];
 
-    pub(super) async fn ask(title: &str, text: &str) -> zbus::Result<Decision> {
-        let late = || {
-            zbus::Error::InputOutput(std::sync::Arc::new(std::io::Error::from(
-                std::io::ErrorKind::TimedOut,
-            )))
+    fn late() -> zbus::Error {
+        let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        zbus::Error::InputOutput(std::sync::Arc::new(error))
+    }
+
+    /// Shows a sentence that asks nothing.
+    pub(crate) async fn tell(title: &str) -> zbus::Result<()> {
+        let told = async {
+            let bus = Connection::session().await?;
+            let proxy = notifications(&bus).await?;
+            let (actions, hints): ([&str; 0], HashMap<&str, Value<'_>>) = ([], HashMap::new());
+            let what = ("Hither", 0_u32, "", title, "", &actions[..], hints, -1_i32);
+            proxy.call::<_, _, u32>("Notify", &what).await
         };
-        let bus = timeout(PATIENCE, Connection::session())
+        timeout(PATIENCE, told)
             .await
-            .map_err(|_| late())??;
-        let proxy = Proxy::new(
-            &bus,
+            .map_err(|_| late())?
+            .map(|_| ())
+    }
+
+    async fn notifications(bus: &Connection) -> zbus::Result<Proxy<'_>> {
+        Proxy::new(
+            bus,
             "org.freedesktop.Notifications",
             "/org/freedesktop/Notifications",
             "org.freedesktop.Notifications",
         )
-        .await?;
+        .await
+    }
+
+    pub(super) async fn ask(title: &str, text: &str) -> zbus::Result<Decision> {
+        let bus = timeout(PATIENCE, Connection::session())
+            .await
+            .map_err(|_| late())??;
+        let proxy = notifications(&bus).await?;
         let mut pressed = proxy.receive_signal("ActionInvoked").await?;
         let mut closed = proxy.receive_signal("NotificationClosed").await?;
         let hints: HashMap<&str, Value<'_>> = HashMap::from([("urgency", Value::U8(2))]);

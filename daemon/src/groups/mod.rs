@@ -432,6 +432,13 @@ impl Groups {
                 .any(|group| of(group).is_some_and(|m| m.role(device).is_some()))
     }
 
+    /// The name that a device gave to a group that this one knows.
+    pub(crate) fn member_name(&self, device: &DeviceId) -> Option<String> {
+        let known = self.lock();
+        let mut names = known.values().map(|known| known.name_of(device));
+        names.find(|name| !name.is_empty())
+    }
+
     /// Returns the name of a group, or its id (hexadecimal) when that is not known.
     pub(crate) fn name(&self, group: &str) -> String {
         let name = GroupId::from_hex(group)

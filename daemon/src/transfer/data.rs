@@ -13,7 +13,7 @@ use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, S
 use hither_content::{
     FetchTarget, Finished, Kept, ManifestFile, Place, Stamps, Trashed, WriteError,
 };
-use hither_proto::{Manifest, Message, SignedHead, Space};
+use hither_proto::{Manifest, Message, Progress, SignedHead, Space};
 use hither_swarm::{TransferInput, Version};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -91,6 +91,7 @@ pub(super) async fn get(
     // The bytes counted by an earlier run, or an earlier version, are counted anew.
     getting.run.transfer.meter().bytes = 0;
     getting.count(&getting.durable.clone());
+    getting.tell_progress(false);
     let outcome = getting.go(repeats).await;
     if let (Err(End::Cancelled), true) = (&outcome, serves) {
         unserve(&getting.run.service, &getting.run.transfer);
@@ -133,6 +134,11 @@ pub(super) async fn adopt(
     let mut meter = run.transfer.meter();
     (meter.bytes, meter.total) = (bytes, bytes);
     drop(meter);
+    run.transfer.share.has(Progress {
+        version: number,
+        bytes,
+        complete: run.only.is_none(),
+    });
     Ok(Data { path, bytes })
 }
 
@@ -473,6 +479,7 @@ impl Getting<'_> {
                 .with(|engine, now| engine.durable(share, &given, now));
         }
         self.durable |= positions;
+        self.tell_progress(false);
         Ok(())
     }
 
@@ -548,10 +555,34 @@ impl Getting<'_> {
         if let Err(error) = self.run.service.records.clear_durable(&transfer.id) {
             tracing::warn!(%error, "old progress could not be forgotten");
         }
+        self.tell_progress(self.is_all());
         Ok(Got::Whole(Data {
             path,
             bytes: self.target.bytes(),
         }))
+    }
+}
+
+impl Getting<'_> {
+    /// Tells those who give how much of the version is here.
+    fn tell_progress(&self, complete: bool) {
+        let bytes = self.run.transfer.meter().bytes;
+        self.run.transfer.share.has(Progress {
+            version: self.version.number(),
+            bytes: bytes.min(self.version.head.head().bytes),
+            complete,
+        });
+    }
+
+    /// Returns whether every chunk of the version is here, but for what cannot be written here. A part
+    /// that is all that is wanted is not all of it.
+    fn is_all(&self) -> bool {
+        if self.run.only.is_some() {
+            return false;
+        }
+        let mut here = &self.durable | &self.written;
+        here |= &self.unkept;
+        here.len() == u64::from(self.version.head.head().chunks)
     }
 }
 

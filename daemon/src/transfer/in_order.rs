@@ -10,7 +10,7 @@ use super::stage::Stage;
 use crate::failure;
 use hither_api::{ApiError, ErrorCode, Phase};
 use hither_content::{Extent, Layout};
-use hither_proto::{ChunkId, Manifest, SignedHead, Space};
+use hither_proto::{ChunkId, Manifest, Progress, SignedHead, Space};
 use hither_swarm::TransferInput;
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
@@ -125,6 +125,8 @@ pub(super) async fn get(
     };
     pouring.pour().await?;
     pouring.read().await?;
+    let complete = pouring.run.only.is_none();
+    pouring.tell_progress(complete);
     Ok(bytes)
 }
 
@@ -157,9 +159,20 @@ impl Pouring<'_> {
             let to = self.window_end(at, positions.end);
             let window = self.window(at..to).await?;
             self.hand_out(window).await?;
+            self.tell_progress(false);
             at = to;
         }
         Ok(())
+    }
+
+    /// Tells those who give how much of the version is here.
+    fn tell_progress(&self, complete: bool) {
+        let bytes = self.run.transfer.meter().bytes;
+        self.run.transfer.share.has(Progress {
+            version: self.version,
+            bytes,
+            complete,
+        });
     }
 
     /// Waits until somebody has come for what was handed out.

@@ -12,7 +12,7 @@ use hither_api::{ApiError, ErrorCode, Event, Phase};
 use hither_content::{ManifestFile, Selection};
 use hither_engine::{Plan, Waiting};
 use hither_proto::limits::CHUNK_TAG;
-use hither_proto::{Manifest, Pin, SignedHead, Space};
+use hither_proto::{Manifest, Pin, Progress, SignedHead, Space};
 use hither_swarm::{ChunkSink, TransferInput, TransferRoute};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -144,6 +144,10 @@ impl Run {
             .core()
             .with(|engine, _| engine.start_fetch(share, owner, pin, preferred));
         self.set_budget();
+        // A copy that is followed and is here says so when it is clear that it is the latest.
+        if self.transfer.record().followed.is_none() {
+            self.transfer.share.has(Progress::default());
+        }
         let known = self
             .transfer
             .share
@@ -319,6 +323,12 @@ impl Run {
     /// Waits for a head above `version`; holders show it as soon as they know it.
     async fn newer_than(&mut self, version: u64) -> Result<SignedHead, End> {
         self.set_phase(Phase::Following);
+        let bytes = self.transfer.meter().total;
+        self.transfer.share.has(Progress {
+            version,
+            bytes,
+            complete: true,
+        });
         loop {
             if let Some(newest) = self
                 .transfer

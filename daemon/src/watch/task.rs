@@ -246,5 +246,8 @@ fn request(record: &ShareRecord) -> ShareRequest {
         // It stays what it is.
         group: None,
         to: Vec::new(),
+        once: record.once,
+        piped: record.piped,
+        exclude: Some(record.exclude.clone()),
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{
     Announcement, Claims, Delta, Holder, HolderKind, Introduction, Letter, Message, MessageError,
-    Opened, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
+    Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
 };
 use crate::code::{code_from_wire, code_to_wire};
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
 use crate::ids::{MessageId, ShareId};
-use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_WANT};
+use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_SHARE, MAX_WANT};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::Ranges;
@@ -34,6 +34,7 @@ impl Message {
             Body::HaveDelta(m) => Self::HaveDelta(Delta::parse(&m)?),
             Body::Claims(m) => Self::Claims(parse_claims(&m)?),
             Body::Terms(m) => Self::Terms(parse_terms(m)?),
+            Body::Progress(m) => Self::Progress(parse_progress(m)?),
             Body::Want(m) => Self::Want(parse_want(&m)?),
             Body::Cancel(m) => Self::Cancel { request: m.request },
             Body::Chunk(m) => parse_chunk(&m)?,
@@ -115,6 +116,11 @@ impl Message {
             Self::Terms(m) => Body::Terms(wire::Terms {
                 price: m.price.nanos_per_gib(),
                 reluctant: m.reluctant,
+            }),
+            Self::Progress(m) => Body::Progress(wire::Progress {
+                version: m.version,
+                bytes: m.bytes,
+                complete: m.complete,
             }),
             Self::Want(m) => Body::Want(wire::Want {
                 request: m.request,
@@ -359,6 +365,17 @@ fn parse_terms(m: wire::Terms) -> Result<Terms, MessageError> {
     Ok(Terms {
         price,
         reluctant: m.reluctant,
+    })
+}
+
+fn parse_progress(m: wire::Progress) -> Result<Progress, MessageError> {
+    if m.bytes > MAX_SHARE {
+        return Err(MessageError::Value("number of bytes"));
+    }
+    Ok(Progress {
+        version: m.version,
+        bytes: m.bytes,
+        complete: m.complete,
     })
 }
 

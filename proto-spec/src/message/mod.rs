@@ -167,6 +167,18 @@ pub struct Terms {
     pub reluctant: bool,
 }
 
+/// How much of a share a device that fetches it has by now: its own word, for people to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The version spoken of; 0 while the device does not know which.
+    pub version: u64,
+    /// Bytes of its files that are there, at most
+    /// [`MAX_SHARE`](crate::limits::MAX_SHARE).
+    pub bytes: u64,
+    /// All of it is there, and where its user wants it.
+    pub complete: bool,
+}
+
 /// A request for chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
@@ -227,6 +239,8 @@ pub enum Message {
     Claims(Claims),
     /// Replaces what was said of the terms before.
     Terms(Terms),
+    /// Replaces what the opener said before of how much it has.
+    Progress(Progress),
     /// Asks for chunks.
     Want(Want),
     /// Takes a request back; what was sent already may still arrive.

@@ -432,6 +432,7 @@ async fn nothing_else_begins_a_stream() {
                 | Message::HaveDelta(_)
                 | Message::Claims(_)
                 | Message::Terms(_)
+                | Message::Progress(_)
                 | Message::Want(_)
                 | Message::Cancel { .. }
                 | Message::Chunk { .. }

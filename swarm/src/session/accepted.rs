@@ -213,6 +213,8 @@ async fn attend(
 ) {
     let id = swarm.next_session();
     let device = stream.device;
+    let way = links::way(stream.carrier, stream.remote);
+    let _open = swarm.givings.open(share.id, device, way);
     let (sender, mut outgoing) = mpsc::unbounded_channel();
     swarm.core.routes.add_session(id, share.id, sender.clone());
     // A newer head was announced before this session could receive it.
@@ -248,6 +250,7 @@ async fn attend(
         swarm,
         share,
         device,
+        tells: false,
         close: &close,
     };
     let error = tokio::select! {

@@ -191,6 +191,15 @@ impl Device {
         Running::start(command)
     }
 
+    /// Starts `hither` with these arguments and `--json`, and a file or pipe as its standard input.
+    pub fn fed(&self, from: &Path, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.arg("--json");
+        // For writing too: a named pipe then waits for nobody, and does not end.
+        let input = fs::File::options().read(true).write(true).open(from);
+        Running::fed(command, input.unwrap())
+    }
+
     /// Runs `hither` with these arguments and `--json`.
     pub fn hither(&self, arguments: &[&str]) -> Run {
         self.begin(arguments).finish()

@@ -12,8 +12,8 @@ use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
     Announcement, BlindKey, BlindQuery, BlindReply, Claims, CodeConfirmation, CodeMessage, Delta,
     DeviceId, DeviceName, DevicePurpose, Introduction, Letter, Message, MessageId, OfferKind,
-    Opened, PositionRange, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
-    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
+    Opened, PositionRange, Progress, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal,
+    RelayPurpose, ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,6 +78,7 @@ fn kind(message: &Message) -> &'static str {
         Message::HaveDelta(_) => "delta",
         Message::Claims(_) => "claims",
         Message::Terms(_) => "terms",
+        Message::Progress(_) => "progress",
         Message::Want(_) => "want",
         Message::Cancel { .. } => "cancel",
         Message::Chunk { .. } => "chunk",
@@ -208,6 +209,11 @@ impl Knows {
             Message::HaveDelta(delta),
             Message::Claims(claims),
             Message::Terms(Terms::default()),
+            Message::Progress(Progress {
+                version,
+                bytes: 1 << 40,
+                complete: true,
+            }),
             Message::Want(Want {
                 request: 1,
                 space: Space::Root,

@@ -230,8 +230,18 @@ impl Running {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    /// The same with something on its standard input.
+    pub(super) fn fed(mut command: Command, input: File) -> Self {
+        command.stderr(Stdio::piped());
+        Self::spawn_with(command, input.into())
+    }
+
+    fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::null())
+    }
+
+    fn spawn_with(mut command: Command, input: Stdio) -> Self {
+        let child = command.stdin(input).stdout(Stdio::piped()).spawn();
         let mut process = Ended::watch(child.unwrap());
         let stdout = process.child.stdout.take().unwrap();
         let (sender, heard) = channel();
@@ -303,6 +313,11 @@ impl Running {
     /// What Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
+    }
+
+    /// Ends it without a chance to tidy up.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 
     /// Its number.

@@ -105,6 +105,11 @@ fn samples() -> Vec<Message> {
         },
         Message::Claims(claims()),
         Message::Terms(terms()),
+        Message::Progress(Progress {
+            version: 3,
+            bytes: MAX_SHARE,
+            complete: true,
+        }),
         Message::DeviceOpen {
             protocol: 2,
             purpose: Some(DevicePurpose::Mail),
@@ -270,6 +275,22 @@ fn a_price_beyond_its_bound_is_refused() {
     };
     assert_eq!(parsed(2_000_000_000), Ok(terms()));
     assert_eq!(parsed(MAX_PRICE + 1), Err(MessageError::Value("price")));
+}
+
+#[test]
+fn progress_is_no_more_than_a_share_can_be() {
+    let parsed = |bytes| {
+        parse_progress(wire::Progress {
+            version: 1,
+            bytes,
+            complete: false,
+        })
+    };
+    assert!(parsed(MAX_SHARE).is_ok());
+    assert_eq!(
+        parsed(MAX_SHARE + 1),
+        Err(MessageError::Value("number of bytes"))
+    );
 }
 
 #[test]
