@@ -226,7 +226,7 @@ const COLUMNS: [Column; 7] = [
     Column::new("GIVING", Align::Left).flexible(),
     Column::new("TO", Align::Left).flexible(),
     Column::new("STATE", Align::Left),
-    Column::new("GIVEN", Align::Right),
+    Column::new("GIVEN", Align::Right).optional(),
     Column::new("RATE", Align::Right),
     Column::new("LEFT", Align::Right).optional().sparse(),
     Column::new("HOW", Align::Left).optional(),

@@ -216,7 +216,7 @@ pub fn status() -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"), "device": "12D3KooWGbV4mVQXqW4sQp6sXo8sDk3nT2i8m3n1e5n7Yq3bQxZk", "short": "Yq3bQxZk",
         "name": "desk", "pid": i32::MAX, "uptime": 3780, "udp_port": 47447, "tcp_port": 47447, "home": "/home/u/.local/share/hither",
-        "shares": 2, "transfers": 1, "nearby": 2, "warnings": [], "world": {"reluctant": false},
+        "shares": 2, "transfers": 1, "giving": 0, "nearby": 2, "warnings": [], "world": {"reluctant": false},
         "limits": {"lan": false},
         "relays": [], "uploads": 0, "unread": 0, "outgoing": 0,
         "links": [{"device": OWNER, "name": "laptop", "carrier": "quic", "address": "192.168.1.7:47447", "rtt_ms": 0.42}],
