@@ -10,6 +10,7 @@ use crate::config_keys::{KEYS, Key, TEMPLATE, parse_span, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
 use crate::nearby::NearbyVisibility;
+use crate::receive::{ReceivePolicy, ReceiveRules};
 use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
@@ -40,6 +41,8 @@ pub struct Config {
     pub nearby_visible: NearbyVisibility,
     /// The things that other devices may ask for, and how they are found.
     pub asks: AskRules,
+    /// What other devices send, and where it goes.
+    pub receive: ReceiveRules,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// How long a code of three words is good, at most
@@ -78,6 +81,7 @@ impl Default for Config {
             ignore_interfaces: Vec::new(),
             nearby_visible: NearbyVisibility::default(),
             asks: AskRules::default(),
+            receive: ReceiveRules::default(),
             wait: Duration::from_secs(15),
             code_expires: Duration::from_secs(CODE_SECONDS),
             upload: UploadRules::default(),
@@ -287,6 +291,20 @@ impl Config {
             "asks.notify" => self.asks.notify = flag(),
             "asks.location" => self.asks.location = text(),
             "asks.commands" => self.asks.commands = parsed(&names()),
+            "receive.folder" => {
+                self.receive.folder = ReceiveRules::parse_folder(&text()).flatten();
+            }
+            "receive.own" => {
+                self.receive.own = ReceivePolicy::parse(&text()).unwrap_or(self.receive.own);
+            }
+            "receive.known" => {
+                self.receive.known = ReceivePolicy::parse(&text()).unwrap_or(self.receive.known);
+            }
+            "receive.max" => self.receive.max = parse_size(&text()),
+            "receive.notify" => self.receive.notify = flag(),
+            "receive.hook" => {
+                self.receive.hook = ReceiveRules::parse_hook(&text()).unwrap_or_default();
+            }
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
@@ -333,6 +351,19 @@ impl Config {
             "asks.notify" => self.asks.notify.to_string(),
             "asks.location" => self.asks.location.clone(),
             "asks.commands" => shown(&self.asks.commands),
+            "receive.folder" => match &self.receive.folder {
+                Some(folder) => folder.display().to_string(),
+                None => String::new(),
+            },
+            "receive.own" => self.receive.own.name().to_owned(),
+            "receive.known" => self.receive.known.name().to_owned(),
+            "receive.max" => self
+                .receive
+                .max
+                .map(|size| format!("{size}B"))
+                .unwrap_or_default(),
+            "receive.notify" => self.receive.notify.to_string(),
+            "receive.hook" => shell_words::join(&self.receive.hook),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self

@@ -5,6 +5,7 @@ use crate::config::ConfigError;
 use crate::costs::CostMode;
 use crate::limits::{DeviceLimit, parse_rate};
 use crate::nearby::NearbyVisibility;
+use crate::receive::{ReceivePolicy, ReceiveRules};
 use crate::schedule::ScheduleRule;
 use crate::storage::StorageEngine;
 use crate::upload_rules::{NetworkRule, parse_size};
@@ -50,6 +51,22 @@ pub const TEMPLATE: &str = "\
 ## Programs that answer: [\"photo.live rpicam-still -n -o {out}\", \"audio.live rec -q {out} trim 0 {seconds}\"]. They are run
 ## as they stand here, without a shell.
 # asks.commands = []
+
+## Where files and shares arrive that other devices send; empty: the folder of your downloads (with HITHER_HOME set:
+## received, in there).
+# receive.folder = \"\"
+## What becomes of them where no rule says otherwise (hither receive): always (they arrive by themselves), ask, or never
+## (the sender is told that it was declined); for your own devices, and for those of others that you know.
+# receive.own = \"always\"
+# receive.known = \"ask\"
+## You are asked before a larger share arrives, and when a device has sent ten times as much in a day; \"\" for any size.
+# receive.max = \"10GiB\"
+## Show what waits for your answer as a desktop notification.
+# receive.notify = true
+## A program that is run after something arrived, as it stands here, without a shell. It is told by its environment:
+## HITHER_EVENT (text, files or share), HITHER_FROM, HITHER_FROM_ID, HITHER_NAME, HITHER_BYTES, HITHER_MESSAGE,
+## HITHER_COUNT and HITHER_PATH_1 and so on; a text is what it reads.
+# receive.hook = \"\"
 
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
@@ -135,6 +152,9 @@ pub(crate) enum Kind {
     Engine,
     Visibility,
     AskCommands,
+    Policy,
+    Folder,
+    Program,
     Level,
 }
 
@@ -150,7 +170,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 35] = [
+pub const KEYS: [Key; 41] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -210,6 +230,36 @@ pub const KEYS: [Key; 35] = [
         name: "asks.commands",
         about: "programs that answer what others ask for",
         kind: Kind::AskCommands,
+    },
+    Key {
+        name: "receive.folder",
+        about: "where what others send arrives",
+        kind: Kind::Folder,
+    },
+    Key {
+        name: "receive.own",
+        about: "whether what own devices send arrives by itself",
+        kind: Kind::Policy,
+    },
+    Key {
+        name: "receive.known",
+        about: "whether what others' devices send arrives by itself",
+        kind: Kind::Policy,
+    },
+    Key {
+        name: "receive.max",
+        about: "the largest share that arrives by itself",
+        kind: Kind::Size,
+    },
+    Key {
+        name: "receive.notify",
+        about: "show what waits for an answer on the desktop",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "receive.hook",
+        about: "a program that is run after something arrived",
+        kind: Kind::Program,
     },
     Key {
         name: "wait",
@@ -350,6 +400,9 @@ impl Kind {
             Self::Engine => "redb or sled",
             Self::Visibility => "everybody, known or nobody",
             Self::AskCommands => "a list like [\"photo.live rpicam-still -n -o {out}\"]",
+            Self::Policy => "always, ask or never",
+            Self::Folder => "an absolute path, one that begins with ~/, or empty",
+            Self::Program => "a program and its arguments, with quotes as in a shell, or empty",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -368,6 +421,9 @@ impl Kind {
             | Self::Mode
             | Self::Engine
             | Self::Visibility
+            | Self::Policy
+            | Self::Folder
+            | Self::Program
             | Self::Level => text.into(),
             Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
@@ -425,6 +481,15 @@ impl Kind {
             Self::Visibility => value
                 .as_str()
                 .is_some_and(|t| NearbyVisibility::parse(t).is_some()),
+            Self::Policy => value
+                .as_str()
+                .is_some_and(|t| ReceivePolicy::parse(t).is_some()),
+            Self::Folder => value
+                .as_str()
+                .is_some_and(|t| ReceiveRules::parse_folder(t).is_some()),
+            Self::Program => value
+                .as_str()
+                .is_some_and(|t| ReceiveRules::parse_hook(t).is_some()),
             Self::Level => value
                 .as_str()
                 .is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t)),

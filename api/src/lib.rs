@@ -23,6 +23,7 @@ mod listening;
 mod mail;
 mod nearby;
 mod paths;
+mod receive;
 mod relay;
 mod schedule;
 mod socket;
@@ -66,6 +67,10 @@ pub use nearby::{
     OfferedKind, RenameRequest,
 };
 pub use paths::{Paths, PathsError};
+pub use receive::{
+    ArrivalDecision, ArrivalInfo, ArrivalRequest, ArrivalState, ReceiveInfo, ReceivePolicy,
+    ReceiveRequest, ReceiveRule, ReceiveRules,
+};
 pub use relay::{DeviceInfo, DeviceRelation, RelayInfo, RelayRequest, RelayState};
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use socket::SocketAddress;

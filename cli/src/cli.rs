@@ -2,7 +2,8 @@
 
 use crate::commands::{
     ask, asks, completions, config, devices, doctor, down, expose, fetch, group, inbox, list, man,
-    nearby, outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, upload, why,
+    nearby, outbox, pair, receive, relay, send, share, status, ticket, transfers, unshare, up,
+    upload, why,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -73,6 +74,7 @@ pub enum Command {
     Upload(upload::Args),
     Inbox(inbox::Args),
     Outbox(outbox::Args),
+    Receive(receive::Args),
     Relay(relay::Args),
     Up(up::Args),
     Down(down::Args),

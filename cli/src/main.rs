@@ -14,6 +14,7 @@ mod commands;
 mod daemon;
 mod failure;
 mod input;
+mod likeness;
 mod live;
 mod output;
 mod pick;

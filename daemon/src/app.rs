@@ -17,6 +17,7 @@ use crate::losses::{self, Losses};
 use crate::mail::{MailDeps, MailService, NoticeHandler};
 use crate::nearby::{NearbyDeps, NearbyService};
 use crate::publish::Publisher;
+use crate::receive::{ReceiveDeps, ReceiveService};
 use crate::records::Records;
 use crate::store_upload::{StoreUploadService, StoreUploads};
 use crate::tickets::Tickets;
@@ -24,7 +25,7 @@ use crate::transfer::trash::TrashKeeper;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{
-    asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, rollback,
+    asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, receive, rollback,
     store_upload, transfer, watch,
 };
 use axum::extract::FromRef;
@@ -39,6 +40,7 @@ use hither_relay_client::{
 use hither_swarm::{KnownDevices, Membership, Swarm, SwarmDeps, SwarmInputs, Twins, Warnings};
 use hither_util::private_fs::create_folder;
 use hither_util::tasks::Tasks;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -62,6 +64,7 @@ pub(crate) struct App {
     pub asks: Arc<AskService>,
     pub codes: Arc<CodeService>,
     pub exposed: Arc<ExposedService>,
+    pub receive: Arc<ReceiveService>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -87,6 +90,7 @@ states! {
     asks: AskService,
     codes: CodeService,
     exposed: ExposedService,
+    receive: ReceiveService,
     diagnostics: Diagnostics,
 }
 
@@ -239,6 +243,12 @@ impl Foundation {
             visible: self.config.nearby_visible,
             tasks: self.tasks.clone(),
         })
+    }
+
+    /// The folder in which things arrive.
+    fn receive_folder(&self) -> PathBuf {
+        let chosen = self.config.receive.folder.clone();
+        chosen.unwrap_or_else(|| self.paths.received.clone())
     }
 
     fn mail(&self, nearby: &Arc<NearbyService>) -> Result<Arc<MailService>, ApiError> {
@@ -398,11 +408,22 @@ impl App {
             storage: Arc::clone(&base.storage),
             mail: Arc::clone(&mail),
             nearby: Arc::clone(&nearby),
-            groups: group_states,
+            groups: Arc::clone(&group_states),
             publisher: Arc::clone(&publisher),
             own: Arc::clone(&base.own),
             audit,
             time: Arc::clone(&base.time),
+            tasks: base.tasks.clone(),
+        })
+        .map_err(storage)?;
+        let receive = ReceiveService::open(ReceiveDeps {
+            storage: Arc::clone(&base.storage),
+            mail: Arc::clone(&mail),
+            nearby: Arc::clone(&nearby),
+            groups: Arc::clone(&group_states),
+            transfers: Arc::clone(&transfers),
+            folder: base.receive_folder(),
+            rules: base.config.receive.clone(),
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
@@ -436,6 +457,7 @@ impl App {
             asks,
             codes,
             exposed,
+            receive,
             diagnostics,
         };
         app.connect();
@@ -483,6 +505,7 @@ impl App {
         mail::start(&self.mail);
         asks::start(&self.asks);
         exposed::start(&self.exposed);
+        receive::start(&self.receive);
         discovery
     }
 

@@ -23,6 +23,7 @@ mod code;
 mod costs;
 #[doc(hidden)]
 pub mod decoders;
+mod desktop;
 mod diagnostics;
 mod disks;
 mod doctor;
@@ -42,7 +43,9 @@ mod losses;
 mod mail;
 mod nearby;
 mod ownership;
+mod program;
 mod publish;
+mod receive;
 mod records;
 #[cfg(test)]
 mod relay_tests;

@@ -12,6 +12,7 @@ mod drive;
 mod groups;
 mod mail;
 mod nearby;
+mod receive;
 mod relays;
 mod shares;
 mod status;
@@ -75,6 +76,9 @@ use utoipa::OpenApi;
         mail::save,
         mail::delete,
         mail::events,
+        receive::info,
+        receive::set,
+        receive::decide,
         asks::list,
         asks::ask,
         asks::show,
@@ -179,6 +183,8 @@ fn router(app: App) -> Router {
         .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
         .route("/v1/inbox/{id}/read", post(mail::mark_read))
         .route("/v1/inbox/{id}/save", post(mail::save))
+        .route("/v1/inbox/{id}/decide", post(receive::decide))
+        .route("/v1/receive", get(receive::info).post(receive::set))
         .route("/v1/asks", get(asks::list).post(asks::ask))
         .route("/v1/asks/events", get(asks::all_events))
         .route("/v1/asks/grants", get(asks::grants).post(asks::allow))
@@ -232,7 +238,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 72);
+        assert_eq!(calls, 75);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -147,7 +147,7 @@ impl AskService {
             AskLetter::Ask(ask) => MessageId::new(*ask.id.as_bytes()),
             _ => mail::message_id()?,
         };
-        mail::post(&self.mail, to, id, &body, Some(until))
+        mail::post(&self.mail, to, id, &body, Some(until)).map(drop)
     }
 }
 

@@ -277,7 +277,7 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
         Attempt::Sent(outcome) => {
             pauses.remove(&waiting.to);
             let work = move || {
-                of.outbox.sent(number, outcome.clone())?;
+                of.outbox.sent(number, outcome.clone(), of.time.seconds())?;
                 told(&of, &outcome);
                 Ok::<_, StorageError>(())
             };

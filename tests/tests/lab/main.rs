@@ -48,6 +48,7 @@ mod limits;
 mod nearby;
 mod network;
 mod prices;
+mod receiving;
 mod redial;
 mod relay_blind;
 mod relay_fleet;
