@@ -71,7 +71,10 @@ pub use receive::{
     ArrivalDecision, ArrivalInfo, ArrivalRequest, ArrivalState, ReceiveInfo, ReceivePolicy,
     ReceiveRequest, ReceiveRule, ReceiveRules,
 };
-pub use relay::{DeviceInfo, DeviceRelation, RelayInfo, RelayRequest, RelayState};
+pub use relay::{
+    DeviceInfo, DeviceRelation, InviteInfo, InviteRequest, RelayInfo, RelayRequest, RelayState,
+    RemovedInfo,
+};
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use socket::SocketAddress;
 pub use storage::StorageEngine;

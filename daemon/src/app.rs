@@ -15,7 +15,8 @@ use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
 use crate::losses::{self, Losses};
 use crate::mail::{MailDeps, MailService, NoticeHandler};
-use crate::nearby::{NearbyDeps, NearbyService};
+use crate::nearby::{MemberDirectory, NearbyDeps, NearbyService};
+use crate::own_devices::{self, OwnDevices};
 use crate::publish::Publisher;
 use crate::receive::{ReceiveDeps, ReceiveService};
 use crate::records::Records;
@@ -65,6 +66,7 @@ pub(crate) struct App {
     pub codes: Arc<CodeService>,
     pub exposed: Arc<ExposedService>,
     pub receive: Arc<ReceiveService>,
+    pub own_devices: Arc<OwnDevices>,
     pub diagnostics: Arc<Diagnostics>,
 }
 
@@ -91,6 +93,7 @@ states! {
     codes: CodeService,
     exposed: ExposedService,
     receive: ReceiveService,
+    own_devices: OwnDevices,
     diagnostics: Diagnostics,
 }
 
@@ -427,6 +430,7 @@ impl App {
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
+        let own_devices = OwnDevices::new(&nearby, &mail, &base.warnings, &base.tasks);
         let diagnostics = Arc::new(Diagnostics {
             device: base.device,
             name: base.name,
@@ -458,6 +462,7 @@ impl App {
             codes,
             exposed,
             receive,
+            own_devices,
             diagnostics,
         };
         app.connect();
@@ -480,6 +485,8 @@ impl App {
         });
         let notices: Arc<dyn NoticeHandler> = Arc::clone(&self.catalogue) as _;
         self.mail.handle_notices(Arc::downgrade(&notices));
+        let members: Arc<dyn MemberDirectory> = Arc::clone(&self.groups) as _;
+        self.nearby.find_members(Arc::downgrade(&members));
     }
 
     /// Starts every task. Returns discovery, to be shut down with a goodbye.
@@ -506,6 +513,7 @@ impl App {
         asks::start(&self.asks);
         exposed::start(&self.exposed);
         receive::start(&self.receive);
+        own_devices::start(&self.own_devices);
         discovery
     }
 

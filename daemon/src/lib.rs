@@ -42,6 +42,7 @@ mod loading;
 mod losses;
 mod mail;
 mod nearby;
+mod own_devices;
 mod ownership;
 mod program;
 mod publish;

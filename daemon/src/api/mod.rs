@@ -60,8 +60,10 @@ use utoipa::OpenApi;
         relays::relays,
         relays::join,
         relays::leave,
+        relays::invite,
         nearby::devices,
         nearby::forget,
+        nearby::remove,
         nearby::rename,
         nearby::show,
         nearby::set_visible,
@@ -168,9 +170,11 @@ fn router(app: App) -> Router {
         .route("/v1/transfers/{transfer}/events", get(work::events))
         .route("/v1/transfers/{transfer}/view", get(work::view))
         .route("/v1/relays", get(relays::relays).post(relays::join))
+        .route("/v1/relays/invite", post(relays::invite))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(nearby::devices))
         .route("/v1/devices/forget", post(nearby::forget))
+        .route("/v1/devices/remove", post(nearby::remove))
         .route("/v1/devices/rename", post(nearby::rename))
         .route("/v1/nearby", get(nearby::show).post(nearby::set_visible))
         .route("/v1/nearby/answer", post(nearby::answer))
@@ -238,7 +242,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 75);
+        assert_eq!(calls, 77);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

@@ -196,6 +196,10 @@ impl MailService {
         inside: &Inside,
         declines: &mut Vec<Told>,
     ) -> Result<Handed, StorageError> {
+        if self.nearby.known().is_removed(delivery.from) {
+            tracing::info!(from = ?delivery.from, "a letter of a removed device is dropped");
+            return Ok(Handed::Done);
+        }
         match inside {
             Inside::Letter(letter) => match self.verdict(delivery.from, &letter.content) {
                 Verdict::Keep(kept) => return Ok(Handed::ForTheUser(kept)),

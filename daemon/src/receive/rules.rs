@@ -11,7 +11,6 @@ use crate::{failure, json_records};
 use hither_api::{ApiError, ErrorCode, ReceiveInfo, ReceivePolicy, ReceiveRequest, ReceiveRule};
 use hither_content::storage::{Storage, StorageError, Table};
 use hither_proto::{DeviceId, display_name};
-use hither_swarm::Relation;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -108,7 +107,7 @@ impl ReceiveService {
         };
         about_device
             .or_else(|| self.policy_of_groups(from, &about_groups))
-            .unwrap_or_else(|| match self.is_own(from) {
+            .unwrap_or_else(|| match self.nearby.is_own(from) {
                 true => self.settings.own,
                 false => self.settings.known,
             })
@@ -136,10 +135,6 @@ impl ReceiveService {
                 ReceivePolicy::Ask => 1,
                 ReceivePolicy::Never => 2,
             })
-    }
-
-    fn is_own(&self, from: DeviceId) -> bool {
-        self.nearby.known().relation(from) == Some(Relation::Own) || self.nearby.is_listed(from)
     }
 
     /// Whether something arrives by itself, and why not if not.

@@ -47,6 +47,7 @@ mod index;
 mod limits;
 mod nearby;
 mod network;
+mod own_devices;
 mod prices;
 mod receiving;
 mod redial;
