@@ -166,13 +166,9 @@ pub(crate) fn save(mail: &MailService, number: u64, folder: &Path) -> Result<Sav
             _ => format!("Read it with: hither inbox read {number}"),
         }));
     };
-    let arrived = match &record.arrival {
-        Some(Arrival::Arrived { paths }) => &paths[..],
-        _ => &[],
-    };
     let mut written = Vec::new();
     for (place, file) in files.iter().enumerate() {
-        let bytes = bytes_of(inbox, number, place, file, arrived.get(place));
+        let bytes = bytes_of(inbox, number, place, file);
         match bytes.and_then(|bytes| save_one(number, place, file, &bytes, folder)) {
             Ok(path) => written.push(path),
             Err(error) => {
@@ -199,12 +195,17 @@ fn bytes_of(
     number: u64,
     place: usize,
     file: &StoredFile,
-    arrived: Option<&String>,
 ) -> Result<Vec<u8>, ApiError> {
-    let Some(path) = arrived else {
-        let kept = inbox.file(number, place).map_err(storage)?;
-        return Ok(kept.unwrap_or_default());
+    if let Some(bytes) = inbox.file(number, place).map_err(storage)? {
+        return Ok(bytes);
+    }
+    // Looked at after its bytes were gone: it may have arrived just now.
+    let record = inbox.get(number).map_err(storage)?;
+    let arrival = record.ok_or_else(|| missing(number))?.arrival;
+    let Some(Arrival::Arrived { paths }) = arrival else {
+        return Ok(Vec::new()); // of a store that lost it
     };
+    let path = paths.get(place).ok_or_else(|| missing(number))?;
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|it| it.take(file.length).read_to_end(&mut bytes));
     read.map_err(|error| {
