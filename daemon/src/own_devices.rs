@@ -203,7 +203,9 @@ impl OwnDevices {
                     .with_hint("Ask them for an invitation."))
             }
             Ok(Err(error)) => Err(unreached(&error.to_string())),
-            Ok(Ok(OwnAnswer::Removed)) | Err(_) => Err(unreached("it did not answer in time")),
+            Ok(Ok(OwnAnswer::Removed | OwnAnswer::Kept)) | Err(_) => {
+                Err(unreached("it did not answer in time"))
+            }
         }
     }
 
@@ -266,7 +268,9 @@ async fn ask(relay: &Arc<Relay>, device: DeviceId) -> Result<(), String> {
             _ => Err(refusal.to_string()),
         },
         Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(OwnAnswer::Invited(_))) | Err(_) => Err("it did not answer in time".into()),
+        Ok(Ok(OwnAnswer::Invited(_) | OwnAnswer::Kept)) | Err(_) => {
+            Err("it did not answer in time".into())
+        }
     }
 }
 

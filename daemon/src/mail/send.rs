@@ -391,6 +391,9 @@ async fn follow(
             "it has not answered yet"
         } else if mail.relays.way_to(to).is_some() {
             "the relay has not answered yet"
+        } else if mail.nearby.known().relation(to).is_some() && !mail.relays.connected().is_empty()
+        {
+            "no relay has answered yet"
         } else if mail.relays.connecting() {
             "no relay is reached yet"
         } else {

@@ -1,8 +1,8 @@
 //! The user's decisions about messages whose files or share wait.
 
 use super::ReceiveService;
-use crate::mail::{self, Arrival, MessageRecord, StoredContent};
-use crate::{failure, mail::stored_id};
+use crate::failure;
+use crate::mail::{self, Arrival, MessageRecord, StoredContent, stored_id};
 use hither_api::{ApiError, ArrivalDecision, ErrorCode, MessageInfo};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl ReceiveService {
     }
 
     /// What a message is from now on, unless it has arrived. Blocks.
-    fn become_(&self, number: u64, arrival: Arrival) -> Result<(), ApiError> {
+    fn set_arrival(&self, number: u64, arrival: Arrival) -> Result<(), ApiError> {
         let changed = self.mail.inbox.change(number, |record| {
             let stays = match &record.arrival {
                 Some(Arrival::Arrived { .. }) => true,
@@ -72,13 +72,13 @@ impl ReceiveService {
 
     fn accept(&self, number: u64) -> Result<MessageInfo, ApiError> {
         self.one(number)?;
-        self.become_(number, Arrival::Due { agreed: true })?;
+        self.set_arrival(number, Arrival::Due { agreed: true })?;
         mail::get(&self.mail, number)
     }
 
     fn leave(&self, number: u64) -> Result<MessageInfo, ApiError> {
         self.one(number)?;
-        self.become_(number, Arrival::ByHand { reason: None })?;
+        self.set_arrival(number, Arrival::ByHand { reason: None })?;
         mail::get(&self.mail, number)
     }
 

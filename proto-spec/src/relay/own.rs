@@ -1,17 +1,18 @@
 //! Messages between a device and a relay about the devices of one user, on the long connection: an
-//! invitation for more of them, and the removal of one.
+//! invitation for more of them, the removal of one, and whose letters a device takes besides.
 
 use super::encode::key;
+use super::parse::few;
 use crate::device::DeviceId;
 use crate::ids::Invitation;
-use crate::limits::{MAX_INVITED, MAX_INVITED_SECONDS};
+use crate::limits::{MAX_CONTACTS, MAX_INVITED, MAX_INVITED_SECONDS};
 use crate::message::MessageError;
 use crate::wire;
 use crate::wire::relay_frame::Body;
 use bytes::Bytes;
 
 /// A request of a device about the devices of its user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnRequest {
     /// An invitation for more devices of the sender's user.
     Invite {
@@ -25,6 +26,9 @@ pub enum OwnRequest {
         /// The device.
         device: DeviceId,
     },
+    /// Letters of these devices of other users are taken, and of no others; at most
+    /// [`MAX_CONTACTS`].
+    Contacts(Vec<DeviceId>),
 }
 
 /// The answer of a relay.
@@ -34,6 +38,8 @@ pub enum OwnAnswer {
     Invited(Invitation),
     /// The device may do nothing at the relay any more; durable.
     Removed,
+    /// The contacts are kept in the place of those before; durable.
+    Kept,
 }
 
 impl OwnRequest {
@@ -48,20 +54,33 @@ impl OwnRequest {
                 let device = DeviceId::from_slice(&m.device)?;
                 (m.request, Self::Remove { device })
             }
+            Body::Contacts(m) => {
+                let devices = few(&m.devices, MAX_CONTACTS, "number of devices")?
+                    .iter()
+                    .map(|device| DeviceId::from_slice(device));
+                (
+                    m.request,
+                    Self::Contacts(devices.collect::<Result<_, _>>()?),
+                )
+            }
             _ => return Err(MessageError::Malformed),
         })
     }
 
-    pub(super) fn to_wire(self, request: u64) -> Body {
+    pub(super) fn to_wire(&self, request: u64) -> Body {
         match self {
             Self::Invite { devices, seconds } => Body::InviteDevices(wire::InviteDevices {
                 request,
-                devices,
-                seconds,
+                devices: *devices,
+                seconds: *seconds,
             }),
             Self::Remove { device } => Body::RemoveDevice(wire::RemoveDevice {
                 request,
-                device: key(&device),
+                device: key(device),
+            }),
+            Self::Contacts(devices) => Body::Contacts(wire::Contacts {
+                request,
+                devices: devices.iter().take(MAX_CONTACTS).map(key).collect(),
             }),
         }
     }
@@ -75,6 +94,7 @@ impl OwnAnswer {
                 (m.request, Self::Invited(invitation))
             }
             Body::DeviceRemoved(m) => (m.request, Self::Removed),
+            Body::ContactsKept(m) => (m.request, Self::Kept),
             _ => return Err(MessageError::Malformed),
         })
     }
@@ -86,6 +106,7 @@ impl OwnAnswer {
                 invitation: Bytes::copy_from_slice(invitation.expose()),
             }),
             Self::Removed => Body::DeviceRemoved(wire::DeviceRemoved { request }),
+            Self::Kept => Body::ContactsKept(wire::ContactsKept { request }),
         }
     }
 }
@@ -112,10 +133,12 @@ mod tests {
                 seconds: MAX_INVITED_SECONDS,
             },
             OwnRequest::Remove { device: seeded(1) },
+            OwnRequest::Contacts(vec![seeded(1); MAX_CONTACTS]),
         ];
         let answers = [
             OwnAnswer::Invited(Invitation::new([7; 16])),
             OwnAnswer::Removed,
+            OwnAnswer::Kept,
         ];
         let requests = requests.map(|what| RelayMessage::Own { request: 7, what });
         let answers = answers.map(|answer| RelayMessage::OwnAnswered { request: 7, answer });
@@ -124,6 +147,11 @@ mod tests {
             let again = decode_relay_frame(&bytes[FRAME_PREFIX..]);
             assert_eq!(again, Ok(Some(message)));
         }
+        let many = Body::Contacts(wire::Contacts {
+            request: 7,
+            devices: vec![key(&seeded(1)); MAX_CONTACTS + 1],
+        });
+        assert!(OwnRequest::parse(&many).is_err());
         for (devices, seconds) in [
             (0, 1),
             (1, 0),

@@ -106,11 +106,11 @@ impl RelayMessage {
                 let (request, answer) = CodeAnswer::parse(&body)?;
                 Self::CodeAnswered { request, answer }
             }
-            body @ (Body::InviteDevices(_) | Body::RemoveDevice(_)) => {
+            body @ (Body::InviteDevices(_) | Body::RemoveDevice(_) | Body::Contacts(_)) => {
                 let (request, what) = OwnRequest::parse(&body)?;
                 Self::Own { request, what }
             }
-            body @ (Body::DevicesInvited(_) | Body::DeviceRemoved(_)) => {
+            body @ (Body::DevicesInvited(_) | Body::DeviceRemoved(_) | Body::ContactsKept(_)) => {
                 let (request, answer) = OwnAnswer::parse(&body)?;
                 Self::OwnAnswered { request, answer }
             }

@@ -1,5 +1,5 @@
 //! Devices of one user, at a relay: one removes another, in the relay's order, and invites more
-//! (P6).
+//! (P6); and devices of other users that a device takes letters of (P1, C5).
 
 use crate::serve_common::{Device, Relay, Talk, refused};
 use hither_proto::{OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode};
@@ -98,7 +98,7 @@ async fn p6_a_device_invites_more_of_its_user_unless_that_is_forbidden() {
         devices: 2,
         seconds: 600,
     };
-    let invitation = match ask(&mut talk, invite).await.unwrap() {
+    let invitation = match ask(&mut talk, invite.clone()).await.unwrap() {
         OwnAnswer::Invited(invitation) => invitation,
         other => panic!("{other:?}"),
     };
@@ -115,5 +115,36 @@ async fn p6_a_device_invites_more_of_its_user_unless_that_is_forbidden() {
     for what in [invite, remove(&new)] {
         refused(ask(&mut talk, what).await, RelayRefusalCode::Role);
     }
+    relay.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_device_of_another_user_is_written_to_while_it_names_the_sender() {
+    let relay = Relay::start(|_| {}).await;
+    let (desk, phone) = (Device::new(), Device::new());
+    let mut sends = desk.join(&relay, &relay.invite(1).await).await;
+    let mut reads = phone.join(&relay, &relay.invite(1).await).await;
+    assert_ne!(sends.user(), reads.user());
+    let not_there = Device::new();
+    let mut number = 0;
+    let mut post = async |sends: &mut Talk, to: &Device| {
+        number += 1;
+        let id = [number as u8; 16];
+        sends.post(number, to.id, id, "hello").await;
+        sends.sent(number).await
+    };
+    // Who is not named is told the same of a device that is there and of one that is not.
+    for to in [&phone, &not_there] {
+        refused(post(&mut sends, to).await, RelayRefusalCode::NotFound);
+    }
+    let named = OwnRequest::Contacts(vec![desk.id]);
+    assert_eq!(ask(&mut reads, named).await, Ok(OwnAnswer::Kept));
+    assert_eq!(post(&mut sends, &phone).await, Ok(false));
+    assert_eq!(reads.received().await, "hello");
+    // One way only, and no longer than it is so.
+    refused(post(&mut reads, &desk).await, RelayRefusalCode::NotFound);
+    let nobody = OwnRequest::Contacts(Vec::new());
+    assert_eq!(ask(&mut reads, nobody).await, Ok(OwnAnswer::Kept));
+    refused(post(&mut sends, &phone).await, RelayRefusalCode::NotFound);
     relay.running.stop().await;
 }

@@ -12,6 +12,7 @@
     clippy::print_stdout
 )]
 
+mod acquainted_relay;
 mod asks;
 mod carriers;
 mod catalogue;

@@ -8,9 +8,11 @@ use super::refusal_of;
 use crate::node::Node;
 use crate::serve::front::Connection;
 use crate::serve::limits::Kind;
+use crate::serve::records::{bucket, device_key};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
-use hither_proto::{OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode};
+use crate::state::{Expect, StateError};
+use hither_proto::{DeviceId, OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,5 +66,45 @@ async fn answered(
             tracing::info!(%device, %by, "a device was removed by another one of its user");
             Ok(OwnAnswer::Removed)
         }
+        OwnRequest::Contacts(devices) => {
+            keep_contacts(node, &connection.device, &devices)
+                .await
+                .map_err(|error| refuse::of_state(&error))?;
+            Ok(OwnAnswer::Kept)
+        }
     }
+}
+
+/// Keeps whose letters a device takes besides those of its user's; durable.
+async fn keep_contacts(
+    node: &Node,
+    device: &DeviceId,
+    contacts: &[DeviceId],
+) -> Result<(), StateError> {
+    let value: Vec<u8> = contacts.iter().flat_map(|one| *one.as_bytes()).collect();
+    let key = device_key(device);
+    let before = node.state.get(bucket::CONTACTS, &key).await?;
+    // A device that comes back says what it said before.
+    if before.map(|before| before.value).unwrap_or_default() == value[..] {
+        return Ok(());
+    }
+    node.state
+        .put(bucket::CONTACTS, &key, value.into(), Expect::Any)
+        .await
+        .map(drop)
+}
+
+/// Whether a device takes letters of one of another user's.
+pub(super) async fn has_contact(
+    node: &Node,
+    device: &DeviceId,
+    contact: &DeviceId,
+) -> Result<bool, StateError> {
+    let kept = node
+        .state
+        .get(bucket::CONTACTS, &device_key(device))
+        .await?;
+    let kept = kept.map(|kept| kept.value).unwrap_or_default();
+    let mut contacts = kept.chunks_exact(contact.as_bytes().len());
+    Ok(contacts.any(|one| one == contact.as_bytes()))
 }
