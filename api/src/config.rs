@@ -10,6 +10,7 @@ use crate::config_keys::{KEYS, Key, TEMPLATE, parse_span, price};
 use crate::costs::Costs;
 use crate::limits::{RateLimits, parse_rate};
 use crate::nearby::NearbyVisibility;
+use crate::receive::{ReceivePolicy, ReceiveRules};
 use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
@@ -42,6 +43,8 @@ pub struct Config {
     pub asks: AskRules,
     /// Whether the desktop is told when somebody has all of something shared here.
     pub giving_notify: bool,
+    /// What other devices send, and where it goes.
+    pub receive: ReceiveRules,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,
     /// How long a code of three words is good, at most
@@ -81,6 +84,7 @@ impl Default for Config {
             nearby_visible: NearbyVisibility::default(),
             asks: AskRules::default(),
             giving_notify: true,
+            receive: ReceiveRules::default(),
             wait: Duration::from_secs(15),
             code_expires: Duration::from_secs(CODE_SECONDS),
             upload: UploadRules::default(),
@@ -291,6 +295,20 @@ impl Config {
             "asks.location" => self.asks.location = text(),
             "giving.notify" => self.giving_notify = flag(),
             "asks.commands" => self.asks.commands = parsed(&names()),
+            "receive.folder" => {
+                self.receive.folder = ReceiveRules::parse_folder(&text()).flatten();
+            }
+            "receive.own" => {
+                self.receive.own = ReceivePolicy::parse(&text()).unwrap_or(self.receive.own);
+            }
+            "receive.known" => {
+                self.receive.known = ReceivePolicy::parse(&text()).unwrap_or(self.receive.known);
+            }
+            "receive.max" => self.receive.max = parse_size(&text()),
+            "receive.notify" => self.receive.notify = flag(),
+            "receive.hook" => {
+                self.receive.hook = ReceiveRules::parse_hook(&text()).unwrap_or_default();
+            }
             "wait" => self.wait = humantime::parse_duration(&text()).unwrap_or(self.wait),
             "upload.enabled" => self.upload.enabled = flag(),
             "upload.min_size" => self.upload.min_size = parse_size(&text()),
@@ -338,6 +356,19 @@ impl Config {
             "asks.location" => self.asks.location.clone(),
             "giving.notify" => self.giving_notify.to_string(),
             "asks.commands" => shown(&self.asks.commands),
+            "receive.folder" => match &self.receive.folder {
+                Some(folder) => folder.display().to_string(),
+                None => String::new(),
+            },
+            "receive.own" => self.receive.own.name().to_owned(),
+            "receive.known" => self.receive.known.name().to_owned(),
+            "receive.max" => self
+                .receive
+                .max
+                .map(|size| format!("{size}B"))
+                .unwrap_or_default(),
+            "receive.notify" => self.receive.notify.to_string(),
+            "receive.hook" => shell_words::join(&self.receive.hook),
             "wait" => humantime::format_duration(self.wait).to_string(),
             "upload.enabled" => self.upload.enabled.to_string(),
             "upload.min_size" => self

@@ -5,6 +5,7 @@ use crate::config::ConfigError;
 use crate::costs::CostMode;
 use crate::limits::{DeviceLimit, parse_rate};
 use crate::nearby::NearbyVisibility;
+use crate::receive::{ReceivePolicy, ReceiveRules};
 use crate::schedule::ScheduleRule;
 use crate::storage::StorageEngine;
 use crate::upload_rules::{NetworkRule, parse_size};
@@ -54,6 +55,22 @@ pub const TEMPLATE: &str = "\
 
 ## Show as a desktop notification that somebody has all of something that this device shares.
 # giving.notify = true
+
+## Where files and shares arrive that other devices send; empty: the folder of your downloads (with HITHER_HOME set:
+## received, in there).
+# receive.folder = \"\"
+## What becomes of them where no rule says otherwise (hither receive): always (they arrive by themselves), ask, or never
+## (the sender is told that it was declined); for your own devices, and for those of others that you know.
+# receive.own = \"always\"
+# receive.known = \"ask\"
+## You are asked before a larger share arrives, and when a device has sent ten times as much in a day; \"\" for any size.
+# receive.max = \"10GiB\"
+## Show what waits for your answer as a desktop notification.
+# receive.notify = true
+## A program that is run after something arrived, as it stands here, without a shell. It is told by its environment:
+## HITHER_EVENT (text, files or share), HITHER_FROM, HITHER_FROM_ID, HITHER_NAME, HITHER_BYTES, HITHER_MESSAGE,
+## HITHER_COUNT and HITHER_PATH_1 and so on; a text is what it reads.
+# receive.hook = \"\"
 
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
@@ -139,6 +156,9 @@ pub(crate) enum Kind {
     Engine,
     Visibility,
     AskCommands,
+    Policy,
+    Folder,
+    Program,
     Level,
 }
 
@@ -155,7 +175,7 @@ pub struct Key {
 
 /// The keys that count when the daemon starts: what opens sockets and stores, is told to others as
 /// long as it runs, or is begun then.
-const AT_START: [&str; 11] = [
+const AT_START: [&str; 12] = [
     "device_name",
     "port",
     "quic",
@@ -164,6 +184,7 @@ const AT_START: [&str; 11] = [
     "interfaces",
     "ignore_interfaces",
     "asks.notify",
+    "giving.notify",
     "index.announce",
     "storage.engine",
     "log",
@@ -177,7 +198,7 @@ impl Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 36] = [
+pub const KEYS: [Key; 42] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -242,6 +263,36 @@ pub const KEYS: [Key; 36] = [
         name: "giving.notify",
         about: "show on the desktop who has all of a share",
         kind: Kind::Bool,
+    },
+    Key {
+        name: "receive.folder",
+        about: "where what others send arrives",
+        kind: Kind::Folder,
+    },
+    Key {
+        name: "receive.own",
+        about: "whether what own devices send arrives by itself",
+        kind: Kind::Policy,
+    },
+    Key {
+        name: "receive.known",
+        about: "whether what others' devices send arrives by itself",
+        kind: Kind::Policy,
+    },
+    Key {
+        name: "receive.max",
+        about: "the largest share that arrives by itself",
+        kind: Kind::Size,
+    },
+    Key {
+        name: "receive.notify",
+        about: "show what waits for an answer on the desktop",
+        kind: Kind::Bool,
+    },
+    Key {
+        name: "receive.hook",
+        about: "a program that is run after something arrived",
+        kind: Kind::Program,
     },
     Key {
         name: "wait",
@@ -382,6 +433,9 @@ impl Kind {
             Self::Engine => "redb or sled",
             Self::Visibility => "everybody, known or nobody",
             Self::AskCommands => "a list like [\"photo.live rpicam-still -n -o {out}\"]",
+            Self::Policy => "always, ask or never",
+            Self::Folder => "an absolute path, one that begins with ~/, or empty",
+            Self::Program => "a program and its arguments, with quotes as in a shell, or empty",
             Self::Level => "error, warn, info, debug or trace",
         }
     }
@@ -400,6 +454,9 @@ impl Kind {
             | Self::Mode
             | Self::Engine
             | Self::Visibility
+            | Self::Policy
+            | Self::Folder
+            | Self::Program
             | Self::Level => text.into(),
             Self::Price => text.trim().parse::<f64>().ok()?.into(),
             Self::Bool => text.parse::<bool>().ok()?.into(),
@@ -457,6 +514,15 @@ impl Kind {
             Self::Visibility => value
                 .as_str()
                 .is_some_and(|t| NearbyVisibility::parse(t).is_some()),
+            Self::Policy => value
+                .as_str()
+                .is_some_and(|t| ReceivePolicy::parse(t).is_some()),
+            Self::Folder => value
+                .as_str()
+                .is_some_and(|t| ReceiveRules::parse_folder(t).is_some()),
+            Self::Program => value
+                .as_str()
+                .is_some_and(|t| ReceiveRules::parse_hook(t).is_some()),
             Self::Level => value
                 .as_str()
                 .is_some_and(|t| ["error", "warn", "info", "debug", "trace"].contains(&t)),

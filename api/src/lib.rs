@@ -24,6 +24,7 @@ mod listening;
 mod mail;
 mod nearby;
 mod paths;
+mod receive;
 mod relay;
 mod schedule;
 mod socket;
@@ -68,7 +69,14 @@ pub use nearby::{
     OfferedKind, RenameRequest,
 };
 pub use paths::{Paths, PathsError};
-pub use relay::{DeviceInfo, DeviceRelation, RelayInfo, RelayRequest, RelayState};
+pub use receive::{
+    ArrivalDecision, ArrivalInfo, ArrivalRequest, ArrivalState, ReceiveInfo, ReceivePolicy,
+    ReceiveRequest, ReceiveRule, ReceiveRules,
+};
+pub use relay::{
+    DeviceInfo, DeviceRelation, InviteInfo, InviteRequest, RelayInfo, RelayRequest, RelayState,
+    RemovedInfo,
+};
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use socket::SocketAddress;
 pub use storage::StorageEngine;

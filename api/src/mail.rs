@@ -1,5 +1,6 @@
 //! Messages between the user's devices, as the local API shows them.
 
+use crate::receive::ArrivalInfo;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
@@ -10,6 +11,9 @@ use utoipa::ToSchema;
 pub struct SendRequest {
     /// Which device: its name, short id or id.
     pub to: String,
+    /// More devices that it is for; nothing is sent where one of them is unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// A text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -62,6 +66,8 @@ pub enum SentState {
     Waiting,
     /// No relay will take it.
     Failed,
+    /// It arrived, and its reader does not want it.
+    Declined,
 }
 
 /// What became of a message so far (`POST /v1/messages`).
@@ -82,6 +88,9 @@ pub struct SentInfo {
     /// soon as that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The same for the other devices that it is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<SentInfo>,
 }
 
 /// A message that no relay has taken yet (`GET /v1/outbox`).
@@ -153,6 +162,9 @@ pub struct MessageInfo {
     /// The share that is offered; its ticket is empty in lists and events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<TicketNote>,
+    /// How its files or its share arrive; absent for texts, and for what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<ArrivalInfo>,
 }
 
 /// `POST /v1/inbox/{id}/save`.

@@ -119,6 +119,6 @@ pub struct DeviceRequest {
 pub struct RenameRequest {
     /// The device: its id, short id or name.
     pub device: String,
-    /// The device's name here from now on.
+    /// The device's name here from now on; empty: as it calls itself.
     pub name: String,
 }

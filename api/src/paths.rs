@@ -12,6 +12,9 @@ pub struct Paths {
     pub data: PathBuf,
     /// The usual place of the local API's socket; [`Self::listening`] says where it is.
     pub socket: PathBuf,
+    /// The usual folder of what other devices send: the user's downloads, or a folder beside the
+    /// data where all of a device is below one folder.
+    pub received: PathBuf,
 }
 
 /// No home folder can be told.
@@ -46,6 +49,7 @@ impl Paths {
                 .unwrap_or_else(|| home.join(".config"))
                 .join("hither/config.toml"),
             socket: runtime.join("hither.sock"),
+            received: dirs::download_dir().unwrap_or_else(|| home.join("Downloads")),
             data,
         })
     }
@@ -56,6 +60,7 @@ impl Paths {
             config: home.join("config.toml"),
             data: home.join("data"),
             socket: home.join("hither.sock"),
+            received: home.join("received"),
         }
     }
 

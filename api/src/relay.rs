@@ -70,6 +70,54 @@ pub struct RelayInfo {
     pub retry_seconds: Option<u64>,
 }
 
+/// `POST /v1/relays/invite`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// Host, with or without port, or key of the relay; absent: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    /// How many devices may use it, 1 to 16.
+    pub uses: u32,
+    /// How long it is good, 1 to 604,800.
+    pub valid_seconds: u32,
+}
+
+/// An invitation for more of the user's devices.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteInfo {
+    /// The relay's URL with the invitation in it: a secret.
+    pub url: String,
+    /// The relay's host and port.
+    pub host: String,
+    /// How many devices may use it.
+    pub uses: u32,
+    /// How long it is good.
+    pub valid_seconds: u32,
+}
+
+impl std::fmt::Debug for InviteInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InviteInfo(secret)")
+    }
+}
+
+/// `POST /v1/devices/remove`: what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedInfo {
+    /// The device.
+    pub device: String,
+    /// What it was called.
+    pub name: String,
+    /// Hosts of the relays at which it is the user's no more.
+    pub relays: Vec<String>,
+    /// Why others have not heard of it, in words; they do as soon as that is possible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
+    /// How many other devices of the user are told.
+    pub told: u64,
+}
+
 /// How a device belongs to this one's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -94,6 +142,9 @@ pub struct DeviceInfo {
     pub short: String,
     /// What it calls itself, safe to show; empty while not known.
     pub name: String,
+    /// What it calls itself, where the user calls it otherwise here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls_itself: Option<String>,
     /// Three words made of its key, by which people recognise it on its own screen.
     #[serde(default)]
     pub words: String,

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     ask, asks, completions, config, devices, doctor, down, expose, fetch, group, inbox, list, log,
-    man, nearby, outbox, pair, relay, send, share, status, ticket, transfers, unshare, up, upload,
-    why,
+    man, nearby, outbox, pair, receive, relay, send, share, status, ticket, transfers, unshare, up,
+    upload, why,
 };
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
@@ -75,6 +75,7 @@ pub enum Command {
     Upload(upload::Args),
     Inbox(inbox::Args),
     Outbox(outbox::Args),
+    Receive(receive::Args),
     Relay(relay::Args),
     Up(up::Args),
     Down(down::Args),

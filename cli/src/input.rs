@@ -144,21 +144,22 @@ pub async fn relay_url(out: &Output, given: Option<String>) -> Result<String, Ap
     Ok(text)
 }
 
-/// All of standard input, as a text.
-pub async fn all_text() -> Result<String, ApiError> {
+/// All of standard input, but not more than `most` bytes.
+pub async fn all_bytes(most: u64) -> Result<Vec<u8>, ApiError> {
     let (sender, receiver) = oneshot::channel();
     // A thread of its own, as for a line.
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        let read = std::io::stdin()
-            .lock()
-            .take(MAX_TEXT)
-            .read_to_end(&mut bytes);
+        let read = std::io::stdin().lock().take(most).read_to_end(&mut bytes);
         let _ = sender.send(read.map(|_| bytes));
     });
     let read = receiver.await.unwrap_or_else(|_| Ok(Vec::new()));
-    let bytes =
-        read.map_err(|error| failure::io(ErrorCode::Unreadable, "Standard input", &error))?;
+    read.map_err(|error| failure::io(ErrorCode::Unreadable, "Standard input", &error))
+}
+
+/// All of standard input, as a text.
+pub async fn all_text() -> Result<String, ApiError> {
+    let bytes = all_bytes(MAX_TEXT).await?;
     let text = String::from_utf8(bytes).map_err(|_| {
         ApiError::new(
             ErrorCode::BadRequest,

@@ -16,6 +16,7 @@ mod daemon;
 mod failure;
 mod giving;
 mod input;
+mod likeness;
 mod live;
 mod output;
 mod pick;

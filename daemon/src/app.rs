@@ -16,8 +16,10 @@ use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener};
 use crate::losses::{self, Losses};
 use crate::mail::{MailDeps, MailService, NoticeHandler};
-use crate::nearby::{NearbyDeps, NearbyService};
+use crate::nearby::{MemberDirectory, NearbyDeps, NearbyService};
+use crate::own_devices::{self, OwnDevices};
 use crate::publish::Publisher;
+use crate::receive::{ReceiveDeps, ReceiveService};
 use crate::records::Records;
 use crate::settings::{Settings, SettingsService};
 use crate::store_upload::{StoreUploadService, StoreUploads};
@@ -26,7 +28,7 @@ use crate::transfer::trash::TrashKeeper;
 use crate::transfer::{TransferService, Transfers};
 use crate::watch::Watches;
 use crate::{
-    asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, rollback,
+    asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, receive, rollback,
     store_upload, transfer, watch,
 };
 use axum::extract::FromRef;
@@ -65,6 +67,8 @@ pub(crate) struct App {
     pub asks: Arc<AskService>,
     pub codes: Arc<CodeService>,
     pub exposed: Arc<ExposedService>,
+    pub receive: Arc<ReceiveService>,
+    pub own_devices: Arc<OwnDevices>,
     pub diagnostics: Arc<Diagnostics>,
     pub settings: Arc<SettingsService>,
 }
@@ -92,6 +96,8 @@ states! {
     asks: AskService,
     codes: CodeService,
     exposed: ExposedService,
+    receive: ReceiveService,
+    own_devices: OwnDevices,
     diagnostics: Diagnostics,
     settings: SettingsService,
 }
@@ -420,7 +426,7 @@ impl App {
             storage: Arc::clone(&base.storage),
             mail: Arc::clone(&mail),
             nearby: Arc::clone(&nearby),
-            groups: group_states,
+            groups: Arc::clone(&group_states),
             publisher: Arc::clone(&publisher),
             own: Arc::clone(&base.own),
             audit,
@@ -428,6 +434,18 @@ impl App {
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
+        let receive = ReceiveService::open(ReceiveDeps {
+            storage: Arc::clone(&base.storage),
+            mail: Arc::clone(&mail),
+            nearby: Arc::clone(&nearby),
+            groups: Arc::clone(&group_states),
+            transfers: Arc::clone(&transfers),
+            usual_folder: base.paths.received.clone(),
+            rules: settings.setting(|config| config.receive.clone()),
+            tasks: base.tasks.clone(),
+        })
+        .map_err(storage)?;
+        let own_devices = OwnDevices::new(&nearby, &mail, &base.warnings, &base.tasks);
         let diagnostics = Arc::new(Diagnostics {
             device: base.device,
             name: base.name,
@@ -468,6 +486,8 @@ impl App {
             asks,
             codes,
             exposed,
+            receive,
+            own_devices,
             diagnostics,
             settings,
         };
@@ -491,6 +511,8 @@ impl App {
         });
         let notices: Arc<dyn NoticeHandler> = Arc::clone(&self.catalogue) as _;
         self.mail.handle_notices(Arc::downgrade(&notices));
+        let members: Arc<dyn MemberDirectory> = Arc::clone(&self.groups) as _;
+        self.nearby.find_members(Arc::downgrade(&members));
     }
 
     /// Starts every task. Returns discovery, to be shut down with a goodbye.
@@ -517,6 +539,8 @@ impl App {
         mail::start(&self.mail);
         asks::start(&self.asks);
         exposed::start(&self.exposed);
+        receive::start(&self.receive);
+        own_devices::start(&self.own_devices);
         discovery
     }
 

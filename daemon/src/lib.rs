@@ -23,6 +23,7 @@ mod code;
 mod costs;
 #[doc(hidden)]
 pub mod decoders;
+mod desktop;
 mod diagnostics;
 mod disks;
 mod doctor;
@@ -42,9 +43,12 @@ mod loading;
 mod losses;
 mod mail;
 mod nearby;
+mod own_devices;
 mod ownership;
 mod piped;
+mod program;
 mod publish;
+mod receive;
 mod records;
 #[cfg(test)]
 mod relay_tests;

@@ -168,6 +168,12 @@ pub const CODE_SECONDS: u64 = 600;
 pub const MAX_CODE_SEALED: usize = 64 * 1024;
 /// Most nameplates that a device announces on its network, and that are remembered of one.
 pub const MAX_NAMEPLATES: usize = 4;
+/// Most devices of other users that a device names to a relay.
+pub const MAX_CONTACTS: usize = 1024;
+/// Most devices that one invitation of a device is good for.
+pub const MAX_INVITED: u32 = 16;
+/// Longest time that an invitation of a device is good, seconds: a week.
+pub const MAX_INVITED_SECONDS: u32 = 7 * 86_400;
 
 /// Most names of a path below an exposed folder, the folder's own included.
 pub const MAX_DRIVE_DEPTH: usize = 64;

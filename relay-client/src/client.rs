@@ -6,7 +6,7 @@ use crate::error::FindDeviceError;
 use crate::records::Digest;
 use crate::relays::Relays;
 use crate::subscribers::Subscribers;
-use crate::{cards, devices, manager};
+use crate::{cards, contacts, devices, manager};
 use hither_api::DeviceInfo;
 use hither_carrier::Identity;
 use hither_content::StampClock;
@@ -115,6 +115,7 @@ impl RelayClient {
         for relay in self.all() {
             self.start(relay, None);
         }
+        self.tasks.spawn_forever(contacts::run(Arc::clone(self)));
     }
 
     /// Starts what works with one relay. `first`: the connection by which it was joined.

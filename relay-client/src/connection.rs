@@ -15,7 +15,8 @@ use hither_carrier::{
 };
 use hither_proto::{
     CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, DeviceId, GroupAnswer, GroupChange,
-    GroupRequest, MessageId, Nearness, RelayAddress, RelayMessage, ShareId, Welcome,
+    GroupRequest, MessageId, Nearness, OwnAnswer, OwnRequest, RelayAddress, RelayMessage, ShareId,
+    Welcome,
 };
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
@@ -295,6 +296,7 @@ impl RelayConnection {
             | RelayMessage::Released { request }
             | RelayMessage::GroupAnswered { request, .. }
             | RelayMessage::CodeAnswered { request, .. }
+            | RelayMessage::OwnAnswered { request, .. }
             | RelayMessage::Failed { request, .. } => self.answer(request, message),
             RelayMessage::Circuit(message) => {
                 // One too many is left to expire: nobody may hold the others up by asking.
@@ -462,6 +464,17 @@ impl RelayConnection {
             .await?
         {
             RelayMessage::CodeAnswered { answer, .. } => Ok(answer),
+            _ => Err(RequestError::Unexpected),
+        }
+    }
+
+    /// Asks for something about the devices of the user.
+    pub async fn own(&self, what: OwnRequest) -> Result<OwnAnswer, RequestError> {
+        match self
+            .request(|request| RelayMessage::Own { request, what })
+            .await?
+        {
+            RelayMessage::OwnAnswered { answer, .. } => Ok(answer),
             _ => Err(RequestError::Unexpected),
         }
     }

@@ -112,6 +112,7 @@ impl RelayClient {
             relays,
             addresses: addresses.iter().map(ToString::to_string).collect(),
             as_of: None,
+            calls_itself: None,
         }
     }
 
@@ -133,6 +134,10 @@ impl RelayClient {
                 .max(Some(known.last_seen).filter(|seen| *seen > 0));
             info.name = self.name_of(device);
         }
+        for (device, info) in all {
+            let called = self.swarm.known().called(*device);
+            info.calls_itself = called.and(self.own_name_of(*device));
+        }
     }
 
     /// Adds what one relay lists to what others do.
@@ -148,6 +153,9 @@ impl RelayClient {
                 .collect()
         });
         for (device, known) in listed {
+            if self.swarm.known().is_removed(device) {
+                continue; // the relay has not heard of it yet
+            }
             let info = all.entry(device).or_insert_with(|| DeviceInfo {
                 device: device.to_string(),
                 short: device.short(),
@@ -173,12 +181,21 @@ impl RelayClient {
         }
     }
 
-    /// Returns the name of a device: as in its latest card, else as the user knows it, else as it
-    /// sent after a proof; empty when none is known.
+    /// Returns the name of a device: as the user calls it here, else as in its latest card, else as
+    /// it was met, else as it sent after a proof; empty when none is known.
     pub fn name_of(&self, device: DeviceId) -> String {
         if device == self.device {
             return self.name.to_string();
         }
+        let called = self.swarm.known().called(device);
+        called
+            .map(|name| DeviceName::clean(&name).to_string())
+            .or_else(|| self.own_name_of(device))
+            .unwrap_or_default()
+    }
+
+    /// What a device calls itself, as far as is known.
+    fn own_name_of(&self, device: DeviceId) -> Option<String> {
         let cards = self.all().into_iter().filter_map(|relay| {
             relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))
         });
@@ -194,6 +211,5 @@ impl RelayClient {
             .or_else(known)
             .or_else(|| self.swarm.links().name(device))
             .map(|name| name.to_string())
-            .unwrap_or_default()
     }
 }

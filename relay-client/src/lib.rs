@@ -17,6 +17,7 @@ mod circuit;
 mod client;
 mod connection;
 mod connection_state;
+mod contacts;
 mod describe;
 mod devices;
 mod dial;

@@ -1,5 +1,6 @@
 //! Devices that this one knows without a relay's list: the user's own that were paired, and those of
-//! others that the user said yes to.
+//! others that the user said yes to; what the user calls devices here; and those of the user's that
+//! are so no more, whoever still lists them.
 //!
 //! Invariants: a change is durable before it counts; at most [`MAX_KNOWN`] devices are known; what
 //! stands here is what the user granted, never what somebody claimed.
@@ -8,6 +9,7 @@ use hither_content::storage::{Batch, Storage, StorageError, Table};
 use hither_proto::{DeviceId, DeviceName};
 use hither_util::clock::unix_seconds;
 use hither_util::sync::RwLock;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -18,6 +20,12 @@ use tokio::sync::watch;
 const KNOWN: Table = Table::new("known_devices");
 /// Most devices known.
 pub const MAX_KNOWN: usize = 1024;
+/// What the user calls devices here, by device.
+const CALLED: Table = Table::new("device_names");
+/// Devices that were removed, by device.
+const REMOVED: Table = Table::new("removed_devices");
+/// Most removed devices that are remembered; the oldest are forgotten first.
+const MAX_REMOVED: usize = 1024;
 
 /// How a device belongs to this one's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +51,17 @@ pub struct KnownDevice {
     pub last_seen: u64,
 }
 
+/// A device that was the user's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedDevice {
+    /// What it was called; cleaned.
+    pub name: String,
+    /// The device on which the user removed it.
+    pub by: String,
+    /// When this device learned of that, Unix seconds.
+    pub at: u64,
+}
+
 /// Why a device was not remembered.
 #[derive(Debug, thiserror::Error)]
 pub enum RememberError {
@@ -58,6 +77,8 @@ pub enum RememberError {
 pub struct KnownDevices {
     storage: Arc<dyn Storage>,
     all: RwLock<BTreeMap<DeviceId, KnownDevice>>,
+    called: RwLock<BTreeMap<DeviceId, String>>,
+    removed: RwLock<BTreeMap<DeviceId, RemovedDevice>>,
     changes: watch::Sender<u64>,
 }
 
@@ -66,17 +87,11 @@ impl KnownDevices {
     ///
     /// Errors: the store cannot be read.
     pub fn load(storage: Arc<dyn Storage>) -> Result<Self, StorageError> {
-        let mut all = BTreeMap::new();
-        storage.scan(KNOWN, b"", &mut |key, value| {
-            match (DeviceId::from_slice(key), serde_json::from_slice(value)) {
-                (Ok(device), Ok(known)) => drop(all.insert(device, known)),
-                _ => tracing::warn!("the record of a known device cannot be read; left alone"),
-            }
-            ControlFlow::Continue(())
-        })?;
         Ok(Self {
+            all: RwLock::new(records(storage.as_ref(), KNOWN)?),
+            called: RwLock::new(records(storage.as_ref(), CALLED)?),
+            removed: RwLock::new(records(storage.as_ref(), REMOVED)?),
             storage,
-            all: RwLock::new(all),
             changes: watch::Sender::new(0),
         })
     }
@@ -97,8 +112,95 @@ impl KnownDevices {
         all.iter().map(|(id, known)| (*id, known.clone())).collect()
     }
 
+    /// What the user calls a device here, where that is not what it calls itself.
+    pub fn called(&self, device: DeviceId) -> Option<String> {
+        self.called.read().get(&device).cloned()
+    }
+
+    /// Calls a device by a name of the user's here; `None`: as it calls itself. Blocks.
+    ///
+    /// Errors: too many have such names, or the store failed.
+    pub fn call(&self, device: DeviceId, name: Option<&DeviceName>) -> Result<(), RememberError> {
+        let mut called = self.called.write();
+        let mut batch = Batch::new();
+        match name {
+            Some(_) if called.len() >= MAX_KNOWN && !called.contains_key(&device) => {
+                return Err(RememberError::Full);
+            }
+            Some(name) => {
+                // A text: nothing in it that JSON cannot hold.
+                let bytes = serde_json::to_vec(name.as_str()).unwrap_or_default();
+                batch.put(CALLED, device.as_bytes(), &bytes);
+            }
+            None => batch.remove(CALLED, device.as_bytes()),
+        }
+        self.storage.commit(batch)?;
+        match name {
+            Some(name) => drop(called.insert(device, name.as_str().to_owned())),
+            None => drop(called.remove(&device)),
+        }
+        drop(called);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    /// Whether a device was the user's and is so no more.
+    pub fn is_removed(&self, device: DeviceId) -> bool {
+        self.removed.read().contains_key(&device)
+    }
+
+    /// Every removed device, in the order of their ids.
+    pub fn removed(&self) -> Vec<(DeviceId, RemovedDevice)> {
+        let removed = self.removed.read();
+        let all = removed.iter();
+        all.map(|(device, one)| (*device, one.clone())).collect()
+    }
+
+    /// Removes a device: whatever was known of it, and whoever lists it, it is not the user's. It is
+    /// durable when this returns. Blocks. Returns whether that is news.
+    ///
+    /// Errors: the store failed.
+    pub fn remove(
+        &self,
+        device: DeviceId,
+        name: &DeviceName,
+        by: DeviceId,
+    ) -> Result<bool, StorageError> {
+        let mut all = self.all.write();
+        let mut removed = self.removed.write();
+        if removed.contains_key(&device) {
+            return Ok(false);
+        }
+        let record = RemovedDevice {
+            name: name.as_str().to_owned(),
+            by: by.to_string(),
+            at: unix_seconds(),
+        };
+        let mut batch = Batch::new();
+        batch.remove(KNOWN, device.as_bytes());
+        // Texts and numbers: nothing in it that JSON cannot hold.
+        let bytes = serde_json::to_vec(&record).unwrap_or_default();
+        batch.put(REMOVED, device.as_bytes(), &bytes);
+        let oldest = removed.iter().min_by_key(|(_, one)| one.at);
+        let spare = oldest
+            .filter(|_| removed.len() >= MAX_REMOVED)
+            .map(|(device, _)| *device);
+        if let Some(spare) = spare {
+            batch.remove(REMOVED, spare.as_bytes());
+        }
+        self.storage.commit(batch)?;
+        all.remove(&device);
+        removed.insert(device, record);
+        if let Some(spare) = spare {
+            removed.remove(&spare);
+        }
+        drop((all, removed));
+        self.changes.send_modify(|count| *count += 1);
+        Ok(true)
+    }
+
     /// Remembers a device until it is forgotten; it is durable when this returns. A device that is
-    /// the user's own stays that. Blocks.
+    /// the user's own stays that; one that was removed is so no more. Blocks.
     ///
     /// Errors: too many are known, or the store failed.
     pub fn remember(
@@ -191,7 +293,11 @@ impl KnownDevices {
         let Some(after) = change(before) else {
             return Ok(());
         };
+        let mut removed = self.removed.write();
         let mut batch = Batch::new();
+        if removed.contains_key(&device) {
+            batch.remove(REMOVED, device.as_bytes());
+        }
         // Texts and numbers: nothing in it that JSON cannot hold.
         let bytes = serde_json::to_vec(&after).unwrap_or_default();
         batch.put(KNOWN, device.as_bytes(), &bytes);
@@ -200,11 +306,28 @@ impl KnownDevices {
         } else {
             self.storage.commit_lazily(batch)?;
         }
+        removed.remove(&device);
         all.insert(device, after);
-        drop(all);
+        drop((all, removed));
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
+}
+
+/// Every record of a table about devices; those that cannot be read are left alone.
+fn records<T: DeserializeOwned>(
+    storage: &dyn Storage,
+    table: Table,
+) -> Result<BTreeMap<DeviceId, T>, StorageError> {
+    let mut all = BTreeMap::new();
+    storage.scan(table, b"", &mut |key, value| {
+        match (DeviceId::from_slice(key), serde_json::from_slice(value)) {
+            (Ok(device), Ok(record)) => drop(all.insert(device, record)),
+            _ => tracing::warn!("the record of a known device cannot be read; left alone"),
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -245,6 +368,38 @@ mod tests {
         assert_eq!(again.forget(other).unwrap(), None);
         let again = KnownDevices::load(storage).unwrap();
         assert_eq!((again.all().len(), again.relation(other)), (1, None));
+    }
+
+    #[test]
+    fn a_removed_device_stays_so_until_the_user_takes_it_in_again() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let known = KnownDevices::load(Arc::clone(&storage)).unwrap();
+        let (lost, by) = (device(), device());
+        known.remember(lost, &name("phone"), Relation::Own).unwrap();
+        assert!(known.remove(lost, &name("phone"), by).unwrap());
+        assert!(!known.remove(lost, &name("phone"), by).unwrap(), "no news");
+        let known = KnownDevices::load(Arc::clone(&storage)).unwrap();
+        assert!(known.is_removed(lost) && known.relation(lost).is_none());
+        assert_eq!(known.removed()[0].1.by, by.to_string());
+        known.remember(lost, &name("phone"), Relation::Own).unwrap();
+        let known = KnownDevices::load(storage).unwrap();
+        assert!(!known.is_removed(lost));
+        for _ in 0..MAX_REMOVED + 3 {
+            known.remove(device(), &name("x"), by).unwrap();
+        }
+        assert_eq!(known.removed().len(), MAX_REMOVED);
+    }
+
+    #[test]
+    fn a_device_is_called_as_the_user_wants() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let known = KnownDevices::load(Arc::clone(&storage)).unwrap();
+        let own = device();
+        known.call(own, Some(&name("the old one"))).unwrap();
+        let known = KnownDevices::load(storage).unwrap();
+        assert_eq!(known.called(own).as_deref(), Some("the old one"));
+        known.call(own, None).unwrap();
+        assert_eq!(known.called(own), None);
     }
 
     #[test]

@@ -55,7 +55,9 @@ pub use givings::{Completion, Giving, Givings};
 pub use handshake::{HANDSHAKE, OpenError, broken, greet, holds, open};
 pub use holders::Holders;
 pub use host_state::{Battery, Facts, HostState};
-pub use known_devices::{KnownDevice, KnownDevices, MAX_KNOWN, Relation, RememberError};
+pub use known_devices::{
+    KnownDevice, KnownDevices, MAX_KNOWN, Relation, RememberError, RemovedDevice,
+};
 pub use links::probing::ANSWERS;
 pub use links::watching::{
     UNSEEN, Verdict, Watch, Writing, given_up, loses, takes_little, takes_nothing,

@@ -1,9 +1,13 @@
 //! `hither devices`.
 
+use crate::input;
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, ago, now};
+use crate::show::{Align, Column, Table, ago, count, now};
 use clap::Subcommand;
-use hither_api::{DeviceInfo, DeviceRelation, DeviceRequest, Exit, RenameRequest};
+use hither_api::{
+    ApiError, DeviceInfo, DeviceRelation, DeviceRequest, ErrorCode, Exit, RemovedInfo,
+    RenameRequest,
+};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -11,6 +15,8 @@ Examples:
   hither devices
   hither devices --json | jq -r 'select(.online) | .name'
   hither devices rename aaaaaaaa anna      what anna's phone is called here
+  hither devices rename aaaaaaaa           as it calls itself again
+  hither devices remove phone              it is none of your devices any more
   hither devices forget anna               it is a stranger again
 
 Commands that take a device take its name, the short id shown here, or its whole
@@ -30,12 +36,21 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Give a device that you know another name on this one
+    /// Call a device by another name on this one; what it calls itself is set there (device_name)
     Rename {
         /// Its name, short id or id
         device: String,
-        /// What it is called here from now on
+        /// What it is called here from now on; as it calls itself when absent
+        #[arg(default_value = "")]
         name: String,
+    },
+    /// Remove one of your devices: relays and your other devices take nothing of it any more
+    Remove {
+        /// Its name, short id or id
+        device: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Forget a device that you said yes to: what it sends is not taken any more
     Forget {
@@ -69,6 +84,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
             session.out.say(&format!("{short} is called {name} here."));
             Ok(Exit::Done)
         }
+        Some(Action::Remove { device, yes }) => remove(session, device, yes).await,
         Some(Action::Forget { device }) => {
             let client = session.daemon().await?;
             let info = client
@@ -82,6 +98,47 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
             Ok(Exit::Done)
         }
     }
+}
+
+async fn remove(session: &Session<'_>, device: String, yes: bool) -> Outcome {
+    let client = session.daemon().await?;
+    if !yes {
+        let out = session.out;
+        if !out.can_ask() {
+            let message = "Removing a device needs a yes.";
+            return Err(
+                ApiError::new(ErrorCode::BadRequest, message).with_hint("Say --yes with it.")
+            );
+        }
+        let shown = display_name(&device);
+        out.note(&session.wrapped(&format!(
+            "{shown} will be none of your devices any more, at your relays and on your other devices. It keeps what it has, and cannot come back with its present identity."
+        )));
+        if input::agrees(out, "Remove it?").await != Some(true) {
+            return Err(ApiError::new(ErrorCode::Declined, "Nothing was changed."));
+        }
+    }
+    let removed = client
+        .post::<RemovedInfo>("/v1/devices/remove", &DeviceRequest { device })
+        .await?;
+    session.out.json(&removed);
+    let name = display_name(&removed.name);
+    let at = match removed.relays.as_slice() {
+        [] => String::new(),
+        relays => format!(" It is revoked at {}.", display_name(&relays.join(", "))),
+    };
+    let told = match removed.told {
+        0 => String::new(),
+        told => format!(" {} told.", count(told, "other device")),
+    };
+    session.out.say(&session.wrapped(&format!(
+        "{name} is none of your devices any more.{at}{told}"
+    )));
+    for why in &removed.waiting {
+        let why = display_name(why);
+        session.warn_people(&format!("Not yet at {why}. It is tried again by itself."));
+    }
+    Ok(Exit::Done)
 }
 
 async fn list(session: &Session<'_>) -> Outcome {

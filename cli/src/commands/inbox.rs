@@ -7,8 +7,8 @@ use crate::show::{Align, Column, Table, ago, bytes, count, device, now};
 use crate::target::Target;
 use clap::Subcommand;
 use hither_api::{
-    ApiError, Client, ClientError, ErrorCode, Event, Exit, MessageInfo, MessageKind, SaveRequest,
-    SavedInfo,
+    ApiError, ArrivalDecision, ArrivalRequest, ArrivalState, Client, ClientError, ErrorCode, Event,
+    Exit, MessageInfo, MessageKind, SaveRequest, SavedInfo,
 };
 use hither_proto::display_name;
 use serde_json::json;
@@ -20,6 +20,8 @@ Examples:
   hither inbox read 3               a text to standard output, as it is
   hither inbox save 4 -o Downloads  the files of a message
   hither inbox fetch 5              the share that a message offers
+  hither inbox accept 5             it arrives in the receive folder
+  hither inbox refuse 5             its sender is told that it was declined
   hither inbox delete 3 4
   hither inbox --wait --json        wait for a message that was not read yet
   hither inbox --follow --json      unread ones and whatever comes, until Ctrl-C";
@@ -70,6 +72,16 @@ enum Action {
         #[arg(long)]
         rename: bool,
     },
+    /// Have files or a share arrive in the receive folder (see hither receive)
+    Accept {
+        /// Its number
+        id: u64,
+    },
+    /// Decline files or a share: the message is deleted and its sender told
+    Refuse {
+        /// Its number
+        id: u64,
+    },
     /// Delete messages
     Delete {
         /// Their numbers
@@ -118,6 +130,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
             };
             fetch::run(session, args).await
         }
+        Some(Action::Accept { id }) => decide(session, id, ArrivalDecision::Accept).await,
+        Some(Action::Refuse { id }) => decide(session, id, ArrivalDecision::Refuse).await,
         Some(Action::Delete { ids }) => delete(session, &ids).await,
         None if args.follow || args.wait => stream(session, args.follow).await,
         None => list(session).await,
@@ -140,7 +154,42 @@ async fn list(session: &Session<'_>) -> Outcome {
         .iter()
         .for_each(|message| row(&mut table, message, now()));
     session.table(table);
+    if let Some(words) = what_to_do(&messages) {
+        session.out.say(&session.wrapped(&words));
+    }
     Ok(Exit::Done)
+}
+
+/// What the user may do with the kinds of messages that are listed.
+fn what_to_do(messages: &[MessageInfo]) -> Option<String> {
+    let is_at = |message: &MessageInfo, states: &[ArrivalState]| {
+        let arrival = message.arrival.as_ref();
+        arrival.is_some_and(|arrival| states.contains(&arrival.state))
+    };
+    let open = |kind: MessageKind| {
+        let done = [ArrivalState::Arrived, ArrivalState::Arriving];
+        let mut all = messages.iter();
+        all.any(|message| message.kind == kind && !is_at(message, &done))
+    };
+    let asked = messages
+        .iter()
+        .any(|message| is_at(message, &[ArrivalState::Asked]));
+    let ways = [
+        (open(MessageKind::Text), "read a text: hither inbox read ID"),
+        (
+            asked,
+            "let it arrive or not: hither inbox accept ID, refuse ID",
+        ),
+        (open(MessageKind::Files), "save files: hither inbox save ID"),
+        (
+            open(MessageKind::Ticket),
+            "fetch a share: hither inbox fetch ID",
+        ),
+    ];
+    let ways: Vec<&str> = ways.iter().filter(|way| way.0).map(|way| way.1).collect();
+    let words = ways.join(" · ");
+    let (first, rest) = words.split_at_checked(1)?;
+    Some(format!("{}{rest}", first.to_uppercase()))
 }
 
 fn row(table: &mut Table, message: &MessageInfo, now: u64) {
@@ -149,8 +198,29 @@ fn row(table: &mut Table, message: &MessageInfo, now: u64) {
         format!("{mark}{}", message.id),
         device(&message.name, &message.from),
         ago(message.received, now),
-        brief(message),
+        format!("{}{}", brief(message), stands(message)),
     ]);
+}
+
+/// How what a message brings stands, behind what it is.
+fn stands(message: &MessageInfo) -> String {
+    let Some(arrival) = &message.arrival else {
+        return String::new();
+    };
+    let why = match &arrival.reason {
+        Some(why) => format!(": {}", display_name(why)),
+        None => String::new(),
+    };
+    match arrival.state {
+        ArrivalState::Asked => format!(" – waits for your answer{why}"),
+        ArrivalState::Arriving => " – arriving".into(),
+        ArrivalState::Arrived => {
+            let paths = arrival.paths.iter().map(|path| display_name(path));
+            format!(" – arrived: {}", paths.collect::<Vec<_>>().join(", "))
+        }
+        ArrivalState::ByHand if why.is_empty() => String::new(),
+        ArrivalState::ByHand => format!(" – not fetched by itself{why}"),
+    }
 }
 
 /// A message on one line.
@@ -221,10 +291,11 @@ async fn stream(session: &Session<'_>, follow: bool) -> Outcome {
 
 fn show_new(session: &Session<'_>, message: MessageInfo) {
     let line = format!(
-        "{}  {}: {}",
+        "{}  {}: {}{}",
         message.id,
         device(&message.name, &message.from),
-        brief(&message)
+        brief(&message),
+        stands(&message)
     );
     session.out.json(&Event::Message(message));
     session.out.say(&line);
@@ -308,6 +379,18 @@ pub(super) async fn save(session: &Session<'_>, id: u64, output: Option<PathBuf>
 pub(super) async fn ticket(session: &Session<'_>, id: u64) -> Result<String, ApiError> {
     let client = session.daemon().await?;
     let message = get(&client, id).await?;
+    let waits = [ArrivalState::Asked, ArrivalState::Arriving];
+    let arrival = message.arrival.as_ref();
+    if arrival.is_some_and(|arrival| waits.contains(&arrival.state)) {
+        // The user has it in hand: it does not arrive elsewhere as well.
+        let decision = ArrivalDecision::ByHand;
+        client
+            .post::<MessageInfo>(
+                &format!("/v1/inbox/{id}/decide"),
+                &ArrivalRequest { decision },
+            )
+            .await?;
+    }
     let Some(share) = message.share else {
         return Err(ApiError::new(
             ErrorCode::BadRequest,
@@ -319,6 +402,24 @@ pub(super) async fn ticket(session: &Session<'_>, id: u64) -> Result<String, Api
         .post::<serde_json::Value>(&format!("/v1/inbox/{id}/read"), &json!({}))
         .await?;
     Ok(share.ticket)
+}
+
+async fn decide(session: &Session<'_>, id: u64, decision: ArrivalDecision) -> Outcome {
+    let client = session.daemon().await?;
+    let message = client
+        .post::<MessageInfo>(
+            &format!("/v1/inbox/{id}/decide"),
+            &ArrivalRequest { decision },
+        )
+        .await?;
+    let from = device(&message.name, &message.from);
+    let words = match decision {
+        ArrivalDecision::Refuse => format!("Declined; {from} is told."),
+        _ => format!("{}{}", brief(&message), stands(&message)),
+    };
+    session.out.json(&message);
+    session.out.say(&session.wrapped(&words));
+    Ok(Exit::Done)
 }
 
 async fn delete(session: &Session<'_>, ids: &[u64]) -> Outcome {
@@ -338,7 +439,7 @@ async fn delete(session: &Session<'_>, ids: &[u64]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hither_api::{FileInfo, TicketNote};
+    use hither_api::{ArrivalInfo, FileInfo, TicketNote};
 
     fn message(kind: MessageKind) -> MessageInfo {
         MessageInfo {
@@ -353,7 +454,37 @@ mod tests {
             text: None,
             files: Vec::new(),
             share: None,
+            arrival: None,
         }
+    }
+
+    #[test]
+    fn the_last_line_says_what_to_do_with_what_is_listed() {
+        let arrived = |state| {
+            let (paths, reason) = (vec!["/d/a\rb".to_owned()], None);
+            Some(ArrivalInfo {
+                state,
+                paths,
+                reason,
+            })
+        };
+        let text = message(MessageKind::Text);
+        let done = MessageInfo {
+            arrival: arrived(ArrivalState::Arrived),
+            ..message(MessageKind::Files)
+        };
+        let asked = MessageInfo {
+            arrival: arrived(ArrivalState::Asked),
+            ..message(MessageKind::Ticket)
+        };
+        assert_eq!(stands(&done), " – arrived: /d/a\u{fffd}b");
+        assert_eq!(what_to_do(std::slice::from_ref(&done)), None);
+        let all = what_to_do(&[text, done, asked]).unwrap();
+        assert_eq!(
+            all,
+            "Read a text: hither inbox read ID · let it arrive or not: hither inbox accept ID, \
+             refuse ID · fetch a share: hither inbox fetch ID"
+        );
     }
 
     #[test]

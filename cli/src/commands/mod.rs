@@ -20,6 +20,7 @@ pub mod nearby;
 pub mod outbox;
 pub mod pair;
 pub mod pour;
+pub mod receive;
 pub mod relay;
 pub mod send;
 pub mod share;
@@ -69,6 +70,7 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Send(args) => send::run(session, args).await,
         Command::Inbox(args) => inbox::run(session, args).await,
         Command::Outbox(args) => outbox::run(session, args).await,
+        Command::Receive(args) => receive::run(session, args).await,
         Command::Pair(args) => pair::run(session, args).await,
         Command::Relay(args) => relay::run(session, args).await,
         Command::Up(args) => up::run(session, args).await,

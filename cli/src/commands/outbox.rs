@@ -11,7 +11,8 @@ Examples:
   hither outbox
   hither outbox delete 3        take a message back that no relay has yet
 
-What a relay has taken is not listed any more, and cannot be taken back.";
+What a relay has taken is not listed any more, and cannot be taken back; it is
+listed again when its reader declines it.";
 
 /// See the messages that wait on this device for a relay
 #[derive(Debug, clap::Args)]
@@ -88,6 +89,7 @@ fn why(message: &OutgoingInfo) -> String {
     let reason = message.sent.reason.as_deref().map(display_name);
     match message.sent.state {
         SentState::Failed => format!("failed: {}", reason.unwrap_or_default()),
+        SentState::Declined => "declined".into(),
         _ => reason.unwrap_or_else(|| "no relay is reached".into()),
     }
 }

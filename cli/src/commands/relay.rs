@@ -3,10 +3,14 @@
 use crate::input;
 use crate::pick::{Named, pick};
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, ago, count, duration, now};
+use crate::show::{Align, Column, Drawing, Table, ago, count, duration, now, qr};
 use clap::Subcommand;
-use hither_api::{ApiError, Exit, GroupInfo, RelayInfo, RelayRequest, RelayState};
+use hither_api::{
+    ApiError, ErrorCode, Exit, GroupInfo, InviteInfo, InviteRequest, RelayInfo, RelayRequest,
+    RelayState,
+};
 use hither_proto::display_name;
+use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,6 +19,7 @@ Examples:
                                 machine cannot see then
   hither relay list
   hither relay remove relay.example
+  hither relay invite --uses 2  a URL for two more devices of yours, for a day
 
 A relay prints the URL when it starts. With an invitation in it the URL is a
 secret: whoever has it can add a device of theirs to yours. Quote it: a shell
@@ -42,6 +47,17 @@ enum Action {
     },
     /// List the relays and how they stand
     List,
+    /// Print a URL with which more devices of yours join
+    Invite {
+        /// Its host, with or without port, or the beginning of its key; the only one when absent
+        relay: Option<String>,
+        /// How many devices may use it, at most 16
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+        uses: u32,
+        /// How long it is good, at most 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+        valid: Duration,
+    },
     /// Leave a relay: it is forgotten on this device
     Remove {
         /// Its host, with or without port, or the beginning of its key
@@ -76,6 +92,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Action::Add { url } => add(session, url).await,
         Action::List => list(session).await,
         Action::Remove { relay } => remove(session, &relay).await,
+        Action::Invite { relay, uses, valid } => invite(session, relay, uses, valid).await,
     }
 }
 
@@ -204,6 +221,48 @@ pub fn trouble(relay: &RelayInfo) -> Option<String> {
         display_name(&relay.host),
         display_name(why)
     ))
+}
+
+async fn invite(
+    session: &Session<'_>,
+    relay: Option<String>,
+    uses: u32,
+    valid: Duration,
+) -> Outcome {
+    let week = hither_proto::limits::MAX_INVITED_SECONDS;
+    let valid_seconds = u32::try_from(valid.as_secs()).unwrap_or(u32::MAX);
+    if !(1..=week).contains(&valid_seconds) {
+        let message = "An invitation is good for a second to seven days.";
+        return Err(ApiError::new(ErrorCode::BadRequest, message).with_hint("See --valid."));
+    }
+    let request = InviteRequest {
+        relay,
+        uses,
+        valid_seconds,
+    };
+    let client = session.daemon().await?;
+    let invited = client
+        .post::<InviteInfo>("/v1/relays/invite", &request)
+        .await?;
+    session.out.json(&invited);
+    session.out.result(&invited.url);
+    if session.out.is_read_by_person() && !session.out.is_quiet() {
+        let (columns, rows) = session.out.size();
+        let drawing = Drawing {
+            columns,
+            rows,
+            colours: session.out.has_colours(),
+        };
+        if let Some(code) = qr(&invited.url, drawing) {
+            session.out.say(&format!("\n{code}"));
+        }
+        session.out.say(&session.wrapped(&format!(
+            "\nFor {}, for {}. On each: hither relay add 'URL'. Whoever has the URL can use it: treat it as a password.",
+            count(u64::from(uses), "device"),
+            duration(u64::from(valid_seconds))
+        )));
+    }
+    Ok(Exit::Done)
 }
 
 async fn remove(session: &Session<'_>, wanted: &str) -> Outcome {

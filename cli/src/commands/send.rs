@@ -7,7 +7,7 @@ use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Exit, SendRequest, SentInfo, SentState,
     ShareRequest,
 };
-use hither_proto::display_name;
+use hither_proto::{EntryName, display_name};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -16,14 +16,20 @@ Examples:
   hither send phone 'https://example.org/a?b'     a text
   hither send phone notes.txt key.pub             files
   hither send phone film.mkv                      large: it travels as a share
+  hither send phone --to laptop --to nas film.mkv to several, shared once
   git diff | hither send laptop -                 standard input, as a text
+  git diff | hither send laptop - --file my.diff  standard input, as a file
   hither send phone --text notes.txt              the words, not the file
 
-What exists as a file is sent as a file, everything else as a text. It is
-delivered now, or when the device comes online, and kept on this device until a
-relay has it (see hither outbox). Only the other device can read it.";
+What exists as a file is sent as a file, everything else as a text, unless it
+looks like a path. It is delivered now, or when the device comes online, and
+kept on this device until a relay has it (see hither outbox). Only the other
+device can read it.
 
-/// Send a text or files to another device of yours
+A large file is offered: it arrives when the other device fetches it, which
+it does by itself where its user wants that (hither receive).";
+
+/// Send a text or files to another device
 ///
 /// Small files travel in the message. Large ones and folders are shared, together, and the ticket
 /// is sent.
@@ -35,10 +41,13 @@ pub struct Args {
     /// A text, or files and folders; "-" reads a text from standard input
     #[arg(required = true, value_name = "TEXT|PATH", allow_hyphen_values = false)]
     pub items: Vec<PathBuf>,
+    /// One more device; may be given several times
+    #[arg(long, value_name = "DEVICE")]
+    pub to: Vec<String>,
     /// It is a text, whatever files there are
     #[arg(long, conflicts_with = "file")]
     pub text: bool,
-    /// These are files and folders
+    /// These are files and folders; with "-", what the file is called that is read
     #[arg(long)]
     pub file: bool,
 }
@@ -51,7 +60,18 @@ const MAX_INSIDE: u64 = 192 * 1024;
 enum Goods {
     Text(String),
     Input,
+    /// Standard input, as a file of this name.
+    InputFile(EntryName),
     Paths(Vec<PathBuf>),
+}
+
+/// What travels: it decides about the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text or small files, which arrive with the message.
+    Whole,
+    /// A ticket: what it opens is still to be fetched.
+    Offer,
 }
 
 /// Runs the command.
@@ -60,26 +80,17 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let request = SendRequest {
         to: args.device.clone(),
+        also: args.to.clone(),
         ..SendRequest::default()
     };
-    match goods {
-        Goods::Text(text) => {
-            send(
-                session,
-                &client,
-                SendRequest {
-                    text: Some(text),
-                    ..request
-                },
-            )
-            .await
-        }
-        Goods::Input => {
-            let text = Some(input::all_text().await?);
-            send(session, &client, SendRequest { text, ..request }).await
-        }
-        Goods::Paths(paths) => send_paths(session, &client, request, paths).await,
-    }
+    let text = match goods {
+        Goods::Text(text) => text,
+        Goods::Input => input::all_text().await?,
+        Goods::InputFile(name) => return send_input(session, &client, request, &name).await,
+        Goods::Paths(paths) => return send_paths(session, &client, request, paths).await,
+    };
+    let text = Some(text);
+    send(session, &client, SendRequest { text, ..request }).await
 }
 
 /// Decides whether words or files are meant.
@@ -89,6 +100,16 @@ fn goods(args: &Args) -> Result<Goods, ApiError> {
     };
     if !args.file && args.items == [Path::new("-")] {
         return Ok(Goods::Input);
+    }
+    if let Some(name) = name_of_input(args) {
+        let name = name.to_str().unwrap_or_default();
+        return match EntryName::parse(name) {
+            Ok(name) => Ok(Goods::InputFile(name)),
+            Err(error) => bad(
+                format!("A file cannot be called {:?}: {error}.", display_name(name)),
+                "Give another name: hither send DEVICE - --file NAME",
+            ),
+        };
     }
     let exist = args
         .items
@@ -113,7 +134,7 @@ fn goods(args: &Args) -> Result<Goods, ApiError> {
     let Some(words) = words else {
         return bad("The text is not UTF-8.".into(), "Send it as a file.");
     };
-    if !args.text && words.iter().any(|word| looks_like_a_path(word)) {
+    if !args.text && crate::likeness::like_paths(&words) {
         return bad(
             format!("There is no file {}.", display_name(&words.join(" "))),
             "If it is a text, say so with --text.",
@@ -122,13 +143,38 @@ fn goods(args: &Args) -> Result<Goods, ApiError> {
     Ok(Goods::Text(words.join(" ")))
 }
 
-/// One word that begins as only paths do: a mistyped name must not arrive as a text.
-fn looks_like_a_path(word: &str) -> bool {
-    let path = ["./", "../", "~/"]
-        .iter()
-        .any(|start| word.starts_with(start))
-        || (word.starts_with('/') && word[1..].contains('/'));
-    path && !word.contains(char::is_whitespace)
+/// `- --file NAME` and `--file NAME -`: what standard input is called.
+fn name_of_input(args: &Args) -> Option<&Path> {
+    let input = Path::new("-");
+    match args.items.as_slice() {
+        [one, name] if args.file && one == input && name != input => Some(name),
+        [name, one] if args.file && one == input && name != input => Some(name),
+        _ => None,
+    }
+}
+
+/// Standard input as a small file.
+async fn send_input(
+    session: &Session<'_>,
+    client: &Client,
+    request: SendRequest,
+    name: &EntryName,
+) -> Outcome {
+    let bytes = input::all_bytes(MAX_INSIDE + 1).await?;
+    if bytes.len() as u64 > MAX_INSIDE {
+        let message = "What stands on standard input is too long for a message.";
+        return Err(ApiError::new(ErrorCode::TooLong, message)
+            .with_hint("Write it to a file and send that: large files travel as a share."));
+    }
+    let unwritable = |error: std::io::Error| {
+        crate::failure::io(ErrorCode::NotWritable, "A temporary file", &error)
+    };
+    // For this user alone, and gone when the daemon has read it.
+    let folder = tempfile::tempdir().map_err(unwritable)?;
+    let path = folder.path().join(name.as_str());
+    std::fs::write(&path, bytes).map_err(unwritable)?;
+    let files = vec![path];
+    send(session, client, SendRequest { files, ..request }).await
 }
 
 /// Small files together in one message, everything else as a share.
@@ -149,7 +195,8 @@ async fn send_paths(
             outcome => return outcome,
         }
     }
-    offer(session, client, request.to, paths).await
+    let to = std::iter::once(request.to).chain(request.also).collect();
+    offer(session, client, to, paths).await
 }
 
 fn fits_inside(paths: &[PathBuf]) -> bool {
@@ -164,52 +211,73 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
         .is_some_and(|total| total <= MAX_INSIDE)
 }
 
-/// Shares what is too large for a message; the daemon sends the ticket.
-async fn offer(session: &Session<'_>, client: &Client, to: String, paths: Vec<PathBuf>) -> Outcome {
+/// Shares what is too large for a message, once; the daemon sends the ticket.
+async fn offer(
+    session: &Session<'_>,
+    client: &Client,
+    to: Vec<String>,
+    paths: Vec<PathBuf>,
+) -> Outcome {
     let paths = paths
         .iter()
         .map(|path| share::absolute(path))
         .collect::<Result<_, _>>()?;
     let request = ShareRequest {
         paths,
-        to: vec![to],
+        to,
         ..ShareRequest::default()
     };
     let done = share::follow(session, client, &request).await?;
     match done {
-        Done::Shared { sent, .. } => match sent.as_slice() {
-            [sent] => Ok(tell(session, sent)),
-            _ => Err(ClientError::Broken("it shared, and sent no ticket".into()).into()),
-        },
+        Done::Shared { sent, .. } if !sent.is_empty() => Ok(tell(session, &sent, Kind::Offer)),
+        Done::Shared { .. } => {
+            Err(ClientError::Broken("it shared, and sent no ticket".into()).into())
+        }
         _ => Err(ClientError::Broken("it stopped before the share was complete".into()).into()),
     }
 }
 
 async fn send(session: &Session<'_>, client: &Client, request: SendRequest) -> Outcome {
-    let sent = client.post::<SentInfo>("/v1/messages", &request).await?;
-    Ok(tell(session, &sent))
+    let mut sent = client.post::<SentInfo>("/v1/messages", &request).await?;
+    let others = std::mem::take(&mut sent.others);
+    let all: Vec<SentInfo> = std::iter::once(sent).chain(others).collect();
+    Ok(tell(session, &all, Kind::Whole))
 }
 
-/// Shows what became of a message.
-fn tell(session: &Session<'_>, sent: &SentInfo) -> Exit {
-    let mut event = serde_json::to_value(sent).unwrap_or_default();
-    event["event"] = json!("done");
-    session.out.json(&event);
-    session.out.say(&session.wrapped(&outcome(sent)));
-    if sent.state == SentState::Failed {
-        Exit::Refused
-    } else {
-        Exit::Done
+/// Shows what became of a message to each of its readers: the worst of it is the exit status.
+fn tell(session: &Session<'_>, sent: &[SentInfo], kind: Kind) -> Exit {
+    let is_lost = |one: &&SentInfo| matches!(one.state, SentState::Failed | SentState::Declined);
+    let lost = sent.iter().filter(is_lost).count();
+    for one in sent {
+        let mut event = serde_json::to_value(one).unwrap_or_default();
+        event["event"] = json!(if sent.len() > 1 { "sent" } else { "done" });
+        event["offer"] = json!(kind == Kind::Offer);
+        session.out.json(&event);
+        session.out.say(&session.wrapped(&outcome(one, kind)));
     }
+    if sent.len() > 1 {
+        let end = json!({"event": "done", "readers": sent.len(), "lost": lost});
+        session.out.json(&end);
+    }
+    if lost > 0 { Exit::Refused } else { Exit::Done }
 }
 
 /// What became of it, in a sentence.
-pub fn outcome(sent: &SentInfo) -> String {
+pub fn outcome(sent: &SentInfo, kind: Kind) -> String {
     let name = crate::show::device(&sent.name, &sent.to);
     let reason = sent.reason.as_deref().map(display_name);
+    let will_be = match kind {
+        Kind::Whole => "delivered",
+        Kind::Offer => "offered",
+    };
     match sent.state {
+        SentState::Delivered if kind == Kind::Offer => {
+            format!("Offered to {name}, which fetches it now or when its user wants it.")
+        }
         SentState::Delivered => format!("Delivered to {name}."),
-        SentState::AtRelay => format!("Waiting at the relay: {name} gets it when it comes online."),
+        SentState::AtRelay => {
+            format!("Waiting at the relay: it will be {will_be} when {name} is online.")
+        }
         SentState::Waiting => {
             let why = reason.unwrap_or_else(|| "no relay is reached".into());
             match &sent.hint {
@@ -220,11 +288,9 @@ pub fn outcome(sent: &SentInfo) -> String {
                         "Waiting on this device: {why}. {hint} Until then it stays here (hither outbox)."
                     )
                 }
-                None => {
-                    format!(
-                        "Waiting on this device: {why}. It is sent by itself as soon as that is possible."
-                    )
-                }
+                None => format!(
+                    "Waiting on this device: {why}. It will be {will_be} when {name} can be reached."
+                ),
             }
         }
         SentState::Failed => {
@@ -233,6 +299,7 @@ pub fn outcome(sent: &SentInfo) -> String {
                 reason.unwrap_or_else(|| "the relay refused".into())
             )
         }
+        SentState::Declined => format!("{name} declined it."),
     }
 }
 
@@ -244,9 +311,29 @@ mod tests {
         Args {
             device: "d".into(),
             items: items.iter().map(PathBuf::from).collect(),
+            to: Vec::new(),
             text: false,
             file: false,
         }
+    }
+
+    #[test]
+    fn standard_input_is_a_text_or_a_file_with_a_name() {
+        let named = |items: &[&str]| {
+            let file = true;
+            goods(&Args {
+                file,
+                ..args(items)
+            })
+        };
+        let name = EntryName::parse("my.diff").unwrap();
+        assert_eq!(named(&["-", "my.diff"]), Ok(Goods::InputFile(name.clone())));
+        assert_eq!(named(&["my.diff", "-"]), Ok(Goods::InputFile(name)));
+        for wrong in ["../up", "a/b", ""] {
+            let error = named(&["-", wrong]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::BadRequest, "{wrong}");
+        }
+        assert!(named(&["-", "-"]).is_err());
     }
 
     #[test]
@@ -286,6 +373,8 @@ mod tests {
             &[mistyped],
             &["./mistyped"],
             &["~/x"],
+            &["notes.txt"],
+            &["photos/2026"],
         ] {
             assert_eq!(
                 goods(&args(items)).unwrap_err().code,
@@ -316,19 +405,28 @@ mod tests {
     fn the_outcome_is_a_sentence() {
         let sent = |state, reason: Option<&str>| {
             let reason = reason.map(Into::into);
-            outcome(&SentInfo {
+            SentInfo {
                 message: String::new(),
                 to: "12D3abcdefgh".into(),
                 name: "phone".into(),
                 state,
                 reason,
                 hint: None,
-            })
+                others: Vec::new(),
+            }
         };
+        let offered = |state| outcome(&sent(state, None), Kind::Offer);
+        let sent = |state, reason| outcome(&sent(state, reason), Kind::Whole);
+        assert!(offered(SentState::Delivered).starts_with("Offered to phone"));
+        assert_eq!(
+            offered(SentState::AtRelay),
+            "Waiting at the relay: it will be offered when phone is online."
+        );
+        assert_eq!(sent(SentState::Declined, None), "phone declined it.");
         assert_eq!(sent(SentState::Delivered, None), "Delivered to phone.");
         assert_eq!(
             sent(SentState::AtRelay, None),
-            "Waiting at the relay: phone gets it when it comes online."
+            "Waiting at the relay: it will be delivered when phone is online."
         );
         assert!(
             sent(SentState::Waiting, None)
@@ -345,9 +443,10 @@ mod tests {
             state: SentState::Waiting,
             reason: Some("it cannot be given to r:1: this device was revoked at the relay".into()),
             hint: Some("Ask its owner.".into()),
+            others: Vec::new(),
         };
         assert_eq!(
-            outcome(&stuck),
+            outcome(&stuck, Kind::Whole),
             "Waiting on this device: it cannot be given to r:1: this device was revoked at the relay. Ask its owner. Until \
              then it stays here (hither outbox)."
         );

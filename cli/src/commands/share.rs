@@ -1,6 +1,6 @@
 //! `hither share`.
 
-use crate::commands::send::outcome;
+use crate::commands::send::{Kind, outcome};
 use crate::failure::{self, shown};
 use crate::giving::{Before, Waiting};
 use crate::pipe::{self, Spooled};
@@ -347,14 +347,15 @@ pub fn print_sent(session: &Session<'_>, done: &Done) -> Exit {
         return Exit::Done;
     };
     for one in sent {
-        let text = session.wrapped(&outcome(one));
+        let text = session.wrapped(&outcome(one, Kind::Offer));
         if session.out.is_read_by_person() {
             session.out.say(&text);
         } else {
             session.out.note(&text);
         }
     }
-    if sent.iter().any(|one| one.state == SentState::Failed) {
+    let mut states = sent.iter().map(|one| one.state);
+    if states.any(|state| matches!(state, SentState::Failed | SentState::Declined)) {
         Exit::Refused
     } else {
         Exit::Done

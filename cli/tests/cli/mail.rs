@@ -38,7 +38,7 @@ fn a_text_is_sent_and_its_fate_told() {
         ("delivered", "Delivered to phone.\n"),
         (
             "at_relay",
-            "Waiting at the relay: phone gets it when it comes online.\n",
+            "Waiting at the relay: it will be delivered when phone is online.\n",
         ),
         ("waiting", "Waiting on this device: no relay is reached."),
     ] {

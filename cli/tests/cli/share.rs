@@ -76,7 +76,7 @@ fn a_ticket_is_sent_to_the_devices_named_and_printed_all_the_same() {
     let ran = home.run("share . --to phone --to laptop");
     assert_eq!((ran.exit, ran.stdout), (Some(0), format!("{}\n", ticket())));
     assert!(
-        ran.stderr.contains("Delivered to phone.") && ran.stderr.contains("laptop gets it"),
+        ran.stderr.contains("Offered to phone") && ran.stderr.contains("when laptop is online"),
         "{}",
         ran.stderr
     );

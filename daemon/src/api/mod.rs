@@ -15,6 +15,7 @@ mod groups;
 mod mail;
 mod nearby;
 mod problem;
+mod receive;
 mod relays;
 mod shares;
 mod status;
@@ -65,8 +66,10 @@ use utoipa::OpenApi;
         relays::relays,
         relays::join,
         relays::leave,
+        relays::invite,
         nearby::devices,
         nearby::forget,
+        nearby::remove,
         nearby::rename,
         nearby::show,
         nearby::set_visible,
@@ -81,6 +84,9 @@ use utoipa::OpenApi;
         mail::save,
         mail::delete,
         mail::events,
+        receive::info,
+        receive::set,
+        receive::decide,
         asks::list,
         asks::ask,
         asks::show,
@@ -177,9 +183,11 @@ fn router(app: App) -> Router {
         .route("/v1/giving", get(giving::giving))
         .route("/v1/giving/events", get(giving::events))
         .route("/v1/relays", get(relays::relays).post(relays::join))
+        .route("/v1/relays/invite", post(relays::invite))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(nearby::devices))
         .route("/v1/devices/forget", post(nearby::forget))
+        .route("/v1/devices/remove", post(nearby::remove))
         .route("/v1/devices/rename", post(nearby::rename))
         .route("/v1/nearby", get(nearby::show).post(nearby::set_visible))
         .route("/v1/nearby/answer", post(nearby::answer))
@@ -192,6 +200,8 @@ fn router(app: App) -> Router {
         .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
         .route("/v1/inbox/{id}/read", post(mail::mark_read))
         .route("/v1/inbox/{id}/save", post(mail::save))
+        .route("/v1/inbox/{id}/decide", post(receive::decide))
+        .route("/v1/receive", get(receive::info).post(receive::set))
         .route("/v1/asks", get(asks::list).post(asks::ask))
         .route("/v1/asks/events", get(asks::all_events))
         .route("/v1/asks/grants", get(asks::grants).post(asks::allow))
@@ -248,7 +258,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 79);
+        assert_eq!(calls, 84);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 }

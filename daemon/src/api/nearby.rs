@@ -3,12 +3,14 @@
 use super::Answer;
 use crate::groups::GroupService;
 use crate::nearby::{self, NearbyService};
+use crate::own_devices::OwnDevices;
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, Stream};
 use hither_api::{
-    DeviceInfo, DeviceRequest, Event, NearbyAnswer, NearbyInfo, NearbyRequest, RenameRequest,
+    DeviceInfo, DeviceRequest, Event, NearbyAnswer, NearbyInfo, NearbyRequest, RemovedInfo,
+    RenameRequest,
 };
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -42,7 +44,16 @@ pub(super) async fn forget(
     Ok(Json(nearby::forget(&service, &request.device).await?))
 }
 
-/// Gives a known device another name on this one.
+/// Removes one of the user's devices: at relays, and on the user's other devices.
+#[utoipa::path(post, path = "/v1/devices/remove", request_body = DeviceRequest, responses((status = 200, body = RemovedInfo)))]
+pub(super) async fn remove(
+    State(service): State<Arc<OwnDevices>>,
+    Json(request): Json<DeviceRequest>,
+) -> Answer<RemovedInfo> {
+    Ok(Json(service.remove(&request.device).await?))
+}
+
+/// Gives a device another name on this one.
 #[utoipa::path(post, path = "/v1/devices/rename", request_body = RenameRequest, responses((status = 200, body = DeviceInfo)))]
 pub(super) async fn rename(
     State(service): Ctx,

@@ -2,9 +2,10 @@
 
 use super::{Answer, Failure};
 use crate::failure;
+use crate::own_devices::OwnDevices;
 use axum::Json;
 use axum::extract::{Path, State};
-use hither_api::{ApiError, ErrorCode, RelayInfo, RelayRequest};
+use hither_api::{ApiError, ErrorCode, InviteInfo, InviteRequest, RelayInfo, RelayRequest};
 use hither_proto::{RelayUrl, display_name};
 use hither_relay_client::{Relay, RelayClient};
 use std::sync::Arc;
@@ -38,6 +39,15 @@ pub(super) async fn join(
             .map_err(|e| failure::join(&e))?
             .info(),
     ))
+}
+
+/// An invitation for more of the user's devices: a secret.
+#[utoipa::path(post, path = "/v1/relays/invite", request_body = InviteRequest, responses((status = 200, body = InviteInfo)))]
+pub(super) async fn invite(
+    State(service): State<Arc<OwnDevices>>,
+    Json(request): Json<InviteRequest>,
+) -> Answer<InviteInfo> {
+    Ok(Json(service.invite(&request).await?))
 }
 
 /// Leaves a relay: it is forgotten on this device.

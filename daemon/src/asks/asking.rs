@@ -64,7 +64,7 @@ impl AskService {
     pub(super) fn letter_sent(&self, to: DeviceId, id: AskId, outcome: &Outcome) {
         let event = match outcome.state {
             SentState::Delivered => AskerEvent::Delivered,
-            SentState::Failed => AskerEvent::Refused,
+            SentState::Failed | SentState::Declined => AskerEvent::Refused,
             SentState::AtRelay | SentState::Waiting => return,
         };
         if !self.is_of(id, to) {

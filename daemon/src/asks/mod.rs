@@ -32,7 +32,6 @@ use hither_util::clock::unix_millis;
 use hither_util::sync::Mutex;
 use hither_util::tasks::Tasks;
 use notify::Notifier;
-pub(crate) use notify::desktop;
 use records::{GrantRecord, ReceivedRecord, SentRecord};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -151,7 +150,7 @@ impl AskService {
             AskLetter::Ask(ask) => MessageId::new(*ask.id.as_bytes()),
             _ => mail::message_id()?,
         };
-        mail::post(&self.mail, to, id, &body, Some(until))
+        mail::post(&self.mail, to, id, &body, Some(until)).map(drop)
     }
 }
 

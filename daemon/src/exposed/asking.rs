@@ -168,7 +168,7 @@ impl ExposedService {
     pub(super) fn letter_sent(&self, to: DeviceId, id: AskId, outcome: &Outcome) {
         let state = match outcome.state {
             hither_api::SentState::Delivered => SentState::Delivered,
-            hither_api::SentState::Failed => SentState::Refused,
+            hither_api::SentState::Failed | hither_api::SentState::Declined => SentState::Refused,
             hither_api::SentState::AtRelay | hither_api::SentState::Waiting => return,
         };
         let to = to.to_string();

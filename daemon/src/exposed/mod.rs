@@ -162,7 +162,7 @@ impl ExposedService {
             DriveLetter::Upload(upload) => MessageId::new(*upload.id.as_bytes()),
             _ => mail::message_id()?,
         };
-        mail::post(&self.mail, to, id, &body, Some(until))
+        mail::post(&self.mail, to, id, &body, Some(until)).map(drop)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A notice on the desktop, which need not be there.
 
-use crate::asks::desktop;
+use crate::desktop;
 
 /// Shows a sentence; what is missing for that is only logged.
 pub(super) async fn show(title: &str) {

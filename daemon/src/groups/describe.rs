@@ -3,6 +3,7 @@
 use super::store::Stands;
 use super::{Asker, Known};
 use crate::groups::GroupService;
+use crate::nearby::MemberDirectory;
 use hither_api::{
     ApiError, DeviceInfo, DeviceRelation, ErrorCode, GroupInfo, GroupMemberInfo, GroupPolicy,
     GroupRole, GroupShare, GroupState,
@@ -280,6 +281,12 @@ pub(super) async fn device(
         format!("{what} \"{}\"{rest}", display_name(wanted)),
     )
     .with_hint("See members and those who ask with: hither group members GROUP"))
+}
+
+impl MemberDirectory for GroupService {
+    fn members(&self, listed: &[DeviceInfo]) -> Vec<DeviceInfo> {
+        devices(self, listed)
+    }
 }
 
 /// Members of this device's groups that are not the user's devices, by name.

@@ -44,6 +44,8 @@ enum Attempt {
     Lost,
     /// The reader is here and does not know this device.
     Stranger,
+    /// The relay does not know that the reader takes anything of this device.
+    Unlisted,
     /// Not now.
     Later(String, Duration),
     /// Never.
@@ -57,14 +59,27 @@ type Pauses = HashMap<DeviceId, Backoff<Instant>>;
 struct Ways {
     /// The reader is on this network.
     here: bool,
-    relay: Option<Arc<RelayConnection>>,
+    /// Relays that list the reader, or may have it, in the order in which they are tried.
+    relays: Vec<Arc<RelayConnection>>,
+    /// They list it: it is one of the user's.
+    listed: bool,
 }
 
 impl Ways {
     fn to(mail: &MailService, reader: DeviceId) -> Option<Self> {
         let here = mail.nearby.is_here(reader);
-        let relay = mail.relays.way_to(reader);
-        (here || relay.is_some()).then_some(Self { here, relay })
+        let mut relays: Vec<_> = mail.relays.way_to(reader).into_iter().collect();
+        let listed = !relays.is_empty();
+        if !listed && mail.nearby.known().relation(reader).is_some() {
+            // A device of another user: no relay says whether it is there before it is tried.
+            relays = mail.relays.connected();
+        }
+        let any = here || !relays.is_empty();
+        any.then_some(Self {
+            here,
+            relays,
+            listed,
+        })
     }
 }
 
@@ -200,7 +215,7 @@ async fn send(mail: &MailService, waiting: Waiting, ways: Ways, sealed: Vec<u8>)
         true => Some(direct::send(mail, waiting.to, waiting.id, sealed.clone()).await),
         false => None,
     };
-    match (direct, ways.relay) {
+    match (direct, ways.relays.is_empty()) {
         (Some(Ok(())), _) => {
             let (known, to) = (Arc::clone(mail.nearby.known()), waiting.to);
             // When it was met is for people; it need not be awaited.
@@ -211,24 +226,54 @@ async fn send(mail: &MailService, waiting: Waiting, ways: Ways, sealed: Vec<u8>)
             })
         }
         // Whatever it said: the relay is a way of its own.
-        (_, Some(connection)) => by_relay(waiting, &connection, sealed).await,
-        (Some(Err(OpenError::Refused(Refusal::NotFound))), None) => Attempt::Stranger,
-        (Some(Err(OpenError::Refused(Refusal::Busy(ms)))), None) => Attempt::Later(
+        (direct, false) => match by_relays(waiting, &ways, sealed).await {
+            // It is here, and was forgotten: its user is asked anew.
+            Attempt::Unlisted
+                if matches!(direct, Some(Err(OpenError::Refused(Refusal::NotFound)))) =>
+            {
+                Attempt::Stranger
+            }
+            Attempt::Unlisted => Attempt::Later(
+                "it is not on this network, and no relay of yours takes anything for it".into(),
+                FIRST_PAUSE,
+            ),
+            ended => ended,
+        },
+        (Some(Err(OpenError::Refused(Refusal::NotFound))), true) => Attempt::Stranger,
+        (Some(Err(OpenError::Refused(Refusal::Busy(ms)))), true) => Attempt::Later(
             "it has no room for messages now".into(),
             Duration::from_millis(u64::from(ms)),
         ),
-        (Some(Err(OpenError::Refused(Refusal::Protocol))), None) => {
+        (Some(Err(OpenError::Refused(Refusal::Protocol))), true) => {
             Attempt::Never("it runs a version of Hither that takes none directly".into())
         }
-        (Some(Err(error)), None) => {
+        (Some(Err(error)), true) => {
             tracing::debug!(reader = ?waiting.to, %error, "a letter was not taken directly");
             Attempt::Later("it does not answer on this network".into(), FIRST_PAUSE)
         }
-        (None, None) => Attempt::Lost,
+        (None, true) => Attempt::Lost,
     }
 }
 
-async fn by_relay(waiting: Waiting, connection: &RelayConnection, sealed: Vec<u8>) -> Attempt {
+/// Tries the relays in turn. One that does not list a reader of another user's takes nothing for it,
+/// unless the reader has named this device there.
+async fn by_relays(waiting: Waiting, ways: &Ways, sealed: Vec<u8>) -> Attempt {
+    let mut last = Attempt::Lost;
+    for connection in &ways.relays {
+        last = by_relay(waiting, connection, sealed.clone(), ways.listed).await;
+        if matches!(last, Attempt::Sent(_)) {
+            break;
+        }
+    }
+    last
+}
+
+async fn by_relay(
+    waiting: Waiting,
+    connection: &RelayConnection,
+    sealed: Vec<u8>,
+    listed: bool,
+) -> Attempt {
     if sealed.len() > connection.welcome().max_message as usize {
         return Attempt::Never("the relay takes no message of this length".into());
     }
@@ -242,6 +287,11 @@ async fn by_relay(waiting: Waiting, connection: &RelayConnection, sealed: Vec<u8
             reason: None,
         }),
         Err(RequestError::Lost) => Attempt::Lost,
+        Err(RequestError::Refused(refusal))
+            if !listed && refusal.code == RelayRefusalCode::NotFound =>
+        {
+            Attempt::Unlisted
+        }
         Err(RequestError::Refused(refusal)) => refused(refusal),
         Err(error) => Attempt::Later(error.to_string(), FIRST_PAUSE),
     }
@@ -277,7 +327,7 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
         Attempt::Sent(outcome) => {
             pauses.remove(&waiting.to);
             let work = move || {
-                of.outbox.sent(number, outcome.clone())?;
+                of.outbox.sent(number, outcome.clone(), of.time.seconds())?;
                 told(&of, &outcome);
                 Ok::<_, StorageError>(())
             };
@@ -296,7 +346,7 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
             };
             tokio::task::spawn_blocking(work).await
         }
-        Attempt::Lost => return,
+        Attempt::Lost | Attempt::Unlisted => return,
         Attempt::Stranger => {
             outbox.put_off(number, "many others are to say yes first".into());
             return pause(pauses, waiting.to, CROWDED);

@@ -79,7 +79,16 @@ impl MailService {
             of.nearby.known().met(from);
             of.take_all(&[delivery])
         };
-        match tokio::task::spawn_blocking(take).await {
+        let taken = tokio::task::spawn_blocking(take).await;
+        let taken = match taken {
+            Ok(Ok((taken, declines))) => {
+                super::tell_declined(declines).await;
+                Ok(Ok(taken))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(error) => Err(error),
+        };
+        match taken {
             Ok(Ok(taken)) if taken.full => Message::Refused(Refusal::Busy(LATER_MS)),
             Ok(Ok(taken)) => {
                 if taken.new > 0 {

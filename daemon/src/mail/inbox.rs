@@ -6,9 +6,11 @@
 //! sender goes on trying and a relay keeps messages together; at most [`MAX_MESSAGES`] messages of
 //! [`MAX_BYTES`] are kept, beyond that they stay at the relay.
 
-use super::Handed;
 use super::content::{Inside, Letter};
-use super::records::{self, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent};
+use super::records::{
+    self, Arrival, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent,
+};
+use super::{Handed, Kept};
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
@@ -75,7 +77,7 @@ impl Inbox {
         let state = InboxState {
             next: next.max(latest + 1),
             count: kept.len() as u64,
-            bytes: kept.iter().map(|(_, record)| record.content.size()).sum(),
+            bytes: kept.iter().map(|(_, record)| kept_bytes(record)).sum(),
             unread: kept.iter().filter(|(_, record)| !record.read).count() as u64,
         };
         Ok(Self {
@@ -124,17 +126,18 @@ impl Inbox {
             let handed = hand_over(delivery, &inside)?;
             match handed {
                 Handed::Done => {}
-                Handed::ForTheUser | Handed::Becomes(_) => {
-                    let letter = match handed {
-                        Handed::Becomes(letter) => letter,
-                        _ => inside.into_letter(),
+                Handed::ForTheUser(_) | Handed::Becomes(_) => {
+                    let (letter, kept) = match handed {
+                        Handed::Becomes(letter) => (letter, Kept::default()),
+                        Handed::ForTheUser(kept) => (inside.into_letter(), kept),
+                        _ => continue,
                     };
                     let size = letter.content.size();
                     if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
                         taken.full = true;
                         break;
                     }
-                    put_message(&mut batch, next, delivery, letter);
+                    put_message(&mut batch, next, delivery, letter, kept);
                     (next, count, bytes) = (next + 1, count + 1, bytes + size);
                     taken.new += 1;
                 }
@@ -162,6 +165,16 @@ impl Inbox {
         Ok(taken)
     }
 
+    /// The numbers of all messages that are kept, oldest first. Blocks.
+    pub(crate) fn numbers(&self) -> Result<Vec<u64>, StorageError> {
+        let mut numbers = Vec::new();
+        self.storage.scan(INBOX, b"", &mut |key, _| {
+            numbers.extend(records::number(key));
+            ControlFlow::Continue(())
+        })?;
+        Ok(numbers)
+    }
+
     /// Follows the number of the latest message.
     pub(crate) fn latest(&self) -> watch::Receiver<u64> {
         self.latest.subscribe()
@@ -175,29 +188,55 @@ impl Inbox {
     }
 
     /// One message. Blocks.
-    pub(super) fn get(&self, number: u64) -> Result<Option<MessageRecord>, StorageError> {
+    pub(crate) fn get(&self, number: u64) -> Result<Option<MessageRecord>, StorageError> {
         let bytes = self.storage.get(INBOX, &records::number_key(number))?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// The bytes of one file of a message. Blocks.
-    pub(super) fn file(&self, number: u64, place: usize) -> Result<Option<Vec<u8>>, StorageError> {
+    pub(crate) fn file(&self, number: u64, place: usize) -> Result<Option<Vec<u8>>, StorageError> {
         self.storage
             .get(INBOX_FILES, &records::file_key(number, place))
     }
 
     /// Takes note that a message was looked at. Blocks.
     pub(super) fn mark_read(&self, number: u64) -> Result<(), StorageError> {
+        self.change(number, |record| {
+            let is_new = !record.read;
+            record.read = true;
+            is_new
+        })
+        .map(drop)
+    }
+
+    /// Changes what is known of a message; `change` says whether it did. Where its files have
+    /// arrived the inbox holds them no longer. Returns the message as it is then, durably; `None`:
+    /// there is none of that number (any more). Blocks.
+    pub(crate) fn change(
+        &self,
+        number: u64,
+        change: impl FnOnce(&mut MessageRecord) -> bool,
+    ) -> Result<Option<MessageRecord>, StorageError> {
         let mut state = self.state();
-        let Some(mut record) = self.get(number)?.filter(|record| !record.read) else {
-            return Ok(());
+        let Some(before) = self.get(number)? else {
+            return Ok(None);
         };
-        record.read = true;
+        let mut record = before.clone();
+        if !change(&mut record) {
+            return Ok(Some(record));
+        }
         let mut batch = Batch::new();
         put_record(&mut batch, number, &record);
+        let (had, has) = (kept_bytes(&before), kept_bytes(&record));
+        if has < had {
+            remove_files(&mut batch, number, &record);
+        }
         self.storage.commit(batch)?;
-        state.unread = state.unread.saturating_sub(1);
-        Ok(())
+        state.bytes = state.bytes.saturating_sub(had - has.min(had));
+        state.unread = state
+            .unread
+            .saturating_sub(u64::from(record.read && !before.read));
+        Ok(Some(record))
     }
 
     /// How many messages were not looked at.
@@ -213,13 +252,10 @@ impl Inbox {
         };
         let mut batch = Batch::new();
         batch.remove(INBOX, &records::number_key(number));
-        if let StoredContent::Files { files } = &record.content {
-            (0..files.len())
-                .for_each(|place| batch.remove(INBOX_FILES, &records::file_key(number, place)));
-        }
+        remove_files(&mut batch, number, &record);
         self.storage.commit(batch)?;
         state.count = state.count.saturating_sub(1);
-        state.bytes = state.bytes.saturating_sub(record.content.size());
+        state.bytes = state.bytes.saturating_sub(kept_bytes(&record));
         state.unread = state.unread.saturating_sub(u64::from(!record.read));
         self.room.notify_waiters();
         Ok(Some(record))
@@ -266,7 +302,22 @@ fn opened(identity: &Identity, delivery: &Delivery) -> Option<Inside> {
     inside.ok()
 }
 
-fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Letter) {
+/// How much room a message takes here, bytes: files that have arrived take theirs elsewhere.
+fn kept_bytes(record: &MessageRecord) -> u64 {
+    match record.arrival {
+        Some(Arrival::Arrived { .. }) => 0,
+        _ => record.content.size(),
+    }
+}
+
+fn remove_files(batch: &mut Batch, number: u64, record: &MessageRecord) {
+    if let StoredContent::Files { files } = &record.content {
+        (0..files.len())
+            .for_each(|place| batch.remove(INBOX_FILES, &records::file_key(number, place)));
+    }
+}
+
+fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Letter, kept: Kept) {
     let (content, files) = StoredContent::split(letter.content);
     for (place, file) in files.iter().enumerate() {
         batch.put(INBOX_FILES, &records::file_key(number, place), &file.bytes);
@@ -284,6 +335,8 @@ fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Lett
         },
         read: false,
         content,
+        arrival: kept.arrival,
+        untold: kept.untold,
     };
     put_record(batch, number, &record);
 }
@@ -343,7 +396,9 @@ mod tests {
         .unwrap();
         let take = |deliveries: &[Delivery]| {
             inbox
-                .take(&reader, deliveries, 100, &mut |_, _| Ok(Handed::ForTheUser))
+                .take(&reader, deliveries, 100, &mut |_, _| {
+                    Ok(Handed::ForTheUser(Kept::default()))
+                })
                 .unwrap()
         };
         assert_eq!(take(&[delivery(from, 1, sealed.clone())]).new, 1);

@@ -14,6 +14,7 @@ mod direct;
 mod inbox;
 mod outbox;
 mod read;
+mod receipt;
 mod records;
 mod send;
 
@@ -22,7 +23,12 @@ pub(crate) use content::{Body, Content, Letter, SmallFile, decode_letter, encode
 pub(crate) use direct::Way;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{Outbox, Outcome};
-pub(crate) use read::{delete, get, list, mark_read, outgoing, save, take_back};
+pub(crate) use read::{
+    delete, free_name, get, list, mark_read, missing, outgoing, save, take_back,
+};
+pub(crate) use records::{
+    Arrival, MessageRecord, StoredContent, entry_name as stored_name, message_id as stored_id,
+};
 pub(crate) use send::{message_id, post, readers, send, send_ticket};
 
 use crate::catalogue::Notice;
@@ -39,7 +45,7 @@ use hither_util::tasks::Tasks;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Most messages that are made durable together.
 const MAX_BATCH: usize = 32;
@@ -67,11 +73,35 @@ pub(crate) trait BodyHandler: Send + Sync {
     fn sent(&self, to: DeviceId, id: MessageId, outcome: &Outcome);
 }
 
+/// Decides about what other devices send to the user.
+pub(crate) trait LetterPolicy: Send + Sync {
+    /// What becomes of a letter. Does not block, and takes no message itself.
+    fn decide(&self, from: DeviceId, content: &Content) -> Verdict;
+}
+
+/// The decision about a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is kept in the inbox.
+    Keep(Kept),
+    /// Nothing of it is shown, and its sender is told so.
+    Decline,
+}
+
+/// What is noted about a message that is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// How its files or its share arrive; `None`: the user alone decides.
+    pub arrival: Option<Arrival>,
+    /// The user's program is to be told of it.
+    pub untold: bool,
+}
+
 /// The outcome of a message that was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Handed {
     /// It is for the inbox.
-    ForTheUser,
+    ForTheUser(Kept),
     /// A service has it, durably; this is for the inbox.
     Becomes(Letter),
     /// A service has it, durably.
@@ -106,6 +136,8 @@ pub(crate) struct MailService {
     pub tasks: Tasks,
     /// Held weakly: it may hold this service.
     notices: OnceLock<Weak<dyn NoticeHandler>>,
+    /// Held weakly: it holds this service.
+    letters: OnceLock<Weak<dyn LetterPolicy>>,
     /// The handlers of messages that are for a service, by their kinds.
     bodies: RwLock<HashMap<&'static str, Weak<dyn BodyHandler>>>,
     direct_room: direct::Room,
@@ -127,6 +159,7 @@ impl MailService {
             warnings: deps.warnings,
             tasks: deps.tasks,
             notices: OnceLock::new(),
+            letters: OnceLock::new(),
             bodies: RwLock::default(),
             direct_room: direct::Room::default(),
         }))
@@ -135,6 +168,11 @@ impl MailService {
     /// Registers who takes notices; before, they are left at the relay.
     pub(crate) fn handle_notices(&self, handler: Weak<dyn NoticeHandler>) {
         let _ = self.notices.set(handler); // The first one stays.
+    }
+
+    /// Registers who decides about letters; before, all are kept.
+    pub(crate) fn handle_letters(&self, policy: Weak<dyn LetterPolicy>) {
+        let _ = self.letters.set(policy); // The first one stays.
     }
 
     /// Registers who takes the messages of a kind that no inbox shows; before, they are left where
@@ -152,15 +190,33 @@ impl MailService {
     }
 
     /// Gives what came inside a message to whoever it is for. Blocks.
-    fn hand_over(&self, delivery: &Delivery, inside: &Inside) -> Result<Handed, StorageError> {
+    fn hand_over(
+        &self,
+        delivery: &Delivery,
+        inside: &Inside,
+        declines: &mut Vec<Told>,
+    ) -> Result<Handed, StorageError> {
+        if self.nearby.known().is_removed(delivery.from) {
+            tracing::info!(from = ?delivery.from, "a letter of a removed device is dropped");
+            return Ok(Handed::Done);
+        }
         match inside {
-            Inside::Letter(_) => return Ok(Handed::ForTheUser),
+            Inside::Letter(letter) => match self.verdict(delivery.from, &letter.content) {
+                Verdict::Keep(kept) => return Ok(Handed::ForTheUser(kept)),
+                Verdict::Decline => declines.extend(self.decline(delivery.from, delivery.id)),
+            },
             Inside::Notice(notice) => self.take_notice(delivery.from, notice)?,
+            Inside::Body(body) if body.kind == receipt::RECEIPT => {
+                if let Some(id) = receipt::decode(&body.payload) {
+                    let known = self.outbox.declined(delivery.from, id)?;
+                    tracing::info!(from = ?delivery.from, known, "a message was declined");
+                }
+            }
             Inside::Body(body) => {
                 let handler = self.bodies.read().get(body.kind.as_str()).cloned();
                 match handler.as_ref().map(Weak::upgrade) {
                     // Something of a later version: the user sees that it is there.
-                    None => return Ok(Handed::ForTheUser),
+                    None => return Ok(Handed::ForTheUser(Kept::default())),
                     Some(None) => return Ok(Handed::Later),
                     Some(Some(handler)) => {
                         let shown = handler.take(delivery.from, delivery.id, body)?;
@@ -176,13 +232,35 @@ impl MailService {
         Ok(Handed::Done)
     }
 
-    /// Makes deliveries durable, in order. Blocks.
-    fn take_all(&self, deliveries: &[Delivery]) -> Result<inbox::Taken, StorageError> {
-        let now = self.time.seconds();
-        self.inbox
+    fn verdict(&self, from: DeviceId, content: &Content) -> Verdict {
+        match self.letters.get().and_then(Weak::upgrade) {
+            Some(policy) => policy.decide(from, content),
+            None => Verdict::Keep(Kept::default()),
+        }
+    }
+
+    /// Tells the sender of a message that it is not wanted, durably. Says what becomes of that.
+    /// Blocks.
+    pub(crate) fn decline(&self, from: DeviceId, id: MessageId) -> Option<Told> {
+        let posted = message_id()
+            .and_then(|receipt| post(self, from, receipt, &receipt::declined(id), None));
+        posted
+            .inspect_err(
+                |error| tracing::warn!(%error, "a sender is not told that it was declined"),
+            )
+            .ok()
+    }
+
+    /// Makes deliveries durable, in order. Also returns the words to senders that were declined.
+    /// Blocks.
+    fn take_all(&self, deliveries: &[Delivery]) -> Result<(inbox::Taken, Vec<Told>), StorageError> {
+        let (now, mut declines) = (self.time.seconds(), Vec::new());
+        let taken = self
+            .inbox
             .take(&self.identity, deliveries, now, &mut |delivery, inside| {
-                self.hand_over(delivery, inside)
-            })
+                self.hand_over(delivery, inside, &mut declines)
+            })?;
+        Ok((taken, declines))
     }
 
     fn take_notice(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
@@ -199,6 +277,21 @@ pub(crate) fn start(mail: &Arc<MailService>) {
     let swarm = &mail.nearby.swarm;
     swarm.serve_device_streams(DevicePurpose::Mail, Arc::downgrade(&direct));
     mail.tasks.spawn_forever(delivery::run(Arc::clone(mail)));
+}
+
+/// What the first attempt to send a message finds out.
+type Told = oneshot::Receiver<Outcome>;
+
+/// How long a message that is declined is not acknowledged while its sender is told: who hears that
+/// it was delivered has heard before that it was declined.
+const DECLINING: Duration = Duration::from_secs(2);
+
+/// Waits until senders have heard that what they sent is declined, but not long.
+async fn tell_declined(declines: Vec<Told>) {
+    if !declines.is_empty() {
+        let told = futures::future::join_all(declines);
+        let _ = tokio::time::timeout(DECLINING, told).await; // it comes to them later then
+    }
 }
 
 /// How long after it was welcomed a connection may still bring what waited at the relay.
@@ -232,7 +325,10 @@ pub(crate) async fn receive(
         let (of, got) = (Arc::clone(&mail), std::mem::take(&mut batch));
         let taken = tokio::task::spawn_blocking(move || of.take_all(&got)).await;
         let taken = match taken {
-            Ok(Ok(taken)) => taken,
+            Ok(Ok((taken, declines))) => {
+                tell_declined(declines).await;
+                taken
+            }
             Ok(Err(error)) => {
                 // Not acknowledged: it comes again on the next connection.
                 mail.warnings

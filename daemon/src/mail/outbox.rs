@@ -3,14 +3,16 @@
 //!
 //! Invariants: a message is sealed once, so every attempt sends the same bytes under the same id;
 //! what a relay took is removed, durably, before its sender is told; at most [`MAX_MESSAGES`]
-//! messages of [`MAX_BYTES`] wait, beyond that new ones are refused.
+//! messages of [`MAX_BYTES`] wait, beyond that new ones are refused. Of those that were sent the
+//! latest [`MAX_SENT`] are known for [`KEEP`], so that it can be shown which were declined.
 
-use super::records::{self, NUMBERS, OUTBOX, OUTBOX_SEALED, OutgoingRecord};
-use hither_api::SentState;
+use super::records::{self, NUMBERS, OUTBOX, OUTBOX_SEALED, OutgoingRecord, SENT, SentRecord};
+use hither_api::{MessageKind, SentState};
 use hither_content::storage::{Batch, Storage, StorageError};
 use hither_proto::{DeviceId, MessageId};
 use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 
@@ -21,6 +23,10 @@ const MAX_BYTES: u64 = 64 << 20;
 /// How long a message waits before it is given up, seconds. Far shorter than the reader knows it
 /// again.
 const KEEP: u64 = 30 * 86_400;
+/// Most messages that are known after they were sent; the oldest are forgotten first.
+const MAX_SENT: usize = 4096;
+/// Why a message is listed that its reader does not want.
+const DECLINED: &str = "it was declined";
 /// The key of the next number.
 const NEXT: &[u8] = b"outbox";
 
@@ -56,6 +62,9 @@ pub(crate) struct Outbox {
     /// Held while a message is added: it comes into the queue in the order of its number, when it
     /// is durable.
     adding: Mutex<u64>,
+    /// How many sent ones are known. Held while a message is sent, given up or declined: it becomes
+    /// one of these once.
+    ending: Mutex<usize>,
     state: Mutex<OutboxState>,
     /// A message was added.
     pub added: Notify,
@@ -117,9 +126,15 @@ impl Outbox {
             .last_key_value()
             .map_or(0, |(number, _)| *number);
         let adding = Mutex::new(next.max(latest + 1));
+        let mut sent = 0;
+        storage.scan(SENT, b"", &mut |_, _| {
+            sent += 1;
+            ControlFlow::Continue(())
+        })?;
         Ok(Self {
             storage,
             adding,
+            ending: Mutex::new(sent),
             state: Mutex::new(state),
             added: Notify::new(),
         })
@@ -189,9 +204,32 @@ impl Outbox {
             .get(OUTBOX_SEALED, &records::number_key(number))
     }
 
-    /// A relay has it: it is forgotten here. Blocks.
-    pub(super) fn sent(&self, number: u64, outcome: Outcome) -> Result<(), StorageError> {
-        self.storage.commit(removal(number))?;
+    /// Its reader or a relay has it: it waits no longer, and its reader may still decline it. `now`:
+    /// seconds of the clock of deadlines. Blocks.
+    pub(super) fn sent(&self, number: u64, outcome: Outcome, now: u64) -> Result<(), StorageError> {
+        let mut known = self.ending.lock();
+        let record = self.record(number);
+        if record.as_ref().is_some_and(|one| one.failed.is_some()) {
+            // Declined, and its sender was told, before the relay's answer came.
+            return Ok(());
+        }
+        let mut batch = removal(number);
+        let record = record.filter(|one| one.kind != MessageKind::Request);
+        if let Some(key) = record.as_ref().and_then(sent_key) {
+            let sent = record.map(|record| SentRecord {
+                number,
+                at: now,
+                record,
+            });
+            // Texts and numbers: nothing in it that JSON cannot hold.
+            batch.put(SENT, &key, &serde_json::to_vec(&sent).unwrap_or_default());
+            *known += 1;
+        }
+        self.storage.commit(batch)?;
+        if *known > MAX_SENT + MAX_SENT / 8 {
+            *known = self.forget_sent(0)?;
+        }
+        drop(known);
         let mut state = self.state();
         state.remove(number);
         state.tell(number, outcome);
@@ -213,12 +251,78 @@ impl Outbox {
         }
     }
 
+    /// Forgets what was sent before `horizon`, and the oldest beyond [`MAX_SENT`]; returns how many
+    /// are left. Blocks.
+    fn forget_sent(&self, horizon: u64) -> Result<usize, StorageError> {
+        let mut all = Vec::new();
+        self.storage.scan(SENT, b"", &mut |key, value| {
+            let at = serde_json::from_slice::<SentRecord>(value).map_or(0, |sent| sent.at);
+            all.push((at, key.to_vec()));
+            ControlFlow::Continue(())
+        })?;
+        all.sort_unstable();
+        let old = all.iter().take_while(|(at, _)| *at < horizon).count();
+        let forget = old.max(all.len().saturating_sub(MAX_SENT));
+        let mut batch = Batch::new();
+        all[..forget]
+            .iter()
+            .for_each(|(_, key)| batch.remove(SENT, key));
+        if forget > 0 {
+            self.storage.commit(batch)?;
+        }
+        Ok(all.len() - forget)
+    }
+
+    /// Its reader does not want a message: it is listed as declined, whether it is still on its way
+    /// or was sent long ago. Returns whether there was one. Blocks.
+    pub(super) fn declined(&self, by: DeviceId, id: MessageId) -> Result<bool, StorageError> {
+        let mut known = self.ending.lock();
+        let (to, message) = (by.to_string(), id.to_string());
+        let waiting = {
+            let state = self.state();
+            let mut all = state.records.iter();
+            let found = all.find(|(_, one)| one.to == to && one.message == message);
+            found.map(|(number, _)| *number)
+        };
+        if let Some(number) = waiting {
+            self.end(number, DECLINED.into(), SentState::Declined)?;
+            return Ok(true);
+        }
+        let key = records::seen_key(by, id);
+        let sent = self.storage.get(SENT, &key)?;
+        let Some(sent) = sent.and_then(|bytes| serde_json::from_slice::<SentRecord>(&bytes).ok())
+        else {
+            return Ok(false);
+        };
+        let record = OutgoingRecord {
+            sealed: 0,
+            failed: Some(DECLINED.into()),
+            declined: true,
+            ..sent.record
+        };
+        let mut batch = Batch::new();
+        batch.remove(SENT, &key);
+        put_record(&mut batch, sent.number, &record);
+        self.storage.commit(batch)?;
+        *known = known.saturating_sub(1);
+        self.state().insert(sent.number, record);
+        Ok(true)
+    }
+
     /// No attempt will ever succeed: it stays for its sender to see. Blocks.
     pub(super) fn give_up(&self, number: u64, reason: String) -> Result<(), StorageError> {
-        let Some(mut record) = self.state().records.get(&number).cloned() else {
+        let _ending = self.ending.lock();
+        self.end(number, reason, SentState::Failed)
+    }
+
+    /// Ends a message that did not end before. Under the lock of endings.
+    fn end(&self, number: u64, reason: String, how: SentState) -> Result<(), StorageError> {
+        let record = self.record(number).filter(|one| one.failed.is_none());
+        let Some(mut record) = record else {
             return Ok(());
         };
         record.failed = Some(reason.clone());
+        record.declined = how == SentState::Declined;
         let mut batch = Batch::new();
         put_record(&mut batch, number, &record);
         batch.remove(OUTBOX_SEALED, &records::number_key(number));
@@ -230,7 +334,7 @@ impl Outbox {
         state.tell(
             number,
             Outcome {
-                state: SentState::Failed,
+                state: how,
                 reason: Some(reason),
             },
         );
@@ -282,8 +386,16 @@ impl Outbox {
                 _ => {}
             }
         }
+        let mut known = self.ending.lock();
+        *known = self.forget_sent(now.saturating_sub(KEEP))?;
         Ok(())
     }
+}
+
+/// The key of a message after it was sent.
+fn sent_key(record: &OutgoingRecord) -> Option<[u8; 48]> {
+    let to = record.to.parse().ok()?;
+    Some(records::seen_key(to, records::message_id(&record.message)?))
 }
 
 fn put_record(batch: &mut Batch, number: u64, record: &OutgoingRecord) {
@@ -318,6 +430,7 @@ mod tests {
             until: None,
             sealed: 4,
             failed: None,
+            declined: false,
         }
     }
 
@@ -345,7 +458,7 @@ mod tests {
             state: SentState::AtRelay,
             reason: None,
         };
-        outbox.sent(1, outcome).unwrap();
+        outbox.sent(1, outcome, 100).unwrap();
         assert_eq!(heads(&outbox), [(a, 2), (b, 3)]);
         let again = Outbox::open(Arc::clone(&storage)).unwrap();
         assert_eq!(heads(&again), [(a, 2), (b, 3)]);
@@ -367,6 +480,57 @@ mod tests {
         assert_eq!(outbox.heads()[0].number, 2);
         assert_eq!(outbox.list()[0].2.as_deref(), Some("too long"));
         assert_eq!(outbox.sealed(1).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_declined_is_listed_whether_it_was_sent_or_is_on_its_way() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let outbox = Outbox::open(Arc::clone(&storage)).unwrap();
+        let (a, b) = (device(), device());
+        let mut told = outbox.add(record(a, 1), &[1; 4]).unwrap();
+        outbox.add(record(a, 2), &[2; 4]).unwrap();
+        let id = |id: u8| MessageId::new([id; 16]);
+        let delivered = Outcome {
+            state: SentState::Delivered,
+            reason: None,
+        };
+        // The reader's word comes before the relay's.
+        assert!(outbox.declined(a, id(1)).unwrap());
+        assert_eq!(told.try_recv().unwrap().state, SentState::Declined);
+        outbox.sent(1, delivered.clone(), 100).unwrap();
+        assert!(outbox.list()[0].1.declined, "it stays listed");
+        // Or long after, also after a restart.
+        outbox.sent(2, delivered, 100).unwrap();
+        assert_eq!(outbox.len(), 1);
+        let outbox = Outbox::open(Arc::clone(&storage)).unwrap();
+        assert!(!outbox.declined(b, id(2)).unwrap(), "only its reader can");
+        assert!(outbox.declined(a, id(2)).unwrap());
+        assert!(!outbox.declined(a, id(2)).unwrap(), "once");
+        let listed = Outbox::open(storage).unwrap().list();
+        assert_eq!(listed.len(), 2);
+        assert!(
+            listed
+                .iter()
+                .all(|(.., why)| why.as_deref() == Some(DECLINED))
+        );
+        assert!(outbox.heads().is_empty());
+    }
+
+    #[test]
+    fn what_was_sent_is_known_for_a_while_and_within_a_bound() {
+        let outbox = Outbox::open(Arc::new(MemoryStorage::default())).unwrap();
+        let a = device();
+        outbox.add(record(a, 1), &[1; 4]).unwrap();
+        let delivered = Outcome {
+            state: SentState::Delivered,
+            reason: None,
+        };
+        outbox.sent(1, delivered, 100).unwrap();
+        outbox.expire(100 + KEEP).unwrap();
+        assert_eq!(*outbox.ending.lock(), 1);
+        outbox.expire(101 + KEEP).unwrap();
+        assert_eq!(*outbox.ending.lock(), 0);
+        assert!(!outbox.declined(a, MessageId::new([1; 16])).unwrap());
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 use super::inbox::Inbox;
 use super::outbox::Outcome;
-use super::records::{self, MessageRecord, StoredContent, StoredFile};
+use super::records::{self, Arrival, MessageRecord, StoredContent, StoredFile};
 use super::send::describe;
 use crate::failure;
 use crate::mail::MailService;
 use hither_api::{
-    ApiError, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo, SentInfo, SentState,
-    TicketNote,
+    ApiError, ArrivalInfo, ArrivalState, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo,
+    SentInfo, SentState, TicketNote,
 };
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, EntryName, display_name};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Longest text that is shown in lists and events, bytes.
@@ -45,6 +45,7 @@ fn info(mail: &MailService, number: u64, record: &MessageRecord, detail: Detail)
         text: None,
         files: Vec::new(),
         share: None,
+        arrival: record.arrival.as_ref().map(arrival),
     };
     match &record.content {
         StoredContent::Text { text } => {
@@ -76,11 +77,29 @@ fn info(mail: &MailService, number: u64, record: &MessageRecord, detail: Detail)
     info
 }
 
+/// How it stands, for people.
+fn arrival(arrival: &Arrival) -> ArrivalInfo {
+    let (state, paths, reason) = match arrival {
+        Arrival::Asked { reason } => (ArrivalState::Asked, &[][..], reason.clone()),
+        Arrival::Due { .. } | Arrival::Placing { .. } | Arrival::Fetching { .. } => {
+            (ArrivalState::Arriving, &[][..], None)
+        }
+        Arrival::Arrived { paths } => (ArrivalState::Arrived, &paths[..], None),
+        Arrival::ByHand { reason } => (ArrivalState::ByHand, &[][..], reason.clone()),
+    };
+    ArrivalInfo {
+        state,
+        paths: paths.to_vec(),
+        reason,
+    }
+}
+
 fn storage(error: StorageError) -> ApiError {
     failure::storage(&error)
 }
 
-fn missing(number: u64) -> ApiError {
+/// The error that there is no such message.
+pub(crate) fn missing(number: u64) -> ApiError {
     ApiError::new(
         ErrorCode::NotFound,
         format!("There is no message {number}."),
@@ -149,7 +168,8 @@ pub(crate) fn save(mail: &MailService, number: u64, folder: &Path) -> Result<Sav
     };
     let mut written = Vec::new();
     for (place, file) in files.iter().enumerate() {
-        match save_one(inbox, number, place, file, folder) {
+        let bytes = bytes_of(inbox, number, place, file);
+        match bytes.and_then(|bytes| save_one(number, place, file, &bytes, folder)) {
             Ok(path) => written.push(path),
             Err(error) => {
                 // All of it or nothing.
@@ -169,21 +189,43 @@ pub(crate) fn save(mail: &MailService, number: u64, folder: &Path) -> Result<Sav
     })
 }
 
-fn save_one(
+/// The bytes of a file of a message; where it has arrived those of the file that was written.
+fn bytes_of(
     inbox: &Inbox,
     number: u64,
     place: usize,
     file: &StoredFile,
+) -> Result<Vec<u8>, ApiError> {
+    if let Some(bytes) = inbox.file(number, place).map_err(storage)? {
+        return Ok(bytes);
+    }
+    // Looked at after its bytes were gone: it may have arrived just now.
+    let record = inbox.get(number).map_err(storage)?;
+    let arrival = record.ok_or_else(|| missing(number))?.arrival;
+    let Some(Arrival::Arrived { paths }) = arrival else {
+        return Ok(Vec::new()); // of a store that lost it
+    };
+    let path = paths.get(place).ok_or_else(|| missing(number))?;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|it| it.take(file.length).read_to_end(&mut bytes));
+    read.map_err(|error| {
+        let message = format!("{} arrived as {path} and is not there: {error}.", file.name);
+        ApiError::new(ErrorCode::NotFound, message)
+    })?;
+    Ok(bytes)
+}
+
+fn save_one(
+    number: u64,
+    place: usize,
+    file: &StoredFile,
+    bytes: &[u8],
     folder: &Path,
 ) -> Result<PathBuf, ApiError> {
-    let bytes = inbox
-        .file(number, place)
-        .map_err(storage)?
-        .unwrap_or_default();
     let name = records::entry_name(&file.name, place).ok_or_else(|| missing(number))?;
     let (path, mut target) =
         create(folder, &name, file.mode).map_err(|error| not_writable(&name, &error))?;
-    let written = target.write_all(&bytes).and_then(|()| target.sync_all());
+    let written = target.write_all(bytes).and_then(|()| target.sync_all());
     written.map_err(|error| {
         let _ = std::fs::remove_file(&path);
         not_writable(&name, &error)
@@ -209,17 +251,7 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode | 0o600);
     #[cfg(not(unix))]
     let _ = mode;
-    // Its own where the file system takes it.
-    let name = hither_content::written_name(folder, name)?;
-    let (stem, extension) = match name.rfind('.').filter(|dot| *dot > 0) {
-        Some(dot) => name.split_at(dot),
-        None => (name.as_str(), ""),
-    };
-    for count in 1..=MAX_NAMES {
-        let candidate = match count {
-            1 => name.clone(),
-            _ => format!("{stem} ({count}){extension}"),
-        };
+    for candidate in candidates(folder, name)? {
         let path = folder.join(candidate);
         match options.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -229,13 +261,38 @@ fn create(folder: &Path, name: &EntryName, mode: u32) -> io::Result<(PathBuf, Fi
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// The names that a file may get in a folder: its own where the file system takes it, then others
+/// beside it.
+fn candidates(folder: &Path, name: &EntryName) -> io::Result<impl Iterator<Item = String>> {
+    let name = hither_content::written_name(folder, name)?;
+    let dot = name.rfind('.').filter(|dot| *dot > 0);
+    Ok((1..=MAX_NAMES).map(move |count| match (count, dot) {
+        (1, _) => name.clone(),
+        (_, None) => format!("{name} ({count})"),
+        (_, Some(dot)) => {
+            let (stem, extension) = name.split_at(dot);
+            format!("{stem} ({count}){extension}")
+        }
+    }))
+}
+
+/// A name for a file that nothing in a folder has, nor is in `taken`.
+pub(crate) fn free_name(folder: &Path, name: &EntryName, taken: &[String]) -> io::Result<String> {
+    let is_free = |candidate: &String| {
+        !taken.contains(candidate) && folder.join(candidate).symlink_metadata().is_err()
+    };
+    candidates(folder, name)?
+        .find(is_free)
+        .ok_or_else(|| io::ErrorKind::AlreadyExists.into())
+}
+
 /// Returns the messages that no relay has taken yet, oldest first.
 pub(crate) fn outgoing(mail: &MailService) -> Vec<OutgoingInfo> {
     let tell = |(number, record, reason): (u64, records::OutgoingRecord, Option<String>)| {
-        let state = if record.failed.is_some() {
-            SentState::Failed
-        } else {
-            SentState::Waiting
+        let state = match record.failed {
+            Some(_) if record.declined => SentState::Declined,
+            Some(_) => SentState::Failed,
+            None => SentState::Waiting,
         };
         let sent = match record.to.parse() {
             Ok(to) => describe(
@@ -254,6 +311,7 @@ pub(crate) fn outgoing(mail: &MailService) -> Vec<OutgoingInfo> {
                     state,
                     reason,
                     hint,
+                    others: Vec::new(),
                 }
             }
         };

@@ -17,12 +17,14 @@ pub(super) const SEEN: Table = Table::new("mail_seen");
 pub(super) const OUTBOX: Table = Table::new("outbox");
 /// The sealed bytes that are sent of them, by number.
 pub(super) const OUTBOX_SEALED: Table = Table::new("outbox_sealed");
+/// Messages that were sent, by reader and id, for as long as the reader may decline them.
+pub(super) const SENT: Table = Table::new("mail_sent");
 /// The next numbers, so that none is given twice.
 pub(super) const NUMBERS: Table = Table::new("mail_numbers");
 
 /// A message that arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct MessageRecord {
+pub(crate) struct MessageRecord {
     pub message: String,
     pub from: String,
     /// Unix seconds.
@@ -32,11 +34,58 @@ pub(super) struct MessageRecord {
     #[serde(default)]
     pub read: bool,
     pub content: StoredContent,
+    /// How its files or its share arrive; absent where the user alone decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival: Option<Arrival>,
+    /// The user's program is still to be told of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untold: bool,
+}
+
+/// How the files or the share of a message arrive in the receive folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum Arrival {
+    /// The user is asked, for a reason where it is another one than a rule.
+    Asked {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It is to arrive; `agreed`: the user said so, whatever its size.
+    Due {
+        #[serde(default)]
+        agreed: bool,
+    },
+    /// Its files are written beside the places that they are moved to, under these names.
+    Placing { folder: String, names: Vec<String> },
+    /// A transfer fetches it.
+    Fetching {
+        transfer: String,
+        #[serde(default)]
+        agreed: bool,
+    },
+    /// It is there.
+    Arrived { paths: Vec<String> },
+    /// The user saves or fetches it.
+    ByHand {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}
+
+impl Arrival {
+    /// True while there is something to do without the user.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        matches!(
+            self,
+            Self::Due { .. } | Self::Placing { .. } | Self::Fetching { .. }
+        )
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum StoredContent {
+pub(crate) enum StoredContent {
     Text { text: String },
     Files { files: Vec<StoredFile> },
     Ticket { share: TicketNote },
@@ -45,7 +94,7 @@ pub(super) enum StoredContent {
 
 /// A file, but for its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StoredFile {
+pub(crate) struct StoredFile {
     pub name: String,
     pub mode: u32,
     pub length: u64,
@@ -74,7 +123,7 @@ impl StoredContent {
         }
     }
 
-    pub(super) const fn kind(&self) -> MessageKind {
+    pub(crate) const fn kind(&self) -> MessageKind {
         match self {
             Self::Text { .. } => MessageKind::Text,
             Self::Files { .. } => MessageKind::Files,
@@ -84,7 +133,7 @@ impl StoredContent {
     }
 
     /// How much room it takes, bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Text { text } => text.len() as u64,
             Self::Files { files } => files.iter().map(|file| file.length).sum(),
@@ -116,6 +165,19 @@ pub(super) struct OutgoingRecord {
     /// Why it will not be sent any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+    /// It arrived, and its reader does not want it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub declined: bool,
+}
+
+/// A message that its reader or a relay has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SentRecord {
+    /// The number that it had in the outbox.
+    pub number: u64,
+    /// When it was sent, seconds of the clock of deadlines.
+    pub at: u64,
+    pub record: OutgoingRecord,
 }
 
 pub(super) fn number_key(number: u64) -> [u8; 8] {
@@ -158,7 +220,7 @@ pub(super) fn all<T: serde::de::DeserializeOwned>(
 }
 
 /// A message's id in text.
-pub(super) fn message_id(text: &str) -> Option<MessageId> {
+pub(crate) fn message_id(text: &str) -> Option<MessageId> {
     let bytes: Option<Vec<u8>> = (0..text.len())
         .step_by(2)
         .map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok())
@@ -167,7 +229,7 @@ pub(super) fn message_id(text: &str) -> Option<MessageId> {
 }
 
 /// A stored file's name, checked again: the store is a file that others could have written.
-pub(super) fn entry_name(name: &str, place: usize) -> Option<EntryName> {
+pub(crate) fn entry_name(name: &str, place: usize) -> Option<EntryName> {
     EntryName::parse(name)
         .or_else(|_| EntryName::parse(&format!("unnamed-{}", place + 1)))
         .ok()

@@ -59,8 +59,48 @@ pub(crate) async fn send(
     mail: &Arc<MailService>,
     request: SendRequest,
 ) -> Result<SentInfo, ApiError> {
-    let reader = reader(mail, &request.to).await?;
-    deliver(mail, &reader, request).await
+    let wanted: Vec<String> = std::iter::once(&request.to)
+        .chain(&request.also)
+        .cloned()
+        .collect();
+    // One that is unknown costs nothing: nothing was sent to the others then.
+    let readers = readers(mail, &wanted).await?;
+    let of = Arc::clone(mail);
+    let content = tokio::task::spawn_blocking(move || content(&of.own, request))
+        .await
+        .map_err(failure::internal)??;
+    if let [reader] = readers.as_slice() {
+        return deliver(mail, reader, content).await;
+    }
+    let mut sent = deliver_all(mail, &readers, &content).await.into_iter();
+    let first = sent
+        .next()
+        .ok_or_else(|| failure::internal("a message for nobody"))?;
+    Ok(SentInfo {
+        others: sent.collect(),
+        ..first
+    })
+}
+
+/// Sends the same to several readers; for those to whom it cannot be sent the answer says why.
+async fn deliver_all(
+    mail: &Arc<MailService>,
+    readers: &[Reader],
+    content: &Content,
+) -> Vec<SentInfo> {
+    let each = readers.iter().map(|reader| async move {
+        let sent = deliver(mail, reader, content.clone()).await;
+        sent.unwrap_or_else(|error| SentInfo {
+            message: String::new(),
+            to: reader.device.to_string(),
+            name: reader.name.clone(),
+            state: SentState::Failed,
+            reason: Some(error.message.trim_end_matches('.').to_owned()),
+            hint: None,
+            others: Vec::new(),
+        })
+    });
+    futures::future::join_all(each).await
 }
 
 /// Sends the ticket of a share; for readers to whom it cannot be sent the answer says why.
@@ -69,32 +109,16 @@ pub(crate) async fn send_ticket(
     readers: &[Reader],
     note: &TicketNote,
 ) -> Vec<SentInfo> {
-    let each = readers.iter().map(|reader| async move {
-        let request = SendRequest {
-            ticket: Some(note.clone()),
-            ..SendRequest::default()
-        };
-        deliver(mail, reader, request)
-            .await
-            .unwrap_or_else(|error| SentInfo {
-                message: String::new(),
-                to: reader.device.to_string(),
-                name: reader.name.clone(),
-                state: SentState::Failed,
-                reason: Some(error.message.trim_end_matches('.').to_owned()),
-                hint: None,
-            })
-    });
-    futures::future::join_all(each).await
+    deliver_all(mail, readers, &Content::Ticket(note.clone())).await
 }
 
 async fn deliver(
     mail: &Arc<MailService>,
     reader: &Reader,
-    request: SendRequest,
+    content: Content,
 ) -> Result<SentInfo, ApiError> {
     let (of, to) = (Arc::clone(mail), reader.device);
-    let written = tokio::task::spawn_blocking(move || write(&of, to, request));
+    let written = tokio::task::spawn_blocking(move || write(&of, to, content));
     let (message, mut told) = written.await.map_err(failure::internal)??;
     let outcome = follow(mail, to, &mut told).await;
     let name = reader.name.clone();
@@ -116,6 +140,7 @@ pub(super) fn describe(
         state: outcome.state,
         reason: outcome.reason,
         hint: None,
+        others: Vec::new(),
     };
     if sent.state == SentState::Waiting
         && let Some((host, trouble)) = mail.relays.stuck(to)
@@ -126,13 +151,12 @@ pub(super) fn describe(
     sent
 }
 
-/// Reads, seals and keeps a message. Blocks.
+/// Seals and keeps a message. Blocks.
 fn write(
     mail: &MailService,
     to: DeviceId,
-    request: SendRequest,
+    content: Content,
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
-    let content = content(&mail.own, request)?;
     let (files, bytes) = content.extent();
     let outgoing = Outgoing {
         kind: content.kind(),
@@ -159,7 +183,7 @@ struct Outgoing {
 
 /// Sends something to a service of another device: it is durable here when this returns, and
 /// forgotten when `until` (seconds of the clock of deadlines) is past. The service hears what became
-/// of it under `id`. Blocks.
+/// of it under `id`, and who waits for what the first attempt finds out is told that. Blocks.
 ///
 /// Errors: it is too long, too much waits already, or the store failed.
 pub(crate) fn post(
@@ -168,7 +192,7 @@ pub(crate) fn post(
     id: MessageId,
     body: &Body,
     until: Option<u64>,
-) -> Result<(), ApiError> {
+) -> Result<oneshot::Receiver<Outcome>, ApiError> {
     let outgoing = Outgoing {
         kind: MessageKind::Request,
         summary: body.kind.clone(),
@@ -176,7 +200,7 @@ pub(crate) fn post(
         bytes: body.payload.len() as u64,
         until,
     };
-    keep(mail, to, id, outgoing, &body.encode()).map(|_| ())
+    keep(mail, to, id, outgoing, &body.encode()).map(|(_, told)| told)
 }
 
 /// A new id for a message.
@@ -219,6 +243,7 @@ fn keep(
         until: outgoing.until,
         sealed: sealed.len() as u64,
         failed: None,
+        declined: false,
     };
     let told = mail
         .outbox
@@ -366,6 +391,9 @@ async fn follow(
             "it has not answered yet"
         } else if mail.relays.way_to(to).is_some() {
             "the relay has not answered yet"
+        } else if mail.nearby.known().relation(to).is_some() && !mail.relays.connected().is_empty()
+        {
+            "no relay has answered yet"
         } else if mail.relays.connecting() {
             "no relay is reached yet"
         } else {

@@ -9,7 +9,7 @@ use hither_api::{
 use hither_proto::{DeviceId, DeviceName, OfferKind, display_name};
 use hither_relay_client::{FindDeviceError, resolve};
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A device that is written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,11 @@ impl NearbyService {
         // A known device is not waited for while somebody on this network may be meant.
         let found = match self.relays.find(wanted).await {
             Err(FindDeviceError::Unknown { others, .. }) => {
-                let strangers = self.strangers(&self.relays.devices()).await;
+                let mut listed = self.relays.devices();
+                let members = self.members.get().and_then(Weak::upgrade);
+                let mut strangers = members.map_or_else(Vec::new, |all| all.members(&listed));
+                listed.extend(strangers.iter().cloned());
+                strangers.extend(self.strangers(&listed).await);
                 let found = resolve(&strangers, wanted).cloned();
                 found.map_err(|error| match error {
                     FindDeviceError::Unknown { wanted, .. } => FindDeviceError::Unknown {
@@ -190,12 +194,13 @@ pub(crate) async fn forget(
         let shown = display_name(&found.name);
         let message = format!("{shown} is not known by a yes of yours: a relay lists it.");
         return Err(ApiError::new(ErrorCode::BadRequest, message)
-            .with_hint("Whoever runs the relay can revoke it: hither-relay devices revoke"));
+            .with_hint("To remove one of your devices everywhere: hither devices remove DEVICE"));
     }
     Ok(found)
 }
 
-/// Gives a known device another name here.
+/// Gives a device another name here, whatever it calls itself; with an empty one it is called as it
+/// calls itself again.
 ///
 /// Errors: none is meant, or that cannot be kept.
 pub(crate) async fn rename(
@@ -205,8 +210,9 @@ pub(crate) async fn rename(
 ) -> Result<DeviceInfo, ApiError> {
     let found = known(service, wanted)?;
     let device: DeviceId = found.device.parse().map_err(failure::internal)?;
+    let name = name.trim();
     let clean = DeviceName::clean(name);
-    if clean.as_str() != name.trim() || found.this {
+    if (!name.is_empty() && clean.as_str() != name) || found.this {
         let message = match found.this {
             true => "This device's own name is in its configuration.".to_owned(),
             false => format!("A device cannot be called {:?}.", display_name(name)),
@@ -214,20 +220,14 @@ pub(crate) async fn rename(
         return Err(ApiError::new(ErrorCode::BadRequest, message)
             .with_hint("See: hither config set device_name NAME"));
     }
-    let (known, called) = (Arc::clone(service.known()), clean.clone());
-    let renamed = tokio::task::spawn_blocking(move || known.rename(device, &called))
+    let known = Arc::clone(service.known());
+    let called = (!name.is_empty()).then_some(clean);
+    tokio::task::spawn_blocking(move || known.call(device, called.as_ref()))
         .await
         .map_err(failure::internal)?
         .map_err(|error| failure::remember(&error))?;
-    if !renamed {
-        let shown = display_name(&found.name);
-        let message = format!("{shown} calls itself that: a relay lists it by its own name.");
-        return Err(ApiError::new(ErrorCode::BadRequest, message)
-            .with_hint("Set its name on that device: hither config set device_name NAME"));
-    }
     service.changed();
-    Ok(DeviceInfo {
-        name: clean.to_string(),
-        ..found
-    })
+    let devices = service.relays.devices();
+    let now = devices.into_iter().find(|one| one.device == found.device);
+    Ok(now.unwrap_or(found))
 }

@@ -16,14 +16,14 @@ pub(crate) use introductions::{Introduced, Offer};
 pub(crate) use list::{answer, forget, info, rename, set_visible};
 
 use crate::settings::Setting;
-use hither_api::NearbyVisibility;
+use hither_api::{DeviceInfo, NearbyVisibility};
 use hither_proto::{DeviceId, DeviceName, DevicePurpose};
 use hither_relay_client::RelayClient;
-use hither_swarm::{DeviceStreams, KnownDevices, Swarm};
+use hither_swarm::{DeviceStreams, KnownDevices, Relation, Swarm};
 use hither_util::tasks::Tasks;
 use introductions::Introductions;
 use names::{NameStreams, Names};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use tokio::sync::watch;
 use visibility::Visibility;
 
@@ -37,6 +37,12 @@ pub(crate) struct NearbyDeps {
     pub tasks: Tasks,
 }
 
+/// Knows the members of this device's groups.
+pub(crate) trait MemberDirectory: Send + Sync {
+    /// Those that are not among `listed`, by name.
+    fn members(&self, listed: &[DeviceInfo]) -> Vec<DeviceInfo>;
+}
+
 /// The devices on this network.
 pub(crate) struct NearbyService {
     pub device: DeviceId,
@@ -47,6 +53,8 @@ pub(crate) struct NearbyService {
     pub tasks: Tasks,
     introductions: Introductions,
     names: Names,
+    /// Held weakly: it is above this service.
+    members: OnceLock<Weak<dyn MemberDirectory>>,
     /// Counts up whenever what [`info`] says may be something else.
     changes: watch::Sender<u64>,
     /// Keeps what serves the streams of names; the swarm holds it weakly.
@@ -65,6 +73,7 @@ impl NearbyService {
             tasks: deps.tasks,
             introductions: Introductions::default(),
             names: Names::default(),
+            members: OnceLock::new(),
             changes: watch::Sender::new(0),
             streams: OnceLock::new(),
         });
@@ -90,10 +99,21 @@ impl NearbyService {
         self.known().relation(device).is_some() || self.is_listed(device)
     }
 
-    /// Returns whether a relay lists it as one of the user's.
+    /// Returns whether it is one of the user's.
+    pub(crate) fn is_own(&self, device: DeviceId) -> bool {
+        self.known().relation(device) == Some(Relation::Own) || self.is_listed(device)
+    }
+
+    /// Returns whether a relay lists it as one of the user's, and the user has not removed it.
     pub(crate) fn is_listed(&self, device: DeviceId) -> bool {
         let relays = self.relays.all();
-        relays.iter().any(|relay| relay.presence(device).is_some())
+        !self.known().is_removed(device)
+            && relays.iter().any(|relay| relay.presence(device).is_some())
+    }
+
+    /// Registers who knows the members of groups, who are found by their names too.
+    pub(crate) fn find_members(&self, members: Weak<dyn MemberDirectory>) {
+        let _ = self.members.set(members); // The first one stays.
     }
 
     /// Returns whether discovery sees it now.

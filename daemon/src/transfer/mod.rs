@@ -265,6 +265,11 @@ impl Transfer {
         self.update(service, |record| record.state = TransferState::Paused)
     }
 
+    /// True when everything is there and nothing more is to come.
+    pub(crate) fn is_done(&self) -> bool {
+        lock(&self.record).state == TransferState::Done
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         lock(&self.control).is_some()
     }

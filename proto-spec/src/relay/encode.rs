@@ -129,6 +129,8 @@ impl RelayMessage {
             Self::GroupAnswered { request, answer } => Body::GroupAnswer(answer.to_wire(*request)),
             Self::Code { request, what } => what.to_wire(*request),
             Self::CodeAnswered { request, answer } => answer.to_wire(*request),
+            Self::Own { request, what } => what.to_wire(*request),
+            Self::OwnAnswered { request, answer } => answer.to_wire(*request),
             Self::GroupNews { changes, all } => {
                 Body::GroupNews(super::group::news_to_wire(changes, *all))
             }

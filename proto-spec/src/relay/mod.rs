@@ -9,6 +9,7 @@ mod group;
 #[path = "group/samples.rs"]
 mod group_samples;
 mod index;
+mod own;
 mod parse;
 mod refusal;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use group::{
     GroupRequest, GroupSealed, GroupStanding,
 };
 pub use index::{IndexHolder, IndexMessage, index_node};
+pub use own::{OwnAnswer, OwnRequest};
 pub use refusal::{RelayRefusal, RelayRefusalCode};
 pub use url::{RelayUrl, RelayUrlError};
 
@@ -352,6 +354,20 @@ pub enum RelayMessage {
         request: u64,
         /// Its contents.
         answer: CodeAnswer,
+    },
+    /// A device wants something about the devices of its user.
+    Own {
+        /// Chosen by the device, unique on its connection.
+        request: u64,
+        /// Its contents.
+        what: OwnRequest,
+    },
+    /// The answer.
+    OwnAnswered {
+        /// The request.
+        request: u64,
+        /// Its contents.
+        answer: OwnAnswer,
     },
     /// Something about groups of the device changed: it asks for what it wants to know.
     GroupNews {

@@ -2,8 +2,8 @@
 //! believed to be in bounds.
 
 use super::{
-    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, IndexMessage, Nearness, Put,
-    PutRecord, RelayAddress, RelayMessage, RelayRefusal, Welcome,
+    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, IndexMessage, Nearness, OwnAnswer,
+    OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -105,6 +105,14 @@ impl RelayMessage {
             body @ (Body::CodeShown(_) | Body::CodeFound(_) | Body::Invited(_)) => {
                 let (request, answer) = CodeAnswer::parse(&body)?;
                 Self::CodeAnswered { request, answer }
+            }
+            body @ (Body::InviteDevices(_) | Body::RemoveDevice(_) | Body::Contacts(_)) => {
+                let (request, what) = OwnRequest::parse(&body)?;
+                Self::Own { request, what }
+            }
+            body @ (Body::DevicesInvited(_) | Body::DeviceRemoved(_) | Body::ContactsKept(_)) => {
+                let (request, answer) = OwnAnswer::parse(&body)?;
+                Self::OwnAnswered { request, answer }
             }
             body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })

@@ -220,6 +220,7 @@ impl Default for InvitationConfig {
             devices: 10,
             valid: Span::secs(24 * 3600),
             by_devices: true,
+            removal_by_devices: true,
         }
     }
 }

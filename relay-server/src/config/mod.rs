@@ -338,6 +338,8 @@ pub struct InvitationConfig {
     pub valid: Span,
     /// True if a device may invite one more of its user, as pairing does.
     pub by_devices: bool,
+    /// True if a device may remove another one of its user.
+    pub removal_by_devices: bool,
 }
 
 /// `[ops]`

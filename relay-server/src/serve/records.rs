@@ -7,6 +7,7 @@
 //! | `seen` | device | [`Seen`] |
 //! | `invitations` | BLAKE3 of the token | [`InvitationRecord`] |
 //! | `cards` | user `/` reader `/` from | the sealed card itself |
+//! | `contacts` | device | keys of devices of other users whose letters it takes, 32 bytes each |
 //! | `presence` (ephemeral) | user `/` device | [`Presence`] |
 //! | `nodes` (ephemeral) | node | [`NodeRecord`] |
 //! | `codes` (ephemeral) | number of the word `/` device | when it ends, 8 bytes of Unix milliseconds |
@@ -31,6 +32,8 @@ pub mod bucket {
     pub const INVITATIONS: &str = "invitations";
     /// Device cards.
     pub const CARDS: &str = "cards";
+    /// Devices of other users whose letters a device takes.
+    pub const CONTACTS: &str = "contacts";
     /// Who is connected.
     pub const PRESENCE: &str = "presence";
     /// The nodes of the fleet.

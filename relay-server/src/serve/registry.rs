@@ -294,20 +294,38 @@ impl Registry {
             user = None;
         }
         let user = user.ok_or_else(crowded)?;
-        self.change_user(&user, |record| {
-            let before = record.devices.len();
-            record.devices.retain(|other| other != device.as_bytes());
-            let gone = record.devices.len() < before;
-            if gone {
-                record.revoked.push(device.as_bytes().to_vec());
-                let spare = record.revoked.len().saturating_sub(MAX_REVOKED);
-                record.revoked.drain(..spare);
-            }
-            Ok(gone)
-        })
-        .await?;
+        self.change_user(&user, |record| Ok(strike_out(record, device)))
+            .await?;
         self.state.ack(&mail_queue(device), u64::MAX).await?;
         Ok(())
+    }
+
+    /// Removes a device of `user`, as [`revoke`](Self::revoke) does, because another one of the
+    /// user's wants it. Of two that remove each other the one whose change of the user's record
+    /// comes first stays. May be repeated: what an interrupted call left is done then.
+    ///
+    /// Errors: [`RegistryError::Unknown`] when it is no device of the user's, or the same one;
+    /// [`RegistryError::Revoked`] when `by` was removed meanwhile.
+    pub async fn remove(&self, user: &UserId, by: &DeviceId, device: &DeviceId) -> Result<()> {
+        if by == device {
+            return Err(RegistryError::Unknown);
+        }
+        let has = |list: &[Vec<u8>], one: &DeviceId| list.iter().any(|key| key == one.as_bytes());
+        self.change_user(user, |record| {
+            if !has(&record.devices, by) {
+                return Err(RegistryError::Revoked);
+            }
+            if !has(&record.devices, device) {
+                return match has(&record.revoked, device) {
+                    true => Ok(false),
+                    false => Err(RegistryError::Unknown),
+                };
+            }
+            strike_out(record, device);
+            Ok(true)
+        })
+        .await?;
+        self.revoke(device).await
     }
 
     /// What is known of a device; `None`: nothing.
@@ -507,6 +525,19 @@ impl Registry {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Takes a device out of those of a user, and remembers it; false: it is none of them.
+fn strike_out(record: &mut User, device: &DeviceId) -> bool {
+    let before = record.devices.len();
+    record.devices.retain(|other| other != device.as_bytes());
+    let gone = record.devices.len() < before;
+    if gone {
+        record.revoked.push(device.as_bytes().to_vec());
+        let spare = record.revoked.len().saturating_sub(MAX_REVOKED);
+        record.revoked.drain(..spare);
+    }
+    gone
 }
 
 /// A record as bytes.

@@ -27,6 +27,7 @@ mod serve_index;
 mod serve_mail;
 mod serve_matrix;
 mod serve_metrics;
+mod serve_own;
 mod serve_people;
 mod serve_stop;
 mod storing;

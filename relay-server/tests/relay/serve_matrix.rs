@@ -83,6 +83,8 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
         Kind::Place => (Outcome::Answered("placed"), &[]),
         // Anybody's device may ask who shows a code; nobody does.
         Kind::Code => (Outcome::Answered("code"), &[]),
+        // No device of anybody's.
+        Kind::Own => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         // No group of its.
         Kind::Group => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         // The one that it could release was placed by itself just before: see `Place`.
@@ -128,6 +130,7 @@ fn indexed(kind: Kind) -> Outcome {
         | Kind::Decline
         | Kind::Group
         | Kind::Code
+        | Kind::Own
         | Kind::OfRelay => Outcome::Refused(RelayRefusalCode::Invalid),
     }
 }

@@ -107,6 +107,13 @@ async fn admitted(
                     .filter(|purpose| may_come_over(stream.carrier, *purpose))
                     .and_then(|purpose| swarm.device_streams.handler(purpose));
                 match handler {
+                    // Only a new pairing makes a removed device the user's again.
+                    Some(_)
+                        if purpose != Some(DevicePurpose::Code)
+                            && swarm.known.is_removed(stream.device) =>
+                    {
+                        Refusal::NotFound
+                    }
                     Some(handler) if protocol == PROTOCOL => {
                         return Some(Admitted::Device(handler));
                     }
@@ -156,17 +163,21 @@ fn recognised(
     }
 }
 
-/// Returns whether a group has removed the device with which the share was shared: it still knows
-/// the secret, and gets nothing more of it here.
+/// Returns whether the device was removed: by a group with which the share was shared, or from the
+/// user's devices. It still knows the secret, and gets nothing more of it here.
 fn is_barred(swarm: &Swarm, share: &Share, device: &DeviceId) -> bool {
-    swarm.membership.is_barred(share, device)
+    swarm.known.is_removed(*device) || swarm.membership.is_barred(share, device)
 }
 
-/// Waits until a group has removed the device with which the share was shared.
+/// Waits until the device is removed.
 pub(crate) async fn barred(swarm: &Swarm, share: &Share, device: &DeviceId) {
-    let mut changes = swarm.membership.changes();
+    let (mut members, mut known) = (swarm.membership.changes(), swarm.known.changes());
     while !is_barred(swarm, share, device) {
-        if changes.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = members.changed() => changed,
+            changed = known.changed() => changed,
+        };
+        if changed.is_err() {
             return std::future::pending().await; // the daemon ends
         }
     }
@@ -255,7 +266,7 @@ async fn attend(
     };
     let error = tokio::select! {
         ended = stream.run(&mut control, None, &mut outgoing, &mut moves) => ended.err().unwrap_or_default(),
-        () = barred(swarm, share, &device) => "its group has removed the device".into(),
+        () = barred(swarm, share, &device) => "the device was removed".into(),
     };
     tracing::debug!(?device, share = ?share.id, error, "a session of another device ended");
     swarm.listeners.remove(id);

@@ -4,7 +4,7 @@ use super::api::Api;
 use super::cable::{Cable, Socket};
 use super::namespace::Namespace;
 use super::process::Process;
-use super::run::{Fetched, Pipe, Plain, Run, Running, head, plain};
+use super::run::{Fetched, Pipe, Plain, Run, Running, head, plain, plain_with_input};
 use super::system_bus::SystemBus;
 use super::wait::{PATIENCE, until};
 use hither_api::{Event, Status, TransferInfo, Why};
@@ -252,6 +252,11 @@ impl Device {
     /// Runs `hither` as it is for people and pipes.
     pub fn plain(&self, arguments: &[&str]) -> Plain {
         plain(self.command(arguments))
+    }
+
+    /// The same with something on its standard input.
+    pub fn plain_with_input(&self, arguments: &[&str], input: &[u8]) -> Plain {
+        plain_with_input(self.command(arguments), input)
     }
 
     /// Runs `hither` into a program that reads so many bytes and ends.

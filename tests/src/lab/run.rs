@@ -6,7 +6,7 @@ use hither_api::{ApiError, Done, Event, SourceBytes, SourceKind};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
@@ -119,13 +119,21 @@ pub struct Plain {
 }
 
 /// Runs a command to its end.
-pub(super) fn plain(mut command: Command) -> Plain {
+pub(super) fn plain(command: Command) -> Plain {
+    plain_with_input(command, b"")
+}
+
+/// Runs a command to its end; it reads `input`, which fits a pipe.
+pub(super) fn plain_with_input(mut command: Command, input: &[u8]) -> Plain {
     let child = command
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    let mut ended = Ended::watch(child.unwrap());
+    let mut child = child.unwrap();
+    // It need not read it.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let mut ended = Ended::watch(child);
     let mut output = Vec::new();
     ended
         .child

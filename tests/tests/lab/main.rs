@@ -12,6 +12,7 @@
     clippy::print_stdout
 )]
 
+mod acquainted_relay;
 mod asks;
 mod carriers;
 mod catalogue;
@@ -48,10 +49,12 @@ mod index;
 mod limits;
 mod nearby;
 mod network;
+mod own_devices;
 mod parts;
 mod patterns;
 mod pipes;
 mod prices;
+mod receiving;
 mod redial;
 mod relay_blind;
 mod relay_fleet;

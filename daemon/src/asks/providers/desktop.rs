@@ -1,6 +1,6 @@
 //! Things that the desktop knows: the clipboard, what is playing, where the device is.
 
-use super::{command, live, unsupported};
+use super::{live, unsupported};
 use hither_api::{ApiError, ErrorCode};
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(super) async fn clipboard() -> Result<String, ApiError> {
         ));
     };
     let line: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
-    let text = command::run_command(&line, &[], PATIENCE).await?;
+    let text = crate::program::run_command(&line, &[], None, PATIENCE).await?;
     if text.is_empty() {
         return Err(nothing("The clipboard is empty."));
     }

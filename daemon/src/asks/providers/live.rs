@@ -125,7 +125,7 @@ pub(super) async fn record(
     let line: Vec<String> = words.map(|word| (*word).to_owned()).collect();
     let line = command::fill(&line, &out, Some(seconds));
     let patience = PATIENCE + Duration::from_secs(u64::from(seconds));
-    command::run_command(&line, &[], patience).await?;
+    crate::program::run_command(&line, &[], None, patience).await?;
     command::made(out).await
 }
 

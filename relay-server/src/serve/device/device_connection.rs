@@ -8,7 +8,7 @@ use super::inbox::Inbox;
 use super::keep_alive::{KeepAlive, KeepAliveAction};
 use super::outgoing::Outgoing;
 use super::send::{Sends, Sent};
-use super::{Ended, cards, codes, list, now, place, refusal_of, seen_later, welcome};
+use super::{Ended, cards, codes, list, now, own, place, refusal_of, seen_later, welcome};
 use crate::node::Node;
 use crate::ops::labels::Request;
 use crate::serve::front::{Connection, Pending, wake};
@@ -410,6 +410,12 @@ impl<'a> DeviceConnection<'a> {
                 let (node, connection) = (Arc::clone(self.node), Arc::clone(self.connection));
                 self.work.push(Box::pin(async move {
                     Done::Answer(codes::answer(node, connection, request, what).await)
+                }));
+            }
+            RelayMessage::Own { request, what } => {
+                let (node, connection) = (Arc::clone(self.node), Arc::clone(self.connection));
+                self.work.push(Box::pin(async move {
+                    Done::Answer(own::answer(node, connection, request, what).await)
                 }));
             }
             RelayMessage::Place {

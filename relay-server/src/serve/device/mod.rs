@@ -7,6 +7,7 @@ mod inbox;
 mod keep_alive;
 mod list;
 mod outgoing;
+mod own;
 mod place;
 mod send;
 

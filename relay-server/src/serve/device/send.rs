@@ -1,11 +1,12 @@
-//! Messages to other devices of the same user: durable in their mailbox before the sender hears of
-//! it.
+//! Messages to other devices of the same user, and to those of other users that have named the
+//! sender: durable in their mailbox before the sender hears of it.
 //!
 //! A device reads what another one sent in the order in which it was sent. The state gives calls
 //! made beside each other no order, so of one connection there is one call for a device at a time,
 //! with all messages that have come meanwhile.
 
 use super::device_connection::Done;
+use super::own::has_contact;
 use crate::node::{Node, now_ms};
 use crate::ops::labels::Request;
 use crate::serve::front::{Connection, wake};
@@ -42,6 +43,8 @@ pub(super) struct Mail {
 /// What became of some messages to one device.
 pub(super) struct Sent {
     to: DeviceId,
+    /// Whose the reader is; `None`: nothing was put.
+    reader: Option<UserId>,
     bytes: usize,
     /// The request of each, and its place or why it has none.
     results: Vec<(u64, Result<u64, RelayRefusal>)>,
@@ -111,18 +114,24 @@ impl Sends {
         Box::pin(async move {
             let bytes = mails.iter().map(|mail| mail.sealed.len()).sum();
             let theirs = if known {
-                Ok(())
+                Ok(user)
             } else {
-                belongs(&node, &user, &to).await
+                takes(&node, (&user, &from), &to).await
             };
             let results = match theirs {
-                Ok(()) => append(&node, &from, &to, mails).await,
+                Ok(_) => append(&node, &from, &to, mails).await,
                 Err(refusal) => mails
                     .iter()
                     .map(|mail| (mail.request, Err(refusal)))
                     .collect(),
             };
-            Done::Appended(Box::new(Sent { to, bytes, results }))
+            let reader = theirs.ok();
+            Done::Appended(Box::new(Sent {
+                to,
+                reader,
+                bytes,
+                results,
+            }))
         })
     }
 
@@ -134,10 +143,17 @@ impl Sends {
         connection: &Connection,
         sent: Sent,
     ) -> Vec<Work> {
-        let Sent { to, bytes, results } = sent;
+        let Sent {
+            to,
+            reader,
+            bytes,
+            results,
+        } = sent;
+        let is_own = reader == Some(connection.user);
         self.messages -= results.len();
         self.bytes -= bytes;
-        if results.iter().any(|(_, result)| result.is_ok()) {
+        // A device of another user's may stop naming the sender at any time: it is asked each time.
+        if is_own && results.iter().any(|(_, result)| result.is_ok()) {
             self.known.insert(to);
         }
         let mut work = Vec::with_capacity(results.len() + 1);
@@ -152,7 +168,7 @@ impl Sends {
         for (request, result) in results {
             work.push(answer(
                 Arc::clone(node),
-                connection.user,
+                reader.unwrap_or(connection.user),
                 to,
                 request,
                 result,
@@ -162,18 +178,25 @@ impl Sends {
     }
 }
 
-/// Another device of the same user? "Not yours" and "not there" are one answer.
-async fn belongs(node: &Node, user: &UserId, to: &DeviceId) -> Result<(), RelayRefusal> {
-    let known = async {
+/// Whose the reader is, if it takes messages of the sender: another device of the same user, or one
+/// that has named it. "Does not name you" and "not there" are one answer.
+async fn takes(
+    node: &Node,
+    (user, from): (&UserId, &DeviceId),
+    to: &DeviceId,
+) -> Result<UserId, RelayRefusal> {
+    let found = async {
         let record = node.registry.device(to).await?;
-        Ok(match record {
-            Some(record) => !record.revoked && user_of(&record)? == *user,
-            None => false,
-        })
+        let Some(record) = record.filter(|record| !record.revoked) else {
+            return Ok(None);
+        };
+        let theirs = user_of(&record)?;
+        let takes = theirs == *user || has_contact(node, to, from).await?;
+        Ok(takes.then_some(theirs))
     };
-    match known.await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(RelayRefusalCode::NotFound.into()),
+    match found.await {
+        Ok(Some(reader)) => Ok(reader),
+        Ok(None) => Err(RelayRefusalCode::NotFound.into()),
         Err::<_, RegistryError>(error) => Err(super::refusal_of(&error)),
     }
 }

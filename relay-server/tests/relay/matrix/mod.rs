@@ -7,8 +7,9 @@ use hither_proto::limits::PROTOCOL;
 use hither_proto::{
     Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, CodeAnswer,
     CodeRequest, Delta, DeviceName, GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock,
-    Message, MessageId, Opened, Proof, ProofKind, Purpose, Put, PutRecord, Ranges, Refusal,
-    RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome, Word,
+    Message, MessageId, Opened, OwnAnswer, OwnRequest, Proof, ProofKind, Purpose, Put, PutRecord,
+    Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
+    Word,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -109,6 +110,8 @@ pub enum Kind {
     Group,
     /// Asks who shows a code: see `serve_codes` for each.
     Code,
+    /// Removes a device that is nobody's: see `serve_own` for each.
+    Own,
     /// What only a relay says.
     OfRelay,
 }
@@ -153,9 +156,11 @@ pub fn kind(message: &RelayMessage) -> Kind {
         },
         RelayMessage::Group { .. } => Kind::Group,
         RelayMessage::Code { .. } => Kind::Code,
+        RelayMessage::Own { .. } => Kind::Own,
         RelayMessage::Refused(_)
         | RelayMessage::GroupAnswered { .. }
         | RelayMessage::CodeAnswered { .. }
+        | RelayMessage::OwnAnswered { .. }
         | RelayMessage::GroupNews { .. }
         | RelayMessage::Assigned { .. }
         | RelayMessage::Welcome(_)
@@ -517,6 +522,16 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         RelayMessage::CodeAnswered {
             request: 5,
             answer: CodeAnswer::Shown,
+        },
+        RelayMessage::Own {
+            request: 5,
+            what: OwnRequest::Remove {
+                device: place.world.node.id(),
+            },
+        },
+        RelayMessage::OwnAnswered {
+            request: 5,
+            answer: OwnAnswer::Removed,
         },
     ]
     .into_iter()

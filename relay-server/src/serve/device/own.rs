@@ -1,0 +1,110 @@
+//! What a device may say about the devices of its user: that more may come, and that one is to be
+//! the user's no more.
+//!
+//! Every request counts for its device and its user, as those about codes do. The operator may
+//! forbid either (`invitation.by_devices`, `invitation.removal_by_devices`).
+
+use super::refusal_of;
+use crate::node::Node;
+use crate::serve::front::Connection;
+use crate::serve::limits::Kind;
+use crate::serve::records::{bucket, device_key};
+use crate::serve::refuse;
+use crate::serve::registry::RegistryError;
+use crate::state::{Expect, StateError};
+use hither_proto::{DeviceId, OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers one request.
+pub(super) async fn answer(
+    node: Arc<Node>,
+    connection: Arc<Connection>,
+    request: u64,
+    what: OwnRequest,
+) -> RelayMessage {
+    match answered(&node, &connection, what).await {
+        Ok(answer) => RelayMessage::OwnAnswered { request, answer },
+        Err(refusal) => RelayMessage::Failed { request, refusal },
+    }
+}
+
+async fn answered(
+    node: &Node,
+    connection: &Connection,
+    what: OwnRequest,
+) -> Result<OwnAnswer, RelayRefusal> {
+    let limiter = &node.services.limiter;
+    let limited = limiter
+        .device(connection.device, Kind::Code)
+        .and_then(|()| limiter.code(connection.user));
+    if let Err(wait) = limited {
+        node.metrics.limited.add_one();
+        return Err(refuse::busy(wait));
+    }
+    let rules = &node.config.invitation;
+    match what {
+        OwnRequest::Invite { .. } if !rules.by_devices => Err(RelayRefusalCode::Role.into()),
+        OwnRequest::Remove { .. } if !rules.removal_by_devices => {
+            Err(RelayRefusalCode::Role.into())
+        }
+        OwnRequest::Invite { devices, seconds } => {
+            let valid = Duration::from_secs(u64::from(seconds));
+            let invited = node.registry.invite(&connection.user, devices, valid).await;
+            let invitation = invited.map_err(|error| refusal_of(&error))?;
+            tracing::info!(device = %connection.device, devices, "a device invited others of its user");
+            Ok(OwnAnswer::Invited(invitation))
+        }
+        OwnRequest::Remove { device } => {
+            let by = &connection.device;
+            let removed = node.registry.remove(&connection.user, by, &device).await;
+            removed.map_err(|error| match error {
+                // "Not yours" and "not there" are one answer.
+                RegistryError::Unknown => RelayRefusalCode::NotFound.into(),
+                error => refusal_of(&error),
+            })?;
+            tracing::info!(%device, %by, "a device was removed by another one of its user");
+            Ok(OwnAnswer::Removed)
+        }
+        OwnRequest::Contacts(devices) => {
+            keep_contacts(node, &connection.device, &devices)
+                .await
+                .map_err(|error| refuse::of_state(&error))?;
+            Ok(OwnAnswer::Kept)
+        }
+    }
+}
+
+/// Keeps whose letters a device takes besides those of its user's; durable.
+async fn keep_contacts(
+    node: &Node,
+    device: &DeviceId,
+    contacts: &[DeviceId],
+) -> Result<(), StateError> {
+    let value: Vec<u8> = contacts.iter().flat_map(|one| *one.as_bytes()).collect();
+    let key = device_key(device);
+    let before = node.state.get(bucket::CONTACTS, &key).await?;
+    // A device that comes back says what it said before.
+    if before.map(|before| before.value).unwrap_or_default() == value[..] {
+        return Ok(());
+    }
+    node.state
+        .put(bucket::CONTACTS, &key, value.into(), Expect::Any)
+        .await
+        .map(drop)
+}
+
+/// Whether a device takes letters of one of another user's.
+pub(super) async fn has_contact(
+    node: &Node,
+    device: &DeviceId,
+    contact: &DeviceId,
+) -> Result<bool, StateError> {
+    let kept = node
+        .state
+        .get(bucket::CONTACTS, &device_key(device))
+        .await?;
+    let kept = kept.map(|kept| kept.value).unwrap_or_default();
+    let mut contacts = kept.chunks_exact(contact.as_bytes().len());
+    Ok(contacts.any(|one| one == contact.as_bytes()))
+}
