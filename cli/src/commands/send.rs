@@ -1,11 +1,11 @@
 //! `hither send`.
 
 use crate::commands::share;
-use crate::input;
 use crate::session::{Outcome, Session};
+use crate::{input, pipe};
 use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Exit, SendRequest, SentInfo, SentState,
-    ShareRequest,
+    ShareRequest, Status,
 };
 use hither_proto::{EntryName, display_name};
 use serde_json::json;
@@ -153,28 +153,38 @@ fn name_of_input(args: &Args) -> Option<&Path> {
     }
 }
 
-/// Standard input as a small file.
+/// Standard input as a file: in the message when it is small, else as a share that ends with it.
 async fn send_input(
     session: &Session<'_>,
     client: &Client,
     request: SendRequest,
     name: &EntryName,
 ) -> Outcome {
-    let bytes = input::all_bytes(MAX_INSIDE + 1).await?;
-    if bytes.len() as u64 > MAX_INSIDE {
-        let message = "What stands on standard input is too long for a message.";
-        return Err(ApiError::new(ErrorCode::TooLong, message)
-            .with_hint("Write it to a file and send that: large files travel as a share."));
+    let status = client.get::<Status>("/v1/status").await?;
+    let piped = Path::new(&status.home).join("piped");
+    let spooled = pipe::spool(session.out, &piped, name.as_str()).await?;
+    let paths = vec![spooled.path().to_owned()];
+    if fits_inside(&paths) {
+        let inside = SendRequest {
+            files: paths.clone(),
+            ..request.clone()
+        };
+        match send(session, client, inside).await {
+            // The relay takes less than usual.
+            Err(error) if error.code == ErrorCode::TooLong => {}
+            outcome => return outcome,
+        }
     }
-    let unwritable = |error: std::io::Error| {
-        crate::failure::io(ErrorCode::NotWritable, "A temporary file", &error)
+    let request = ShareRequest {
+        paths,
+        to: std::iter::once(request.to).chain(request.also).collect(),
+        piped: true,
+        ..ShareRequest::default()
     };
-    // For this user alone, and gone when the daemon has read it.
-    let folder = tempfile::tempdir().map_err(unwritable)?;
-    let path = folder.path().join(name.as_str());
-    std::fs::write(&path, bytes).map_err(unwritable)?;
-    let files = vec![path];
-    send(session, client, SendRequest { files, ..request }).await
+    let sent = offer(session, client, &request).await?;
+    // It is shared now, and goes with its share.
+    spooled.keep();
+    Ok(sent)
 }
 
 /// Small files together in one message, everything else as a share.
@@ -195,8 +205,16 @@ async fn send_paths(
             outcome => return outcome,
         }
     }
-    let to = std::iter::once(request.to).chain(request.also).collect();
-    offer(session, client, to, paths).await
+    let paths = paths
+        .iter()
+        .map(|path| share::absolute(path))
+        .collect::<Result<_, _>>()?;
+    let request = ShareRequest {
+        paths,
+        to: std::iter::once(request.to).chain(request.also).collect(),
+        ..ShareRequest::default()
+    };
+    offer(session, client, &request).await
 }
 
 fn fits_inside(paths: &[PathBuf]) -> bool {
@@ -212,22 +230,8 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
 }
 
 /// Shares what is too large for a message, once; the daemon sends the ticket.
-async fn offer(
-    session: &Session<'_>,
-    client: &Client,
-    to: Vec<String>,
-    paths: Vec<PathBuf>,
-) -> Outcome {
-    let paths = paths
-        .iter()
-        .map(|path| share::absolute(path))
-        .collect::<Result<_, _>>()?;
-    let request = ShareRequest {
-        paths,
-        to,
-        ..ShareRequest::default()
-    };
-    let done = share::follow(session, client, &request).await?;
+async fn offer(session: &Session<'_>, client: &Client, request: &ShareRequest) -> Outcome {
+    let done = share::follow(session, client, request).await?;
     match done {
         Done::Shared { sent, .. } if !sent.is_empty() => Ok(tell(session, &sent, Kind::Offer)),
         Done::Shared { .. } => {

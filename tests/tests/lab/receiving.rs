@@ -7,7 +7,7 @@
 
 use crate::relay_world::World;
 use hither_api::{ArrivalState, ErrorCode, MessageInfo, MessageKind, ReceiveInfo, SentState};
-use hither_tests::lab::{self, Desktop, Device, Lab, MIB, Tree, fill, until};
+use hither_tests::lab::{self, Desktop, Device, Lab, MIB, Tree, fill, noise, until};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -296,5 +296,12 @@ fn p5_several_are_sent_to_at_once_and_a_mistyped_name_is_no_text() {
         let arrived = paths(&stands(&phone, ArrivalState::Arrived));
         assert_eq!(fs::read(&arrived[0]).unwrap(), b"-a\n+b\n");
         assert!(arrived[0].ends_with("my.diff"));
+        // A large one travels as a share, which is given from where it was spooled.
+        let large = noise(7, MIB as usize);
+        let piped = desk.plain_with_input(&["send", "phone", "-", "--file", "large"], &large);
+        assert_eq!(piped.status, 0, "{piped:?}");
+        let arrived = paths(&stands(&phone, ArrivalState::Arrived));
+        assert!(arrived[0].ends_with("large"), "{arrived:?}");
+        assert!(fs::read(&arrived[0]).unwrap() == large);
     });
 }
