@@ -1,10 +1,12 @@
-//! Settings that change while the daemon runs.
+//! Manners of the daemon: settings that change while it runs, a log that is read, and who goes first.
 
-use crate::common::pair;
-use hither_api::{ClientError, ConfigChange, ConfigKeyInfo, ErrorCode};
+use crate::common::{pair, ratio};
+use crate::relay_world::World;
+use hither_api::{ClientError, ConfigChange, ConfigKeyInfo, ErrorCode, SourceKind};
 use hither_tests::lab::{self, Device, MIB, fill, until};
 use serde_json::{Value, json};
 use std::fs;
+use std::time::Instant;
 
 /// Bytes a second that a fetch makes at the moment.
 fn rate(device: &Device) -> u64 {
@@ -115,5 +117,41 @@ fn p10_the_log_is_read_by_people() {
         });
         follow.interrupt();
         assert_eq!(follow.finish().status, 130);
+    });
+}
+
+/// Bytes of a share that are at a relay.
+fn uploaded(device: &Device, share: &str) -> u64 {
+    let lines = device.hither(&["list"]).well().lines;
+    let line = lines.iter().find(|line| line["share"] == share).unwrap();
+    line["upload"]["bytes"].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn p10_who_waits_goes_before_what_is_uploaded_in_the_background() {
+    const WANTED: u64 = 10 * MIB;
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = world.pair();
+        desk.cable.shape_up(8);
+        let archive = desk.share(&fill(desk.path("archive"), 1, 64 * MIB)).share;
+        until("the upload is under way", || {
+            (uploaded(&desk, &archive) > MIB).then_some(())
+        });
+        let wanted = fill(desk.path("wanted"), 2, WANTED);
+        let ticket = desk.share_with(&wanted, &["--no-upload"]).ticket;
+        let before = uploaded(&desk, &archive);
+        let fetched = laptop.fetch(&ticket, "got");
+        let meanwhile = uploaded(&desk, &archive) - before;
+        assert_eq!(fetched.by(SourceKind::Relayed), WANTED);
+        ratio("uploaded beside a fetch that waits", meanwhile, WANTED);
+        println!("{:.1} s", fetched.seconds);
+        assert!(meanwhile < WANTED / 4, "{meanwhile} of {WANTED}");
+        // Then it goes on with all of the line.
+        let (since, at) = (Instant::now(), uploaded(&desk, &archive));
+        until("more is uploaded", || {
+            (uploaded(&desk, &archive) > at + 4 * MIB).then_some(())
+        });
+        println!("4 MiB more in {:.1} s", since.elapsed().as_secs_f64());
     });
 }
