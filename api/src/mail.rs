@@ -90,6 +90,7 @@ pub struct SentInfo {
     pub hint: Option<String>,
     /// The same for the other devices that it is for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub others: Vec<SentInfo>,
 }
 

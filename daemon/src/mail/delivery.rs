@@ -88,6 +88,8 @@ pub(super) async fn run(mail: Arc<MailService>) {
     let mut changes = mail.relays.changes();
     let mut moves = mail.nearby.swarm.links().moves();
     let (mut busy, mut pauses) = (HashSet::new(), Pauses::new());
+    // Readers that no relay takes anything for: they are not waited for when they come here.
+    let mut unlisted = HashSet::new();
     let mut attempts = FuturesUnordered::new();
     let mut introductions = FuturesUnordered::new();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
@@ -114,6 +116,9 @@ pub(super) async fn run(mail: Arc<MailService>) {
                 }
                 ended => {
                     busy.remove(&waiting.to);
+                    if matches!(ended, Attempt::Unlisted) {
+                        unlisted.insert(waiting.to);
+                    }
                     settle(&mail, waiting, ended, &mut pauses).await;
                 }
             },
@@ -123,7 +128,13 @@ pub(super) async fn run(mail: Arc<MailService>) {
             }
             () = mail.outbox.added.notified() => {}
             Ok(()) = changes.changed() => {}
-            Ok(()) = moves.changed() => {}
+            Ok(()) = moves.changed() => unlisted.retain(|reader| {
+                let here = mail.nearby.is_here(*reader);
+                if here {
+                    pauses.remove(reader);
+                }
+                !here
+            }),
             () = first_end(&pauses) => {}
             _ = housekeeping.tick() => clean(&mail).await,
         }
@@ -233,10 +244,6 @@ async fn send(mail: &MailService, waiting: Waiting, ways: Ways, sealed: Vec<u8>)
             {
                 Attempt::Stranger
             }
-            Attempt::Unlisted => Attempt::Later(
-                "it is not on this network, and no relay of yours takes anything for it".into(),
-                FIRST_PAUSE,
-            ),
             ended => ended,
         },
         (Some(Err(OpenError::Refused(Refusal::NotFound))), true) => Attempt::Stranger,
@@ -346,7 +353,12 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
             };
             tokio::task::spawn_blocking(work).await
         }
-        Attempt::Lost | Attempt::Unlisted => return,
+        Attempt::Lost => return,
+        Attempt::Unlisted => {
+            let reason = "it is not on this network, and no relay of yours takes anything for it";
+            outbox.put_off(number, reason.into());
+            return pause(pauses, waiting.to, FIRST_PAUSE);
+        }
         Attempt::Stranger => {
             outbox.put_off(number, "many others are to say yes first".into());
             return pause(pauses, waiting.to, CROWDED);

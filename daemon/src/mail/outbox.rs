@@ -282,9 +282,12 @@ impl Outbox {
             let state = self.state();
             let mut all = state.records.iter();
             let found = all.find(|(_, one)| one.to == to && one.message == message);
-            found.map(|(number, _)| *number)
+            found.map(|(number, one)| (*number, one.failed.is_some()))
         };
-        if let Some(number) = waiting {
+        if let Some((number, has_ended)) = waiting {
+            if has_ended {
+                return Ok(false);
+            }
             self.end(number, DECLINED.into(), SentState::Declined)?;
             return Ok(true);
         }

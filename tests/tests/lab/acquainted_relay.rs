@@ -40,8 +40,10 @@ fn p1_c5_devices_of_two_users_that_know_each_other_meet_at_a_relay() {
             .unwrap()
             .to_owned();
         phone.join(&other);
+        phone.down();
         phone.cable.unplug();
         world.two.welcome(&mut phone);
+        phone.up();
         until("they do not see each other", || {
             (desk.status().nearby == 0).then_some(())
         });
