@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::giving::GivingInfo;
 use crate::mail::{MessageInfo, SentInfo};
 use crate::nearby::NearbyInfo;
-use crate::types::NamesInfo;
+use crate::types::{NamesInfo, TransferInfo};
 use crate::upload::UploadInfo;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -234,6 +234,13 @@ pub enum Event {
     Giving(Box<GivingInfo>),
     /// A device came to have all of something that this one gives.
     Fetched(Box<GivingInfo>),
+    /// How a transfer stands, in the stream of everything.
+    Transfer(Box<TransferInfo>),
+    /// A list is another one than before, in the stream of everything.
+    Changed {
+        /// Which.
+        what: ChangedList,
+    },
     /// Something the user should know that stops nothing.
     Warning {
         /// One sentence.
@@ -243,6 +250,16 @@ pub enum Event {
     Error(ApiError),
     /// The last report of work that succeeded.
     Done(Done),
+}
+
+/// A list that changed (in [`Event::Changed`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedList {
+    /// `GET /v1/shares`.
+    Shares,
+    /// `GET /v1/config`.
+    Config,
 }
 
 /// How work ended well.

@@ -52,7 +52,9 @@ pub use drive::{
     EndExposureRequest, ExposeRequest, ExposureInfo,
 };
 pub use error::{ALREADY_RUNNING, ApiError, ErrorCode, Exit, Problem};
-pub use event::{Done, EntryInfo, EntryType, Event, ExistsInfo, Phase, SourceBytes, SourceKind};
+pub use event::{
+    ChangedList, Done, EntryInfo, EntryType, Event, ExistsInfo, Phase, SourceBytes, SourceKind,
+};
 pub use giving::{Giving, GivingInfo};
 pub use group::{
     CreateGroup, DecideGroup, FoundGroup, GroupDecision, GroupInfo, GroupMemberInfo, GroupPolicy,

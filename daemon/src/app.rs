@@ -4,6 +4,7 @@
 //! on; [`App::start`] makes them from the bottom up, and [`App::run`] starts their tasks. A handler
 //! of the local API gets the one service that it is about.
 
+use crate::api::EventSources;
 use crate::asks::{AskDeps, AskService};
 use crate::audit::AuditLog;
 use crate::catalogue::{Catalogue, CatalogueService};
@@ -13,7 +14,7 @@ use crate::exposed::{ExposedDeps, ExposedService};
 use crate::giving::{self, GivingService};
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
-use crate::library::{Library, LibraryDeps, LibraryListener};
+use crate::library::{Library, LibraryDeps, LibraryListener, LibraryNews};
 use crate::losses::{self, Losses};
 use crate::mail::{MailDeps, MailService, NoticeHandler};
 use crate::nearby::{MemberDirectory, NearbyDeps, NearbyService};
@@ -71,6 +72,7 @@ pub(crate) struct App {
     pub own_devices: Arc<OwnDevices>,
     pub diagnostics: Arc<Diagnostics>,
     pub settings: Arc<SettingsService>,
+    pub events: Arc<EventSources>,
 }
 
 /// Lets a handler of the local API take the one service that it is about.
@@ -100,6 +102,7 @@ states! {
     own_devices: OwnDevices,
     diagnostics: Diagnostics,
     settings: SettingsService,
+    events: EventSources,
 }
 
 /// The parts that are opened before anything is made of them.
@@ -287,6 +290,7 @@ impl App {
         let uploads = Arc::new(StoreUploads::load(&records).map_err(storage)?);
         let catalogue_state = Arc::new(Catalogue::new(&base.storage));
         let watches = Arc::new(Watches::default());
+        let news = Arc::new(LibraryNews::new());
         let settings = Settings::new(base.config.as_ref().clone());
 
         let (swarm, inputs) = base.swarm(&group_states)?;
@@ -299,6 +303,7 @@ impl App {
                 Arc::clone(&catalogue_state) as Arc<dyn LibraryListener>,
                 Arc::clone(&group_states) as Arc<dyn LibraryListener>,
                 Arc::clone(&watches) as Arc<dyn LibraryListener>,
+                Arc::clone(&news) as Arc<dyn LibraryListener>,
             ],
         )?;
         let nearby = base.nearby(&swarm, &relays, &settings);
@@ -470,6 +475,15 @@ impl App {
             transfers: Arc::clone(&transfers),
             changing: Default::default(),
         });
+        let events = Arc::new(EventSources {
+            transfers: Arc::clone(&transfers),
+            mail: Arc::clone(&mail),
+            nearby: Arc::clone(&nearby),
+            asks: Arc::clone(&asks),
+            giving: Arc::clone(&giving),
+            settings: Arc::clone(&settings),
+            shares: news,
+        });
         let app = Self {
             swarm,
             relays,
@@ -490,6 +504,7 @@ impl App {
             own_devices,
             diagnostics,
             settings,
+            events,
         };
         app.connect();
         app.library.load_shares()?;

@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Bytes of a share that are read where files look different, before it is announced; the rest is
 /// compared later.
@@ -39,6 +39,30 @@ pub(crate) trait LibraryListener: Send + Sync {
 
     /// A share has ended here.
     fn ended(&self, share: ShareId);
+}
+
+/// Tells that the list of shares is another one, to whoever watches.
+pub(crate) struct LibraryNews(watch::Sender<u64>);
+
+impl LibraryNews {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    /// Follows it.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+impl LibraryListener for LibraryNews {
+    fn published(&self, _: ShareId) {
+        self.0.send_modify(|number| *number += 1);
+    }
+
+    fn ended(&self, _: ShareId) {
+        self.0.send_modify(|number| *number += 1);
+    }
 }
 
 /// The parts that a library is made of.

@@ -40,6 +40,11 @@ impl Settings {
         }
     }
 
+    /// Follows it.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<Config>> {
+        self.current.subscribe()
+    }
+
     /// Returns all of it.
     pub(crate) fn all(&self) -> Arc<Config> {
         Arc::clone(&self.current.borrow())

@@ -22,7 +22,8 @@ Examples:
   hither config edit                      open it in $VISUAL, $EDITOR or vi
 
 A change is in force at once where the daemon can do that; it says so where it
-must be restarted: hither down && hither up. An environment variable HITHER_KEY (HITHER_PORT …) wins over the file.";
+must be restarted: hither down && hither up. An environment variable HITHER_KEY
+(HITHER_PORT …) wins over the file.";
 
 /// Read and change the configuration
 #[derive(Debug, clap::Args)]

@@ -630,6 +630,8 @@ impl Following<'_> {
                 }
                 Event::Names { .. }
                 | Event::Entry(_)
+                | Event::Transfer(_)
+                | Event::Changed { .. }
                 | Event::Upload(_)
                 | Event::Message(_)
                 | Event::Nearby(_)

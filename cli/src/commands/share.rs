@@ -406,6 +406,8 @@ pub async fn follow(
             | Event::Conflict { .. }
             | Event::Names { .. }
             | Event::Entry(_)
+            | Event::Transfer(_)
+            | Event::Changed { .. }
             | Event::Version { .. }
             | Event::Upload(_)
             | Event::Code(_)

@@ -215,13 +215,15 @@ fn whoever_has_seen_enough_ends_it_without_a_word() {
         "completions bash",
         "config get",
     ] {
-        let mut child = home
+        // Nobody reads from the beginning: what fits a pipe would be written before somebody leaves.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = home
             .hither(line)
-            .stdout(Stdio::piped())
+            .stdout(writer)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(141), "{line}");
         assert!(

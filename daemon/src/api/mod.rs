@@ -10,6 +10,7 @@ mod codes;
 mod config;
 mod door;
 mod drive;
+mod events;
 mod giving;
 mod groups;
 mod mail;
@@ -27,6 +28,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 pub(crate) use door::Door;
+pub(crate) use events::EventSources;
 use hither_api::{ApiError, ErrorCode};
 use std::io;
 use tokio_util::sync::CancellationToken;
@@ -99,6 +101,7 @@ use utoipa::OpenApi;
         asks::grants,
         asks::allow,
         asks::revoke,
+        events::events,
         drive::exposures,
         drive::expose,
         drive::end,
@@ -164,6 +167,7 @@ fn router(app: App) -> Router {
         .route("/v1/shares/{share}", delete(shares::unshare))
         .route("/v1/shares/{share}/ticket", get(shares::ticket))
         .route("/v1/shares/{share}/upload", get(work::upload))
+        .route("/v1/events", get(events::events))
         .route("/v1/config", get(config::list).post(config::set))
         .route("/v1/config/reload", post(config::reload))
         .route("/v1/fetches", post(work::fetch))
@@ -258,7 +262,31 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 84);
+        assert_eq!(calls, 85);
         assert!(description["components"]["schemas"]["Event"].is_object());
+    }
+
+    #[test]
+    fn every_answer_has_words_every_call_its_errors_and_no_request_takes_unknown_fields() {
+        let description = document();
+        let resolve = |schema: &serde_json::Value| {
+            let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+            description["components"]["schemas"][name].clone()
+        };
+        for (path, calls) in description["paths"].as_object().unwrap() {
+            for (method, call) in calls.as_object().unwrap() {
+                let responses = call["responses"].as_object().unwrap();
+                assert!(responses.contains_key("default"), "{method} {path}");
+                for response in responses.values() {
+                    let said = response["description"].as_str().unwrap();
+                    assert!(!said.is_empty(), "{method} {path}");
+                }
+                let content = &call["requestBody"]["content"]["application/json"];
+                if content.is_object() {
+                    let closed = resolve(&content["schema"])["additionalProperties"] == false;
+                    assert!(closed, "{method} {path} takes fields that it does not know");
+                }
+            }
+        }
     }
 }

@@ -5,6 +5,8 @@ use hither_api::{Client, ClientError, Event, Events, TransferView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use tokio::runtime::Runtime;
@@ -26,11 +28,11 @@ fn wait<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Speaks to one daemon.
 #[derive(Debug, Clone)]
-pub struct Api(Client);
+pub struct Api(Client, PathBuf);
 
 impl Api {
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self(Client::new(socket))
+        Self(Client::new(socket.clone()), socket)
     }
 
     /// `GET`.
@@ -45,6 +47,33 @@ impl Api {
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
         wait(path, self.0.post(path, body))
+    }
+
+    /// Any request, with a body that need make no sense; the status and the answer.
+    pub fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Result<(u16, serde_json::Value), Box<dyn std::error::Error>> {
+        let mut stream = UnixStream::connect(&self.1)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: hither\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no end of the head")?;
+        let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
+        Ok((status, serde_json::from_str(body)?))
+    }
+
+    /// Every event that a call tells from now on.
+    pub fn heard(&self, path: &str) -> Result<Heard, ClientError> {
+        Ok(Heard(wait(path, self.0.events(path))?))
     }
 
     /// The events of a transfer from now on.

@@ -2,7 +2,9 @@
 
 use crate::common::{pair, ratio};
 use crate::relay_world::World;
-use hither_api::{ClientError, ConfigChange, ConfigKeyInfo, ErrorCode, SourceKind};
+use hither_api::{
+    ChangedList, ClientError, ConfigChange, ConfigKeyInfo, ErrorCode, Event, Phase, SourceKind,
+};
 use hither_tests::lab::{self, Device, MIB, fill, until};
 use serde_json::{Value, json};
 use std::fs;
@@ -153,5 +155,62 @@ fn p10_who_waits_goes_before_what_is_uploaded_in_the_background() {
             (uploaded(&desk, &archive) > at + 4 * MIB).then_some(())
         });
         println!("4 MiB more in {:.1} s", since.elapsed().as_secs_f64());
+    });
+}
+
+#[test]
+fn p11_one_stream_tells_everything_and_every_error_is_a_problem() {
+    lab::run(|lab| {
+        let (desk, laptop) = pair(lab);
+        let ticket = desk.share(&fill(desk.path("film"), 1, 4 * MIB)).ticket;
+        laptop.up();
+        let open = |device: &Device| device.api().heard("/v1/events").unwrap();
+        let (mut there, mut here) = (open(&desk), open(&laptop));
+        laptop.fetch(&ticket, "got");
+        let done = here.wait_for("the transfer", |event| match event {
+            Event::Transfer(info) if info.phase == Phase::Done => Some(info.total),
+            _ => None,
+        });
+        assert_eq!(done.unwrap(), 4 * MIB);
+        there
+            .wait_for("who fetched", |event| {
+                matches!(event, Event::Fetched(_)).then_some(())
+            })
+            .unwrap();
+        set(&laptop, "wait", "9s");
+        let changed = |wanted| {
+            move |event: &Event| match event {
+                Event::Changed { what } if *what == wanted => Some(()),
+                _ => None,
+            }
+        };
+        here.wait_for("a setting", changed(ChangedList::Config))
+            .unwrap();
+        fill(desk.path("other"), 2, 10);
+        desk.share(&desk.path("other"));
+        there
+            .wait_for("a share", changed(ChangedList::Shares))
+            .unwrap();
+
+        // What the router refuses looks as what a call refuses.
+        for (method, path, body, status) in [
+            ("GET", "/v1/nothing", "", 404),
+            ("DELETE", "/v1/status", "", 405),
+            ("POST", "/v1/config", "{", 400),
+            ("POST", "/v1/config", "{\"key\":\"wait\"}", 422),
+            ("POST", "/v1/fetches", "{\"ticket\":\"x\",\"no\":1}", 422),
+            ("POST", "/v1/fetches", "{\"ticket\":\"x\"}", 400),
+        ] {
+            let (said, problem) = desk.api().raw(method, path, body).unwrap();
+            let what = format!("{method} {path} {body}: {problem}");
+            assert_eq!(
+                (said, &problem["status"]),
+                (status, &json!(status)),
+                "{what}"
+            );
+            for field in ["type", "title", "detail", "code", "message", "hint"] {
+                assert!(problem[field].is_string(), "{field}: {what}");
+            }
+        }
     });
 }
