@@ -2,20 +2,28 @@
 
 mod banner;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use hither_relay::config::{Config, Overrides, load};
 use hither_relay::ops::start_log;
 use hither_relay::start::{Running, start};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+
+const EXAMPLES: &str = "\
+Examples:
+  hither-relay                                 run; the first start prints an invitation
+  hither-relay template > config.toml          every key with its default and meaning
+  hither-relay --config config.toml --set front.ping=25s
+  hither-relay invite                          a new invitation, for devices of one user
+  hither-relay devices                         who has joined, and was last there when";
 
 /// Hither's relay: keeps encrypted shares and messages while your devices are away.
 ///
 /// Without a command it runs. Everything has a default; the first start prints an invitation for
 /// your devices.
 #[derive(Debug, Parser)]
-#[command(name = "hither-relay", version, max_term_width = 100)]
+#[command(name = "hither-relay", version, max_term_width = 100, after_long_help = EXAMPLES)]
 struct Options {
     /// Configuration file; without it /etc/hither-relay/config.toml, if it is there
     #[arg(long, value_name = "FILE", global = true, env = "HITHER_RELAY_CONFIG")]
@@ -45,6 +53,12 @@ enum Command {
     Run,
     /// Print a configuration file with every key, its default and what it means
     Template,
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder; made when missing
+        folder: PathBuf,
+    },
     #[command(flatten)]
     Admin(hither_relay::admin::Command),
 }
@@ -54,6 +68,15 @@ fn main() -> ExitCode {
     if let Some(Command::Template) = options.command {
         banner::template();
         return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Man { folder }) = &options.command {
+        return match man(folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                banner::failed(options.json, &format!("{}: {error}", folder.display()));
+                ExitCode::FAILURE
+            }
+        };
     }
     let config = match configuration(&options) {
         Ok(config) => config,
@@ -66,6 +89,12 @@ fn main() -> ExitCode {
         Some(Command::Admin(command)) => hither_relay::admin::run(command, &config, options.json),
         _ => run(config, options.json),
     }
+}
+
+fn man(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    clap_mangen::generate_to(Options::command().disable_help_subcommand(true), folder)?;
+    hither_util::man_page::shape(folder, "hither-relay")
 }
 
 /// Fewer open files than this are not enough for many devices at once.

@@ -7,6 +7,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod hex;
+pub mod man_page;
 pub mod pieces;
 pub mod private_fs;
 pub mod sync;

@@ -152,6 +152,7 @@ fn completions_and_manual_pages_are_made() {
         "hither-share.1",
         "hither-transfers-pause.1",
         "hither-config-set.1",
+        "hitherd.1",
     ] {
         assert!(pages.join(page).is_file(), "{page}");
     }
