@@ -13,6 +13,7 @@
 
 mod admin;
 mod groups_common;
+mod man;
 mod matrix;
 mod ops;
 mod serve_again;
