@@ -165,8 +165,16 @@ async fn send_input(
     let spooled = pipe::spool(session.out, &piped, name.as_str()).await?;
     let paths = vec![spooled.path().to_owned()];
     if fits_inside(&paths) {
+        let unwritable = |error: std::io::Error| {
+            crate::failure::io(ErrorCode::NotWritable, "A temporary file", &error)
+        };
+        // What lies among Hither's own data is never sent in a message: it goes from elsewhere, for
+        // this user alone, and is gone when the daemon has read it.
+        let folder = tempfile::tempdir().map_err(unwritable)?;
+        let path = folder.path().join(name.as_str());
+        std::fs::copy(spooled.path(), &path).map_err(unwritable)?;
         let inside = SendRequest {
-            files: paths.clone(),
+            files: vec![path],
             ..request.clone()
         };
         match send(session, client, inside).await {
