@@ -37,11 +37,9 @@ fn p10_settings_are_in_force_at_once_or_it_is_said() {
             (&said["changed"], &said["pending"]),
             (&json!(["limits.upload"]), &json!([]))
         );
-        let fetch = laptop.begin_fetch(&ticket, "got");
-        until("it is slow", || {
-            let transfer = laptop.transfer();
-            (transfer.bytes > 8 * MIB && rate(&laptop) < 4_000_000).then_some(())
-        });
+        let mut fetch = laptop.begin_fetch(&ticket, "got");
+        fetch.reach(8 * MIB);
+        until("it is slow", || (rate(&laptop) < 4_000_000).then_some(()));
         set(&desk, "limits.upload", "");
         fetch.finish().fetched();
         limits = desk.status().limits;
