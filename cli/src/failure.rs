@@ -131,9 +131,10 @@ pub fn config(error: &ConfigError) -> ApiError {
             ErrorCode::BadRequest,
             "List all keys with: hither config get",
         ),
-        ConfigError::BadValue { .. } => {
-            (ErrorCode::BadRequest, "Correct it with: hither config edit")
-        }
+        ConfigError::BadValue { .. } => (
+            ErrorCode::BadRequest,
+            "See every key and what it means with: hither config get",
+        ),
         ConfigError::Syntax(_) => (ErrorCode::Internal, "Correct it with: hither config edit"),
         ConfigError::Io { .. } => (
             ErrorCode::Internal,

@@ -105,6 +105,13 @@ async fn whole_ticket(out: &Output, first: String) -> String {
 /// make it whole. Anything else is one word. Returns it with the words that follow.
 pub fn joined(words: Vec<String>) -> (Option<String>, Vec<String>) {
     let first = words.first().cloned();
+    // Three words as they are spoken.
+    if let [_, _, _] = words.as_slice()
+        && !first.as_deref().is_some_and(SpokenCode::is_meant)
+        && words.join("-").parse::<SpokenCode>().is_ok()
+    {
+        return (Some(words.join("-")), Vec::new());
+    }
     if !first.as_deref().is_some_and(begins_ticket) {
         let rest = words.into_iter().skip(1).collect();
         return (first, rest);

@@ -59,7 +59,7 @@ impl Diagnostics {
             links: links.iter().map(|link| self.link(link)).collect(),
             relays: relays.iter().map(|relay| relay.info()).collect(),
             unread: self.mail.inbox.unread(),
-            outgoing: self.mail.outbox.len() as u64,
+            outgoing: self.mail.outbox.waiting() as u64,
             world: self.swarm.host_state().info(),
             limits: self.swarm.throttles().info(),
             losses: self.losses.told(),
@@ -72,10 +72,14 @@ impl Diagnostics {
         let relayed = link.carrier() == CarrierKind::Relayed;
         LinkInfo {
             device: device.to_string(),
-            name: links
-                .name(device)
-                .map(|name| name.to_string())
-                .unwrap_or_default(),
+            // What the user calls it goes before what it says.
+            name: match self.relays.name_of(device) {
+                known if !known.is_empty() => known,
+                _ => links
+                    .name(device)
+                    .map(|name| name.to_string())
+                    .unwrap_or_default(),
+            },
             carrier: carrier_name(link.carrier()).into(),
             relay: relayed.then(|| links.relay_to(device)).flatten(),
             address: link.remote().to_string(),

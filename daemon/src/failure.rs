@@ -271,7 +271,7 @@ pub(crate) fn prepare(error: &PrepareError) -> ApiError {
     match error {
         PrepareError::Exists { path } => {
             ApiError::new(ErrorCode::TargetExists, format!("{} exists already.", shown(path))).with_hint(
-                "Replace it with --overwrite, keep both with --rename, or write elsewhere with -o.",
+                "Replace it with --overwrite, keep both with --rename, fetch what is missing with --skip, or write elsewhere with -o.",
             )
         }
         PrepareError::NoSpace { needed: 0, .. } => write(&WriteError::NoSpace),

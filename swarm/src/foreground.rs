@@ -10,12 +10,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// Nobody waits any more when nothing went to them for so long: a fetcher asks for the next chunks
-/// a round trip after the last.
-const QUIET: Duration = Duration::from_millis(700);
+/// a round trip after the last, which takes seconds where a thin line has much in its buffers.
+const QUIET: Duration = Duration::from_secs(3);
 /// The background may send a byte for so many that go to who waits.
 const PART: u64 = 10;
-/// Longest that one chunk of the background gives way: stores take who is silent for dead.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Longest that one chunk of the background gives way: stores take who is silent for dead, and who
+/// waits may take little because its own line is thin.
+const LONGEST: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
 struct Sent {

@@ -114,6 +114,11 @@ async fn changed(session: &Session<'_>, key: Option<&str>) -> Result<(), ApiErro
         }
     };
     said(&change.changed, "in force now.");
+    let limits = change.changed.iter().any(|key| key.starts_with("limits."));
+    if limits && !load(session, &session.paths()?.config)?.limits.lan {
+        let note = "The local network is left alone: hither config set limits.lan true";
+        session.out.note(note);
+    }
     let mut pending = change.pending;
     pending.retain(|pending| key.is_none_or(|key| key == pending));
     let restart = "in force when the daemon is restarted: hither down && hither up";

@@ -1,9 +1,11 @@
 //! `hither devices`.
 
+use crate::complete;
 use crate::input;
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, ago, count, now};
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     ApiError, DeviceInfo, DeviceRelation, DeviceRequest, ErrorCode, Exit, RemovedInfo,
     RenameRequest,
@@ -39,6 +41,7 @@ enum Action {
     /// Call a device by another name on this one; what it calls itself is set there (device_name)
     Rename {
         /// Its name, short id or id
+        #[arg(add = ArgValueCandidates::new(complete::devices))]
         device: String,
         /// What it is called here from now on; as it calls itself when absent
         #[arg(default_value = "")]
@@ -47,6 +50,7 @@ enum Action {
     /// Remove one of your devices: relays and your other devices take nothing of it any more
     Remove {
         /// Its name, short id or id
+        #[arg(add = ArgValueCandidates::new(complete::devices))]
         device: String,
         /// Do not ask
         #[arg(long, short)]
@@ -55,6 +59,7 @@ enum Action {
     /// Forget a device that you said yes to: what it sends is not taken any more
     Forget {
         /// Its name, short id or id
+        #[arg(add = ArgValueCandidates::new(complete::devices))]
         device: String,
     },
 }

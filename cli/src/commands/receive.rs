@@ -1,7 +1,9 @@
 //! `hither receive`.
 
+use crate::complete;
 use crate::session::{Outcome, Session};
 use crate::show::{Align, Column, Table, bytes};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{Exit, ReceiveInfo, ReceivePolicy, ReceiveRequest, ReceiveRule};
 use hither_proto::display_name;
 
@@ -25,7 +27,7 @@ groups the most careful rule counts.";
 #[command(group = clap::ArgGroup::new("policy").args(["always", "ask", "never"]))]
 pub struct Args {
     /// Whose: a device (see hither devices), or the members of a group
-    #[arg(long, value_name = "DEVICE|GROUP", requires = "policy")]
+    #[arg(long, value_name = "DEVICE|GROUP", requires = "policy", add = ArgValueCandidates::new(complete::devices))]
     pub from: Option<String>,
     /// They arrive by themselves in the receive folder
     #[arg(long, requires = "from")]
@@ -37,7 +39,7 @@ pub struct Args {
     #[arg(long, requires = "from")]
     pub never: bool,
     /// Remove the rule about a device or group
-    #[arg(long, value_name = "DEVICE|GROUP", conflicts_with = "from")]
+    #[arg(long, value_name = "DEVICE|GROUP", conflicts_with = "from", add = ArgValueCandidates::new(complete::devices))]
     pub remove: Option<String>,
 }
 

@@ -1,8 +1,10 @@
 //! `hither send`.
 
 use crate::commands::share;
+use crate::complete;
 use crate::session::{Outcome, Session};
 use crate::{input, pipe};
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Exit, SendRequest, SentInfo, SentState,
     ShareRequest, Status,
@@ -37,12 +39,13 @@ it does by itself where its user wants that (hither receive).";
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
     /// The device: its name, short id or id (see hither devices)
+    #[arg(add = ArgValueCandidates::new(complete::devices))]
     pub device: String,
     /// A text, or files and folders; "-" reads a text from standard input
     #[arg(required = true, value_name = "TEXT|PATH", allow_hyphen_values = false)]
     pub items: Vec<PathBuf>,
     /// One more device; may be given several times
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", add = ArgValueCandidates::new(complete::devices))]
     pub to: Vec<String>,
     /// It is a text, whatever files there are
     #[arg(long, conflicts_with = "file")]

@@ -1,6 +1,7 @@
 //! `hither share`.
 
 use crate::commands::send::{Kind, outcome};
+use crate::complete;
 use crate::failure::{self, shown};
 use crate::giving::{Before, Waiting};
 use crate::pipe::{self, Spooled};
@@ -8,6 +9,7 @@ use crate::session::{Outcome, Session};
 use crate::show::{Drawing, Progress, ProgressState, bytes, count, qr};
 use crate::signals;
 use crate::upload::wait;
+use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     ApiError, Client, ClientError, Done, ErrorCode, Event, Exit, SentState, ShareRequest,
 };
@@ -56,9 +58,10 @@ pub struct Args {
     pub group: Option<String>,
     /// Also send the ticket to this device of yours, sealed: its name, short id or id; may be
     /// given again for more
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", add = ArgValueCandidates::new(complete::devices))]
     pub to: Vec<String>,
-    /// End the share by itself after this time: 90m, 12h, 7d …
+    /// End the share by itself after this time: 90m, 12h, 7d … Devices that fetched it keep it, and
+    /// give it to whoever has the ticket
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub keep: Option<Duration>,
     /// Never upload it to a store, whatever the configuration says
@@ -83,7 +86,8 @@ pub struct Args {
     /// ten minutes and one attempt (on the other device: hither fetch CODE)
     #[arg(long, conflicts_with_all = ["to", "wait_upload"])]
     pub code: bool,
-    /// End the share by itself as soon as one device has all of it
+    /// End the share on this device and at the relay as soon as one device has all of it; that device
+    /// keeps it, and gives it to whoever has the ticket
     #[arg(long)]
     pub once: bool,
     /// Stay until this many devices (one, without a number) have all of it, and show how far each

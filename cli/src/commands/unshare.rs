@@ -14,7 +14,7 @@ Examples:
   hither unshare ./photos      by its path
 
 The files stay where they are. Devices that already fetched it keep what they
-have.";
+have, and give it to whoever has the ticket until it is unshared there too.";
 
 /// End a share
 #[derive(Debug, clap::Args)]

@@ -35,6 +35,9 @@ pub struct Others {
     pub taken: Vec<u32>,
     /// The number of files and symlinks that are wanted.
     pub wanted: u64,
+    /// True when all that is taken is what the share has there, and only the rest is missing. False
+    /// also where that cannot be found out, because a small file shares its chunk with a missing one.
+    pub same: bool,
 }
 
 impl Present {
@@ -68,15 +71,19 @@ impl Present {
         }
         let names = Arc::new(names(layout, &rules, options, &parent));
         let walk = Walk::over(layout, &names, (&above, &name)).map_err(failed)?;
-        let others = Others {
+        let mut others = Others {
             taken: walk.taken,
             wanted: walk.wanted,
+            same: false,
         };
-        if walk.differs {
-            return Ok(Self::Other(others));
-        }
         let place = Place { parent, name };
         let stamps = Stamps::new(walk.stamps);
+        if walk.differs {
+            let holding = Holding::new(handles, place, Arc::clone(layout), Stamps::default())
+                .with_names(Arc::clone(&names));
+            others.same = walk.fits && are_intact(&holding, &others.taken, cancel);
+            return Ok(Self::Other(others));
+        }
         let holding = |stamps| {
             Holding::new(handles, place.clone(), Arc::clone(layout), stamps)
                 .with_names(Arc::clone(&names))
@@ -112,12 +119,26 @@ fn is_intact(holding: &Holding, cancel: &AtomicBool) -> bool {
     })
 }
 
+/// Returns whether these entries, which are as long as the share's, have its content.
+fn are_intact(holding: &Holding, taken: &[u32], cancel: &AtomicBool) -> bool {
+    let layout = holding.layout();
+    let files = taken.iter().filter_map(|entry| layout.file_of(*entry));
+    let mut positions: Vec<u32> = files.flat_map(|file| layout.positions_of(file)).collect();
+    positions.dedup();
+    let mut buffer = Vec::new();
+    positions.iter().all(|position| {
+        !cancel.load(Ordering::Relaxed) && holding.read_chunk(*position, &mut buffer).is_ok()
+    })
+}
+
 /// The findings of a walk over the names of a share.
 struct Walk {
     taken: Vec<u32>,
     wanted: u64,
     /// Something is missing, or is of another kind or length.
     differs: bool,
+    /// All that is there is of the kind and length that the share has.
+    fits: bool,
     /// One for each file of the share.
     stamps: Vec<FileStamp>,
 }
@@ -128,6 +149,7 @@ impl Walk {
             taken: Vec::new(),
             wanted: 0,
             differs: false,
+            fits: true,
             stamps: Vec::with_capacity(layout.files() as usize),
         };
         // Handles of the folders on the way to the entry at hand; `None` below one that is not
@@ -177,6 +199,7 @@ impl Walk {
                 continue;
             }
             walk.differs |= !same;
+            walk.fits &= same || kind.is_none();
             if !matches!(entry.kind, EntryKind::Folder) {
                 walk.wanted += 1;
                 if kind.is_some() {

@@ -4,6 +4,7 @@ use super::Answer;
 use crate::groups::GroupService;
 use crate::nearby::{self, NearbyService};
 use crate::own_devices::OwnDevices;
+use crate::receive::ReceiveService;
 use axum::Json;
 use axum::extract::State;
 use axum::response::sse::{self, Sse};
@@ -39,9 +40,13 @@ pub(super) async fn devices(
 #[utoipa::path(post, path = "/v1/devices/forget", request_body = DeviceRequest, responses((status = 200, body = DeviceInfo)))]
 pub(super) async fn forget(
     State(service): Ctx,
+    State(receive): State<Arc<ReceiveService>>,
     Json(request): Json<DeviceRequest>,
 ) -> Answer<DeviceInfo> {
-    Ok(Json(nearby::forget(&service, &request.device).await?))
+    let forgotten = nearby::forget(&service, &request.device).await?;
+    // What was said of a device that was known holds for no stranger.
+    receive.forget(&forgotten.device).await?;
+    Ok(Json(forgotten))
 }
 
 /// Removes one of the user's devices: at relays, and on the user's other devices.

@@ -155,7 +155,7 @@ fn missing(device: &DeviceInfo, name: &str, behind: bool) -> ApiError {
     if behind {
         let message = format!("It is not known here yet whether {owner} shares \"{name}\".");
         return ApiError::new(ErrorCode::NoHolder, message)
-            .with_hint("It is told when both devices have been online. Until then, use a ticket.");
+            .with_hint("Devices tell each other through a relay that both have joined. Without one, use a ticket.");
     }
     ApiError::new(
         ErrorCode::NotFound,

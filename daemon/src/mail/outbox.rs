@@ -369,7 +369,18 @@ impl Outbox {
             .collect()
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        let state = self.state();
+        state
+            .records
+            .values()
+            .filter(|one| one.failed.is_none())
+            .count()
+    }
+
     /// How many wait or failed.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.state().records.len()
     }

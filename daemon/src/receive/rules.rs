@@ -206,6 +206,21 @@ impl ReceiveService {
             .map_err(failure::internal)?
     }
 
+    /// Ends the rule about a device, if there is one.
+    ///
+    /// Errors: the store cannot be written.
+    pub(crate) async fn forget(self: &Arc<Self>, device: &str) -> Result<(), ApiError> {
+        let about = About::Device(device.to_owned());
+        if !self.state.lock().rules.contains_key(&about) {
+            return Ok(());
+        }
+        let (of, named) = (Arc::clone(self), device.to_owned());
+        let work = move || of.keep_rule(about, None, &named).map(drop);
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(failure::internal)?
+    }
+
     /// Whom a user means: a device goes before a group of the same name. One that a rule is about is
     /// meant by its id also when nothing else is known of it any more.
     async fn about(&self, wanted: &str) -> Result<About, ApiError> {

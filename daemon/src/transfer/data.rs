@@ -13,7 +13,7 @@ use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, S
 use hither_content::{
     FetchTarget, Finished, Kept, ManifestFile, Place, Stamps, Trashed, WriteError,
 };
-use hither_proto::{Manifest, Message, Progress, SignedHead, Space};
+use hither_proto::{Manifest, Message, Progress, ShareId, SignedHead, Space};
 use hither_swarm::{TransferInput, Version};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub(super) struct Data {
 struct Getting<'a> {
     run: &'a mut Run,
     version: Arc<Version>,
+    /// The version as it was on this device before.
+    earlier: Option<Arc<Version>>,
     manifest: Arc<Manifest>,
     target: Arc<FetchTarget>,
     durable: RoaringBitmap,
@@ -62,6 +64,8 @@ pub(super) async fn get(
 ) -> Result<Got<Data>, End> {
     run.set_phase(Phase::Comparing);
     let (target, durable) = open_target(run, &manifest).await?;
+    // The same version as it is here already: what is whole of it need not come again.
+    let earlier = run.transfer.share.version(head.head().version);
     let version = Arc::new(Version::new(head, manifest_file, target.holding()));
     let unkept = unkept(&target);
     let serves = serve(run, &version, &(&durable - &unkept));
@@ -78,6 +82,7 @@ pub(super) async fn get(
     let mut getting = Getting {
         run,
         version,
+        earlier,
         manifest,
         target,
         durable,
@@ -318,6 +323,8 @@ impl Getting<'_> {
             .collect();
         let work = Arc::new(CopyWork {
             service: Arc::clone(&self.run.service),
+            share: self.run.transfer.share.id,
+            earlier: self.earlier.clone(),
             manifest: Arc::clone(&self.manifest),
             target: Arc::clone(&self.target),
             missing: missing
@@ -680,6 +687,9 @@ impl Getting<'_> {
 /// Copying by several threads that take turns.
 struct CopyWork {
     service: Arc<TransferService>,
+    share: ShareId,
+    /// The version as it was on this device before: where it was then is not where it is got now.
+    earlier: Option<Arc<Version>>,
     manifest: Arc<Manifest>,
     target: Arc<FetchTarget>,
     /// First positions, each with all positions of its id.
@@ -720,13 +730,15 @@ impl CopyWork {
                 Vec::new()
             });
         for place in places {
-            let Some(version) = self
-                .service
-                .swarm
-                .shares()
-                .get(place.share)
-                .and_then(|s| s.version(place.version))
-            else {
+            let earlier = self
+                .earlier
+                .as_ref()
+                .filter(|earlier| (place.share, place.version) == (self.share, earlier.number()));
+            let known = || {
+                let share = self.service.swarm.shares().get(place.share)?;
+                share.version(place.version)
+            };
+            let Some(version) = earlier.map(Arc::clone).or_else(known) else {
                 continue;
             };
             match self.copy_from(&version, place.position, all, buffer) {

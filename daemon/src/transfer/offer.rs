@@ -124,7 +124,9 @@ impl Run {
         let record = self.transfer.record();
         let taken = others.taken.len() as u64;
         // A part that is not there yet is added to the folder that another part is in.
-        let adds = !record.paths.is_empty() && taken == 0 && !manifest.is_single_file();
+        // So is what is missing to a folder of which all that is there is the same.
+        let part = !record.paths.is_empty() && taken == 0;
+        let adds = (part || (others.same && taken > 0)) && !manifest.is_single_file();
         if record.existing == Existing::Fail && !adds {
             if record.accepted {
                 let path = PathBuf::from(&record.path);

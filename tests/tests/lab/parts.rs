@@ -168,9 +168,25 @@ fn p7_what_is_there_already_is_known_before_anything_is_fetched() {
         let again = fetch(&laptop, &into, &[&ticket, "--skip"]).fetched();
         assert_eq!((again.bytes, again.by(SourceKind::Lan)), (0, 0));
 
-        fetch(&laptop, &into, &[&ticket, "--overwrite"]).fetched();
+        // Only what is another comes again.
+        let before = desk.cable.traffic().sent;
+        let fetched = fetch(&laptop, &into, &[&ticket, "--overwrite"]).fetched();
+        let sent = desk.cable.traffic().sent - before;
+        assert!(
+            sent < 4 * MIB,
+            "{sent} bytes for 2 MiB, {:?}",
+            fetched.sources
+        );
         assert_eq!(at("cover.jpg"), fs::read(things.join("cover.jpg")).unwrap());
         assert_eq!(at("own.txt").len(), 10);
+        // Where all that is there is the same, what is missing is added without a question.
+        fs::remove_file(into.join("things/films/poster.jpg")).unwrap();
+        let added = fetch(&laptop, &into, &[&ticket]).fetched();
+        assert_eq!(added.bytes, 2 * MIB);
+        assert_eq!(
+            at("films/poster.jpg"),
+            fs::read(things.join("films/poster.jpg")).unwrap()
+        );
     });
 }
 
