@@ -453,7 +453,8 @@ impl Following<'_> {
             Poured::Unread => Ok(Some(Exit::Unread)),
             Poured::Failed(error) => Err(error),
         };
-        forget(self.client, &self.begun.borrow().transfer.clone()).await?;
+        let transfer = self.begun.borrow().transfer.clone();
+        forget(self.client, &transfer).await?;
         end
     }
 

@@ -90,7 +90,10 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         }
     }
     last.iter().for_each(|line| tell(session, line));
-    while args.follow {
+    if !args.follow {
+        return Ok(Exit::Done);
+    }
+    loop {
         tokio::time::sleep(LOOK).await;
         file.turn(&path).map_err(failed)?;
         while let Some(line) = file.line().map_err(failed)? {
@@ -99,7 +102,6 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
             }
         }
     }
-    Ok(Exit::Done)
 }
 
 fn tell(session: &Session<'_>, (line, level): &(Value, Level)) {

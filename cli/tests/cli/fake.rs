@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 /// One step of long work.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "a script of a few steps")]
 pub enum Step {
     Report(Event),
     /// Say something that is no event.

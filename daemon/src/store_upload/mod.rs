@@ -9,6 +9,7 @@
 //! released whatever happens; at most [`work::AT_ONCE`] uploads run, each with a few chunks in
 //! memory; what is released is asked to be forgotten until the relay says that it is.
 
+mod ahead;
 mod check;
 mod chunks;
 mod flow;

@@ -5,6 +5,7 @@
 //! Nothing waits for a single chunk.
 
 use super::KeptRecord;
+use super::ahead::Ahead;
 use super::chunks::{Chunks, Missing, ReadFailed};
 use super::flow::Flow;
 use crate::store_upload::StoreUploadService;
@@ -138,10 +139,12 @@ async fn over(
         .throttles()
         .up(stream.device, None, Some(stream.remote.ip()));
     let (way, progress) = (Flow::new(service, &link, &stream), stream.progress());
+    let ahead = Ahead::new();
     let (mut send, mut recv) = (stream.send, stream.recv);
     let (asked, missing) = oneshot::channel();
     let told = |bytes, total| {
         way.stored(bytes);
+        ahead.stored(bytes);
         told(bytes, total);
     };
     let hear = hear(&mut recv, &mut reader, chunks, asked, &told);
@@ -151,7 +154,7 @@ async fn over(
         chunks,
         put(job, service.library.time.seconds()),
         missing,
-        (&limit, &way),
+        (&limit, &way, &ahead),
     );
     let mut hear = std::pin::pin!(hear);
     tokio::select! {
@@ -222,7 +225,7 @@ async fn say(
     chunks: &Chunks,
     put: RelayMessage,
     missing: oneshot::Receiver<Missing>,
-    (limit, way): (&Limit, &Flow),
+    (limit, way, ahead): (&Limit, &Flow, &Ahead),
 ) -> Result<(), UploadError> {
     tell(send, &put).await?;
     for list in chunks.lists() {
@@ -236,6 +239,7 @@ async fn say(
     let mut read = chunks.read(service, missing);
     while let Some(chunk) = read.recv().await {
         let (header, payload) = chunk?;
+        ahead.room(payload.len()).await;
         // Whoever waits for this device goes first.
         service.swarm.foreground().give_way(payload.len()).await;
         limit.take(payload.len()).await;

@@ -78,7 +78,7 @@ fn p10_settings_are_in_force_at_once_or_it_is_said() {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains("wait = \"3s\""), "{text}");
         fs::write(&file, text.replace("wait = \"3s\"", "wait = \"soon\"")).unwrap();
-        let refused = desk.hither(&["config", "reload"]).failed(1);
+        let refused = desk.hither(&["config", "reload"]).failed(2);
         assert!(refused.message.contains("wait"), "{refused:?}");
         fs::write(&file, text.replace("wait = \"3s\"", "wait = \"4s\"")).unwrap();
         let run = desk.hither(&["config", "reload"]).well();
@@ -136,7 +136,7 @@ fn p10_who_waits_goes_before_what_is_uploaded_in_the_background() {
         desk.cable.shape_up(8);
         let archive = desk.share(&fill(desk.path("archive"), 1, 64 * MIB)).share;
         until("the upload is under way", || {
-            (uploaded(&desk, &archive) > MIB).then_some(())
+            (uploaded(&desk, &archive) > 6 * MIB).then_some(())
         });
         let wanted = fill(desk.path("wanted"), 2, WANTED);
         let ticket = desk.share_with(&wanted, &["--no-upload"]).ticket;
@@ -146,7 +146,8 @@ fn p10_who_waits_goes_before_what_is_uploaded_in_the_background() {
         assert_eq!(fetched.by(SourceKind::Relayed), WANTED);
         ratio("uploaded beside a fetch that waits", meanwhile, WANTED);
         println!("{:.1} s", fetched.seconds);
-        assert!(meanwhile < WANTED / 4, "{meanwhile} of {WANTED}");
+        // What was on its way already, and a tenth.
+        assert!(meanwhile < WANTED * 3 / 4, "{meanwhile} of {WANTED}");
         // Then it goes on with all of the line.
         let (since, at) = (Instant::now(), uploaded(&desk, &archive));
         until("more is uploaded", || {
