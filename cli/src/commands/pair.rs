@@ -68,13 +68,24 @@ async fn show(session: &Session<'_>) -> Outcome {
             colours: out.has_colours(),
         };
         if let Some(picture) = qr(text, drawing) {
-            out.say(&format!("{picture}\n"));
+            let lines = picture.lines().count() + BESIDE;
+            // Half a picture can be scanned by nobody.
+            if lines <= rows {
+                out.say(&format!("{picture}\n"));
+            } else {
+                out.note(&format!(
+                    "In a window of {lines} lines a picture to scan is shown too."
+                ));
+            }
         }
     }
     print(session, &shown, &format!("hither pair {}", shown.code));
     let done = follow(session, &client, &mut events).await?;
     finish(session, done)
 }
+
+/// Lines that stand below the picture until somebody has answered.
+const BESIDE: usize = 9;
 
 /// Enters a code.
 async fn enter(session: &Session<'_>, args: &Args) -> Outcome {

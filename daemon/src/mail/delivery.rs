@@ -109,8 +109,11 @@ pub(super) async fn run(mail: Arc<MailService>) {
         tokio::select! {
             Some((waiting, ended)) = attempts.next() => match ended {
                 Attempt::Stranger if introductions.len() < MAX_INTRODUCTIONS => {
-                    let words = mail.nearby.device.words();
-                    let reason = format!("its user has to say yes first, and is shown these words: {words}");
+                    // A name can be chosen by anybody: each side sees the other's words.
+                    let (own, theirs) = (mail.nearby.device.words(), waiting.to.words());
+                    let reason = format!(
+                        "its user has to say yes first, and is shown these words: {own}. The words of that device are: {theirs}"
+                    );
                     mail.outbox.put_off(waiting.number, reason);
                     introductions.push(introduce(Arc::clone(&mail), waiting));
                 }

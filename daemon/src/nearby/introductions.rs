@@ -53,7 +53,14 @@ pub(super) struct Waiting {
 
 /// All strangers that wait.
 #[derive(Debug, Default)]
-pub(super) struct Introductions(Mutex<BTreeMap<DeviceId, Waiting>>);
+pub(super) struct Introductions(
+    Mutex<BTreeMap<DeviceId, Waiting>>,
+    /// What the user said yes to, until it comes.
+    Mutex<BTreeMap<DeviceId, (Instant, Introduction)>>,
+);
+
+/// How long what the user said yes to may take to come.
+const COMING: Duration = Duration::from_secs(300);
 
 impl Introductions {
     /// The introduction of each and since when it waits, the longest first.
@@ -70,6 +77,21 @@ impl Introductions {
     /// Takes one out, with what tells its stream.
     fn take(&self, device: DeviceId) -> Option<Waiting> {
         self.0.lock().remove(&device)
+    }
+
+    /// The user said yes to what a stranger offers.
+    fn expect(&self, device: DeviceId, introduction: Introduction) {
+        let mut expected = self.1.lock();
+        expected.retain(|_, (since, _)| since.elapsed() < COMING);
+        if expected.len() < MAX_WAITING {
+            expected.insert(device, (Instant::now(), introduction));
+        }
+    }
+
+    /// What the user said yes to of a device, once: the first thing that comes is it or not.
+    fn expected(&self, device: DeviceId) -> Option<Introduction> {
+        let (since, introduction) = self.1.lock().remove(&device)?;
+        (since.elapsed() < COMING).then_some(introduction)
     }
 
     fn add(&self, device: DeviceId, introduction: Introduction) -> Option<oneshot::Receiver<bool>> {
@@ -139,9 +161,17 @@ impl NearbyService {
         let name = waiting.introduction.device_name.clone();
         if accept {
             self.remember(device, &name, Relation::Known).await?;
+            self.introductions
+                .expect(device, waiting.introduction.clone());
         }
         let _ = waiting.decide.send(accept); // it may have gone
         Ok(Some(name))
+    }
+
+    /// Returns what the user said yes to when a device introduced itself, for the first thing that
+    /// it sends.
+    pub(crate) fn expected(&self, device: DeviceId) -> Option<Introduction> {
+        self.introductions.expected(device)
     }
 
     /// Remembers a device, durably.

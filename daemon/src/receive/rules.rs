@@ -10,7 +10,7 @@ use crate::mail::{Arrival, Content, Kept, LetterPolicy, Verdict};
 use crate::{failure, json_records};
 use hither_api::{ApiError, ErrorCode, ReceiveInfo, ReceivePolicy, ReceiveRequest, ReceiveRule};
 use hither_content::storage::{Storage, StorageError, Table};
-use hither_proto::{DeviceId, display_name};
+use hither_proto::{DeviceId, OfferKind, display_name};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -290,7 +290,14 @@ impl LetterPolicy for ReceiveService {
         if policy == ReceivePolicy::Never {
             return Verdict::Decline;
         }
+        // The yes that let a stranger in was for what it offered then, and for nothing else.
+        let agreed = self.nearby.expected(from).is_some_and(|offer| {
+            offer.kind == kind_of(content)
+                && (offer.files, offer.bytes) == content.extent()
+                && offer.summary == content.summary()
+        });
         let arrival = match content {
+            Content::Files(_) | Content::Ticket(_) if agreed => Some(Arrival::Due { agreed }),
             Content::Files(_) => Some(self.arrival(from, policy, content.size())),
             Content::Ticket(note) => Some(self.arrival(from, policy, note.bytes)),
             Content::Text(_) | Content::Unknown => None,
@@ -300,6 +307,16 @@ impl LetterPolicy for ReceiveService {
             untold: matches!(content, Content::Text(_)) && !self.settings.get().hook.is_empty(),
             arrival,
         })
+    }
+}
+
+/// The kind of a letter, as an introduction names it.
+const fn kind_of(content: &Content) -> OfferKind {
+    match content {
+        Content::Text(_) => OfferKind::Text,
+        Content::Files(_) => OfferKind::Files,
+        Content::Ticket(_) => OfferKind::Share,
+        Content::Unknown => OfferKind::Unknown,
     }
 }
 

@@ -4,7 +4,7 @@
 //! Siblings: who does not show itself; a stranger that is refused, that nobody answers, that goes
 //! away; names made to deceive; more strangers than there are places; restarts of either side.
 
-use hither_api::{DeviceInfo, DeviceRelation, MessageInfo, NearbyInfo, SentState};
+use hither_api::{ArrivalState, DeviceInfo, DeviceRelation, MessageInfo, NearbyInfo, SentState};
 use hither_tests::lab::{self, Device, Lab, MIB, Tree, fill, until};
 use serde_json::json;
 
@@ -99,6 +99,39 @@ fn p1_a_stranger_on_the_network_is_sent_to_after_one_yes_without_a_relay() {
             assert_eq!(known.relation, DeviceRelation::Known);
             assert!(known.online && known.same_network);
         }
+    });
+}
+
+#[test]
+fn p1_the_yes_that_lets_a_stranger_in_is_for_what_it_offered_and_nothing_else() {
+    lab::run(|lab| {
+        let (desk, phone) = strangers(lab);
+        shows_itself(&phone);
+        let send = |name: &str| {
+            let file = fill(desk.path(name), 1, 5 * KIB);
+            desk.hither(&["send", "phone", file.to_str().unwrap()])
+                .well()
+        };
+        let stands = |count: usize, state: ArrivalState| {
+            until(&format!("{state:?}"), || {
+                let inbox = phone.inbox();
+                let last = inbox.last().filter(|_| inbox.len() == count)?;
+                (last.arrival.as_ref()?.state == state).then_some(())
+            });
+        };
+        send("offered.txt");
+        let asks = until("the question", || nearby(&phone).introductions.pop());
+        assert_eq!(
+            (asks.summary.as_str(), asks.bytes),
+            ("offered.txt", 5 * KIB)
+        );
+        says(&phone, "accept", "desk");
+        stands(1, ArrivalState::Arrived);
+        let there = phone.home().join("received/offered.txt");
+        assert_eq!(std::fs::read(there).unwrap().len() as u64, 5 * KIB);
+        // What comes later is asked about.
+        send("later.txt");
+        stands(2, ArrivalState::Asked);
     });
 }
 
