@@ -80,17 +80,19 @@ impl Ahead {
         self.changed.notify_one();
     }
 
+    /// Counts so many bytes more as on their way, if they may be.
+    pub(super) fn takes(&self, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        let is_room = state.is_room(bytes as u64);
+        if is_room {
+            state.written += bytes as u64;
+        }
+        is_room
+    }
+
     /// Waits until so many bytes more may be on their way, and counts them. For one task.
     pub(super) async fn room(&self, bytes: usize) {
-        let bytes = bytes as u64;
-        loop {
-            {
-                let mut state = self.state.lock();
-                if state.is_room(bytes) {
-                    state.written += bytes;
-                    return;
-                }
-            }
+        while !self.takes(bytes) {
             self.changed.notified().await;
         }
     }

@@ -239,7 +239,13 @@ async fn say(
     let mut read = chunks.read(service, missing);
     while let Some(chunk) = read.recv().await {
         let (header, payload) = chunk?;
-        ahead.room(payload.len()).await;
+        if !ahead.takes(payload.len()) {
+            // The store is to say that it has some of what is on its way: a way that carries nothing
+            // shows here.
+            way.waits();
+            ahead.room(payload.len()).await;
+            way.rests();
+        }
         // Whoever waits for this device goes first.
         service.swarm.foreground().give_way(payload.len()).await;
         limit.take(payload.len()).await;
