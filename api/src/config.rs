@@ -41,9 +41,9 @@ pub struct Config {
     pub nearby_visible: NearbyVisibility,
     /// The things that other devices may ask for, and how they are found.
     pub asks: AskRules,
-    /// Whether the desktop is told when somebody has all of something shared here.
+    /// True if the desktop is told when somebody has all of something shared here.
     pub giving_notify: bool,
-    /// What other devices send, and where it goes.
+    /// The rules for things that other devices send, and the folder they go to.
     pub receive: ReceiveRules,
     /// How long a fetch looks for a device that has the share.
     pub wait: Duration,

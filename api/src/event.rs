@@ -76,7 +76,7 @@ pub struct SourceBytes {
     pub cost: f64,
 }
 
-/// Whether something need not be told.
+/// Returns whether something need not be told.
 const fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -86,7 +86,7 @@ pub(crate) fn is_free(cost: &f64) -> bool {
     *cost <= 0.0
 }
 
-/// What is where a share would be written (in [`Event::Offer`]).
+/// The things that are where a share would be written (in [`Event::Offer`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExistsInfo {
     /// Files of the share whose names are taken.
@@ -172,7 +172,7 @@ pub enum Event {
         /// True when nobody need be asked: this very offer was agreed to before.
         #[serde(default)]
         agreed: bool,
-        /// What is there already under names of the share; absent when nothing is, or when it was
+        /// The things that are there already under names of the share; absent when nothing is, or when it was
         /// said what becomes of it. An answer says so (`existing`), or the fetch fails.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exists: Option<ExistsInfo>,
@@ -308,7 +308,7 @@ pub enum Done {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
-    /// What is in a share.
+    /// The content of a share.
     Listed {
         /// Its name; it may have control characters.
         name: String,

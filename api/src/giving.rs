@@ -1,10 +1,10 @@
-//! What this device gives to others, as its user sees it.
+//! The things this device gives to others, as its user sees it.
 
 use crate::event::SourceKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What one device fetches of one share of this device, or fetched (`GET /v1/giving`).
+/// The part that one device fetches of one share of this device, or fetched (`GET /v1/giving`).
 ///
 /// `given` is what this device sent. `has`, `total`, `rate`, `complete` and `times` are the word of
 /// the device that fetches, wherever it got its bytes: it need not be true.
@@ -22,7 +22,7 @@ pub struct GivingInfo {
     pub device_name: String,
     /// How it is reached: `lan`, `direct` or `relayed`.
     pub kind: SourceKind,
-    /// Whether it is there now.
+    /// True if it is there now.
     pub open: bool,
     /// Bytes of files that this device gave it.
     pub given: u64,
@@ -39,7 +39,7 @@ pub struct GivingInfo {
     /// Expected seconds until it has all of it, when that can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining: Option<u64>,
-    /// Whether it has all of that version, in its place.
+    /// True if it has all of that version, in its place.
     pub complete: bool,
     /// How often it came to have all of a version.
     pub times: u64,

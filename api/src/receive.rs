@@ -1,10 +1,10 @@
-//! What is taken of other devices, and where it goes, as the local API shows it.
+//! The things that are taken of other devices, and their place, as the local API shows it.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
 
-/// What becomes of what a device sends.
+/// The treatment of things that a device sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReceivePolicy {
@@ -40,9 +40,9 @@ impl ReceivePolicy {
 pub struct ReceiveRules {
     /// The folder in which things arrive; `None`: see [`Paths::received`](crate::Paths::received).
     pub folder: Option<PathBuf>,
-    /// What holds for the user's own devices, where no rule names them.
+    /// The policy for the user's own devices, where no rule names them.
     pub own: ReceivePolicy,
-    /// What holds for devices of others, where no rule names them.
+    /// The policy for devices of others, where no rule names them.
     pub known: ReceivePolicy,
     /// The largest share that arrives by itself, bytes; `None` for any.
     pub max: Option<u64>,
@@ -86,7 +86,7 @@ impl ReceiveRules {
     }
 }
 
-/// What holds for one device, or for the members of one group.
+/// The policy for one device, or for the members of one group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReceiveRule {
     /// The device; absent: the rule is about a group.
@@ -95,9 +95,9 @@ pub struct ReceiveRule {
     /// The group; absent: the rule is about a device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// What that device or group is called; may be empty.
+    /// The name of that device or group; may be empty.
     pub name: String,
-    /// What becomes of what it sends.
+    /// The treatment of things it sends.
     pub policy: ReceivePolicy,
 }
 
@@ -106,9 +106,9 @@ pub struct ReceiveRule {
 pub struct ReceiveInfo {
     /// The folder in which things arrive.
     pub folder: String,
-    /// What holds for the user's own devices.
+    /// The policy for the user's own devices.
     pub own: ReceivePolicy,
-    /// What holds for devices of others.
+    /// The policy for devices of others.
     pub known: ReceivePolicy,
     /// The largest share that arrives by itself, bytes; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ pub struct ReceiveInfo {
 pub struct ReceiveRequest {
     /// The device or group: its name, short id or id.
     pub from: String,
-    /// What becomes of what it sends from now on; absent: the rule about it is removed.
+    /// The treatment of things it sends from now on; absent: the rule about it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ReceivePolicy>,
 }
@@ -144,12 +144,12 @@ pub enum ArrivalState {
     ByHand,
 }
 
-/// Where files or a share of a message are.
+/// The place of files or a share of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ArrivalInfo {
     /// How it stands.
     pub state: ArrivalState,
-    /// Where it was written.
+    /// The paths it was written to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
     /// Why it waits, or does not arrive by itself, in words.
@@ -157,7 +157,7 @@ pub struct ArrivalInfo {
     pub reason: Option<String>,
 }
 
-/// What the user wants of a message that holds files or offers a share.
+/// The user's wish for a message that holds files or offers a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArrivalDecision {

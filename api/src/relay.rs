@@ -107,7 +107,7 @@ impl std::fmt::Debug for InviteInfo {
 pub struct RemovedInfo {
     /// The device.
     pub device: String,
-    /// What it was called.
+    /// Its former name.
     pub name: String,
     /// Hosts of the relays at which it is the user's no more.
     pub relays: Vec<String>,
@@ -142,7 +142,7 @@ pub struct DeviceInfo {
     pub short: String,
     /// What it calls itself, safe to show; empty while not known.
     pub name: String,
-    /// What it calls itself, where the user calls it otherwise here.
+    /// The name it calls itself by, where the user calls it otherwise here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls_itself: Option<String>,
     /// Three words made of its key, by which people recognise it on its own screen.

@@ -178,7 +178,7 @@ pub struct AcceptRequest {
     /// now, nothing is accepted.
     #[serde(default)]
     pub head: String,
-    /// What to do about what is there already (`exists` of the event `offer`); absent: what the
+    /// The treatment of things that are there already (`exists` of the event `offer`); absent: what the
     /// request said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
@@ -236,10 +236,10 @@ pub struct ShareInfo {
     /// Whether a new version is published whenever something in it changes.
     #[serde(default)]
     pub watched: bool,
-    /// Whether it ends as soon as one device has all of it.
+    /// True if it ends as soon as one device has all of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
-    /// Whether it came through a pipe and goes with its share.
+    /// True if it came through a pipe and goes with its share.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub piped: bool,
     /// Patterns of what is left out, as they were given.
@@ -486,9 +486,9 @@ pub struct ConfigKeyInfo {
     pub value: String,
     /// One line about it.
     pub about: String,
-    /// Whether a change counts only when the daemon starts anew.
+    /// True if a change counts only when the daemon starts anew.
     pub needs_restart: bool,
-    /// Whether it was changed and waits for that.
+    /// True if it was changed and waits for that.
     pub pending: bool,
 }
 
@@ -502,7 +502,7 @@ pub struct ConfigRequest {
     pub value: String,
 }
 
-/// What became of a change of the configuration.
+/// The effect of a change of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfigChange {
     /// Keys whose new values are in force now.

@@ -1,4 +1,4 @@
-//! What a shell completes beside commands and options: the user's devices, shares, transfers and
+//! Words that a shell completes beside commands and options: the user's devices, shares, transfers and
 //! settings.
 //!
 //! Invariant: completing starts no daemon, waits for none longer than [`PATIENCE`], and says nothing
@@ -57,7 +57,7 @@ pub fn shares() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// What other devices share, as `fetch` takes it.
+/// The shares of other devices, as `fetch` takes it.
 pub fn fetchable() -> Vec<CompletionCandidate> {
     let all = ask::<Vec<ListedShare>>("/v1/catalogue").into_iter();
     let named = |share: ListedShare| {

@@ -1,4 +1,4 @@
-//! What this device gives: waiting until others have it, and the table of who fetches what.
+//! The things this device gives: waiting until others have it, and the table of who fetches what.
 
 use crate::output::Output;
 use crate::session::Session;
@@ -206,7 +206,7 @@ fn standing(one: &GivingInfo) -> String {
     parts.join(", ")
 }
 
-/// What a device does, with how much it has.
+/// The activity of a device, with how much it has.
 fn state(one: &GivingInfo) -> String {
     let percent = one.bytes.saturating_mul(100).checked_div(one.total);
     match (one.complete, one.open, percent) {
@@ -232,7 +232,7 @@ const COLUMNS: [Column; 7] = [
     Column::new("HOW", Align::Left).optional(),
 ];
 
-/// Who fetches what, as a table.
+/// The devices that fetch, as a table.
 pub fn table(all: &[GivingInfo], now: u64) -> Table {
     let mut table = Table::new(&COLUMNS);
     let some = |number: u64, text: String| if number > 0 { text } else { "–".into() };

@@ -76,7 +76,7 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<Wanted, ApiEr
     Ok(Wanted::Ticket(text, Box::new(ticket)))
 }
 
-/// Whether a text is, or begins, a ticket.
+/// Returns whether a text is, or begins, a ticket.
 fn begins_ticket(text: &str) -> bool {
     let text = text.trim_start().as_bytes();
     text.get(..TICKET.len())
@@ -306,6 +306,17 @@ mod tests {
             (Some("phone/docs".into()), words("a"))
         );
         assert_eq!(joined(Vec::new()), (None, Vec::new()));
+    }
+
+    #[test]
+    fn three_words_with_blanks_are_a_code_and_paths_are_none() {
+        let words = |line: &str| joined(line.split(' ').map(str::to_owned).collect());
+        let (code, rest) = words("able baby cabin");
+        assert_eq!((code.as_deref(), rest.len()), (Some("able-baby-cabin"), 0));
+        let (first, rest) = words("able-baby-cabin docs photos");
+        assert_eq!((first.as_deref(), rest.len()), (Some("able-baby-cabin"), 2));
+        let (first, rest) = words("desk/photos a.jpg b.jpg");
+        assert_eq!((first.as_deref(), rest.len()), (Some("desk/photos"), 2));
     }
 
     #[test]

@@ -12,7 +12,7 @@ const ENDINGS: &[&str] = &[
     "xlsx", "xml", "xz", "yaml", "yml", "zip", "zst",
 ];
 
-/// Whether these words, none of which is there as a file, look like paths. Several words are a
+/// Returns whether these words, none of which is there as a file, look like paths. Several words are a
 /// sentence unless one of them begins as only paths do; a word alone is a path where it has a `/`
 /// or the ending of a file.
 pub fn like_paths(words: &[&str]) -> bool {

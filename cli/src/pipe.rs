@@ -1,4 +1,4 @@
-//! What comes through a pipe: spooled into a file of the daemon's, which is then shared or sent.
+//! Data that comes through a pipe: spooled into a file of the daemon's, which is then shared or sent.
 //!
 //! The file lies in a folder of its own below [`Paths::piped`](hither_api::Paths::piped). Until
 //! somebody else has taken it over ([`Spooled::keep`]) it is removed with its handle, and locked, so
@@ -33,7 +33,7 @@ pub struct Spooled {
 }
 
 impl Spooled {
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -47,7 +47,7 @@ impl Spooled {
 impl Drop for Spooled {
     fn drop(&mut self) {
         if !self.kept {
-            // What cannot be removed now, the daemon removes when it starts.
+            // A folder that cannot be removed now, the daemon removes when it starts.
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }

@@ -7,7 +7,7 @@
 //! durable; [`FetchTarget::finish`] gives everything its modes and times and moves it into place
 //! (`finish`). After a crash [`FetchTarget::resume`] goes on (`resume`).
 //!
-//! What is there already is looked at by `present`, before anything is asked.
+//! Things that are there already are looked at by `present`, before anything is asked.
 //!
 //! At a place that is taken, `finish` merges (`merge`): what may be replaced is asked of
 //! `verdict`, what is replaced goes to the trash (`aside`), and so does what an earlier version left

@@ -72,7 +72,7 @@ impl Diagnostics {
         let relayed = link.carrier() == CarrierKind::Relayed;
         LinkInfo {
             device: device.to_string(),
-            // What the user calls it goes before what it says.
+            // The user's name for it goes before its own.
             name: match self.relays.name_of(device) {
                 known if !known.is_empty() => known,
                 _ => links

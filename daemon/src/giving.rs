@@ -1,6 +1,6 @@
 //! Giving: who fetches what this device shares, how far each is, and when one has all of it.
 //!
-//! What is known is `hither_swarm::Givings`; here it gets names for people, is told to whoever
+//! The record is `hither_swarm::Givings`; here it gets names for people, is told to whoever
 //! watches, and ends shares that were meant for one fetch. A device has all of it when it says so
 //! in the last word of its fetch, whoever gave it the bytes. That word need not be true: whoever
 //! knows the share's secret can end a share that was given away once, as whoever fetches it can.
@@ -35,7 +35,7 @@ pub(crate) struct GivingService {
     pub relays: Arc<RelayClient>,
     pub groups: Arc<Groups>,
     pub tasks: Tasks,
-    /// Whether the desktop is told when somebody has all of something.
+    /// True if the desktop is told when somebody has all of something.
     pub notify: bool,
     pub completed: broadcast::Sender<GivingInfo>,
 }
@@ -142,7 +142,7 @@ impl GivingService {
         }
     }
 
-    /// What is given, or was: those that are there first, then the latest. At most 1024.
+    /// The givings of now and of before: those that are there first, then the latest. At most 1024.
     pub(crate) fn list(&self, only: Option<ShareId>) -> Vec<GivingInfo> {
         let mut all = self.swarm.givings().all();
         all.retain(|giving| {

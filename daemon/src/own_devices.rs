@@ -35,7 +35,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Pause before a relay that did not do it is asked again.
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// What it is made of.
+/// The parts it is made of.
 pub(crate) struct OwnDevices {
     device: DeviceId,
     nearby: Arc<NearbyService>,

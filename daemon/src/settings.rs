@@ -62,7 +62,7 @@ impl Settings {
 /// Reads and changes the configuration for the user.
 pub(crate) struct SettingsService {
     pub settings: Settings,
-    /// What the daemon started with: keys that need a restart count as they are there.
+    /// The configuration the daemon started with: keys that need a restart count as they are there.
     pub started: Arc<Config>,
     pub paths: Paths,
     pub swarm: Arc<Swarm>,

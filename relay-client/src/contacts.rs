@@ -1,4 +1,4 @@
-//! What a relay is told of the devices of other users that this device knows: their letters are taken
+//! The list that a relay is given of the devices of other users that this device knows: their letters are taken
 //! there for it as those of the user's own are.
 //!
 //! The list replaces the one before; it is told when a connection begins, and when it has changed.

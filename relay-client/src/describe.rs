@@ -194,7 +194,7 @@ impl RelayClient {
             .unwrap_or_default()
     }
 
-    /// What a device calls itself, as far as is known.
+    /// The name a device calls itself by, as far as is known.
     fn own_name_of(&self, device: DeviceId) -> Option<String> {
         let cards = self.all().into_iter().filter_map(|relay| {
             relay.with_devices(|list| list.get(device).and_then(|known| known.card.clone()))

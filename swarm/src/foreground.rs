@@ -1,6 +1,6 @@
-//! What people wait for goes before what is sent in the background, on the same way out.
+//! Data that people wait for goes before data that is sent in the background, on the same way out.
 //!
-//! Whoever fetches from this device over more than the local network waits for it; an upload to a
+//! A device that fetches from this one over more than the local network waits for it; an upload to a
 //! store does not hurry. While chunks go to somebody who waits, the background gets a tenth of what
 //! they get, so that it goes on and is not taken for dead; the moment that they stop, all of it.
 
@@ -40,7 +40,7 @@ impl Sent {
     }
 }
 
-/// What is being sent to devices that wait for it.
+/// The record of data that is being sent to devices that wait for it.
 #[derive(Debug, Default)]
 pub struct Foreground {
     sent: Mutex<Sent>,

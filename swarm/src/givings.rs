@@ -1,7 +1,7 @@
 //! Giving as the giver sees it: to which device how much of a share goes, and how far that device
 //! says it is.
 //!
-//! What was given is counted here, where it is sent. How much a device has is its own word
+//! Bytes that are given are counted here, where it is sent. How much a device has is its own word
 //! ([`Progress`]): it may have got the most of it elsewhere, and it may lie. So it is shown to
 //! people, and ends waits and shares whose user wanted that; it changes nothing about what is given
 //! to whom.
@@ -30,7 +30,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// Samples of a rate are at least that far apart: there are at most 31 of each.
 const SAMPLE: Duration = Duration::from_millis(100);
 
-/// What one device is given of one share, as it stands now.
+/// The part one device is given of one share, as it stands now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Giving {
     /// The share.
@@ -39,7 +39,7 @@ pub struct Giving {
     pub device: DeviceId,
     /// How it is reached: `lan`, `direct` or `relayed`.
     pub way: SourceKind,
-    /// Whether it has a session or stream about the share now.
+    /// True if it has a session or stream about the share now.
     pub open: bool,
     /// Bytes of chunks of data that this device gave it.
     pub given: u64,
@@ -51,7 +51,7 @@ pub struct Giving {
     pub has: u64,
     /// How many more it has each second, wherever they come from.
     pub growth: u64,
-    /// Whether it says that it has all of that version.
+    /// True if it says that it has all of that version.
     pub complete: bool,
     /// How often it came to have all of a version.
     pub times: u64,

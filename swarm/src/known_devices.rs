@@ -20,7 +20,7 @@ use tokio::sync::watch;
 const KNOWN: Table = Table::new("known_devices");
 /// Most devices known.
 pub const MAX_KNOWN: usize = 1024;
-/// What the user calls devices here, by device.
+/// The user's names for devices here, by device.
 const CALLED: Table = Table::new("device_names");
 /// Devices that were removed, by device.
 const REMOVED: Table = Table::new("removed_devices");
@@ -54,7 +54,7 @@ pub struct KnownDevice {
 /// A device that was the user's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedDevice {
-    /// What it was called; cleaned.
+    /// Its former name, cleaned.
     pub name: String,
     /// The device on which the user removed it.
     pub by: String,
@@ -112,7 +112,7 @@ impl KnownDevices {
         all.iter().map(|(id, known)| (*id, known.clone())).collect()
     }
 
-    /// What the user calls a device here, where that is not what it calls itself.
+    /// The user's name for a device here, where that is not what it calls itself.
     pub fn called(&self, device: DeviceId) -> Option<String> {
         self.called.read().get(&device).cloned()
     }
@@ -144,7 +144,7 @@ impl KnownDevices {
         Ok(())
     }
 
-    /// Whether a device was the user's and is so no more.
+    /// Returns whether a device was the user's and is so no more.
     pub fn is_removed(&self, device: DeviceId) -> bool {
         self.removed.read().contains_key(&device)
     }

@@ -202,7 +202,7 @@ async fn serve(
         let mut turn = None;
         if let Out::Chunk { payload, .. } = &next {
             to.limit.take(payload.len()).await;
-            // What goes to the local network takes nothing from others.
+            // Data that goes to the local network takes nothing from others.
             turn = (!to.near).then(|| swarm.foreground.turn(payload.len()));
         }
         let wrote = to.writing.during(write(&mut send, &next)).await;

@@ -429,7 +429,7 @@ impl ControlStream<'_> {
         let said = async {
             write_message(send, &Message::Progress(progress)).await?;
             send.finish().await?;
-            // What leads through a relay ends with the session.
+            // A stream through a relay ends with the session.
             send.delivered().await
         };
         if !matches!(tokio::time::timeout(FAREWELL, said).await, Ok(Ok(()))) {

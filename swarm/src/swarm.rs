@@ -199,7 +199,7 @@ impl Swarm {
         &self.holders
     }
 
-    /// What is given to whom.
+    /// The record of data that is given.
     pub fn givings(&self) -> &Givings {
         &self.givings
     }
@@ -214,7 +214,7 @@ impl Swarm {
         &self.workers
     }
 
-    /// What is being sent to devices that wait for it.
+    /// The record of data that is being sent to devices that wait for it.
     pub const fn foreground(&self) -> &Foreground {
         &self.foreground
     }

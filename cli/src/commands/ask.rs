@@ -37,7 +37,7 @@ pub struct Args {
     /// The device: its name, short id or id (see hither devices)
     #[arg(add = ArgValueCandidates::new(complete::devices))]
     pub device: String,
-    /// What is asked for
+    /// The thing that is asked for
     pub what: String,
     /// The latest one, instead of one that the other user picks
     #[arg(long, conflicts_with_all = ["name", "record", "snap", "film"])]

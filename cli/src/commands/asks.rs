@@ -74,7 +74,7 @@ enum Action {
         #[arg(long)]
         live: bool,
     },
-    /// What is answered without asking
+    /// List the allowances: things that are answered without asking
     Allowed,
     /// End an allowance
     Revoke {

@@ -43,7 +43,7 @@ enum Action {
         /// Its name, short id or id
         #[arg(add = ArgValueCandidates::new(complete::devices))]
         device: String,
-        /// What it is called here from now on; as it calls itself when absent
+        /// Its name here from now on; as it calls itself when absent
         #[arg(default_value = "")]
         name: String,
     },

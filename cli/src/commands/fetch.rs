@@ -1,7 +1,7 @@
 //! `hither fetch`.
 
-use crate::commands::code;
 use crate::commands::pour::{self, Poured, Written};
+use crate::commands::wanted;
 use crate::complete;
 use crate::session::{Outcome, Session};
 use crate::show::{self, Progress, ProgressState};
@@ -12,10 +12,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
     AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events,
-    Existing, ExistsInfo, Exit, FetchRequest, FindRequest, FoundShare, Naming, Phase, Status,
-    TransferInfo,
+    Existing, ExistsInfo, Exit, FetchRequest, Naming, Phase, Status, TransferInfo,
 };
-use hither_proto::{SpokenCode, Ticket, display_name};
+use hither_proto::display_name;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -182,13 +181,13 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
     let mut paths = args.paths.clone();
     let (text, ticket) = match args.ticket.as_deref().filter(|text| text.contains('/')) {
         Some(named) => {
-            let (found, below) = by_name(session, named).await?;
+            let (found, below) = wanted::by_name(session, named).await?;
             paths.extend(below);
             found
         }
         None => match input::ticket(session.out, args.ticket.clone()).await? {
             input::Wanted::Ticket(text, ticket) => (text, *ticket),
-            input::Wanted::Code(code) => by_code(session, code, args.wait).await?,
+            input::Wanted::Code(code) => wanted::by_code(session, code, args.wait).await?,
         },
     };
     if args.list {
@@ -238,115 +237,13 @@ async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Ou
     outcome
 }
 
-/// A share by the names of its owner and its own, with the path below it that is wanted.
-#[derive(Debug, PartialEq, Eq)]
-struct Named<'a> {
-    owner: &'a str,
-    name: &'a str,
-    path: Option<&'a str>,
-}
-
-/// "OWNER/NAME" or "OWNER/NAME/PATH" in its parts: no name of a share has a slash. The name of a
-/// device may have one, so that there are two readings of more than one slash; the usual one first.
-fn readings(text: &str) -> Vec<Named<'_>> {
-    let text = text.trim();
-    let Some((owner, rest)) = text.split_once('/') else {
-        return Vec::new();
-    };
-    let (name, path) = match rest.split_once('/') {
-        Some((name, path)) => (name, Some(path).filter(|path| !path.is_empty())),
-        None => (rest, None),
-    };
-    let mut readings = vec![Named { owner, name, path }];
-    if let (Some(_), Some((owner, name))) = (path, text.rsplit_once('/')) {
-        readings.push(Named {
-            owner,
-            name,
-            path: None,
-        });
-    }
-    readings.retain(|named| !named.owner.is_empty() && !named.name.is_empty());
-    readings
-}
-
-/// The ticket of what another device of the user shares, as that device told this one, and the path
-/// in it.
-async fn by_name(
-    session: &Session<'_>,
-    text: &str,
-) -> Result<((String, Ticket), Option<String>), ApiError> {
-    let mut first = None;
-    for named in readings(text) {
-        match ticket_of(session, named.owner, named.name).await {
-            Ok(found) => return Ok((found, named.path.map(str::to_owned))),
-            Err(error) if error.code == ErrorCode::NotFound => {
-                first.get_or_insert(error);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Err(first.unwrap_or_else(|| {
-        ApiError::new(
-            ErrorCode::BadRequest,
-            "That is neither a ticket nor OWNER/NAME.",
-        )
-        .with_hint("See what your other devices share with: hither list --all")
-    }))
-}
-
-async fn ticket_of(
-    session: &Session<'_>,
-    owner: &str,
-    name: &str,
-) -> Result<(String, Ticket), ApiError> {
-    let client = session.daemon().await?;
-    let request = FindRequest {
-        owner: owner.into(),
-        name: name.into(),
-    };
-    let found = client
-        .post::<FoundShare>("/v1/catalogue/find", &request)
-        .await?;
-    if found.same_name > 0 {
-        let (owner, name) = (display_name(owner), display_name(name));
-        let age = show::ago(found.share.published, show::now());
-        let message = format!(
-            "{owner} shares {} things called {name}: this is the newest, published {age}.",
-            found.same_name + 1
-        );
-        session.out.json(&Event::Warning {
-            message: message.clone(),
-        });
-        session.warn_people(&message);
-    }
-    let ticket = found
-        .ticket
-        .parse::<Ticket>()
-        .map_err(|error| failure::ticket(&error))?;
-    Ok((found.ticket, ticket))
-}
-
-/// The ticket that a code of three words stands for.
-async fn by_code(
-    session: &Session<'_>,
-    code: SpokenCode,
-    wait: Option<Duration>,
-) -> Result<(String, Ticket), ApiError> {
-    let client = session.daemon().await?;
-    let text = code::enter_share(session, &client, code, wait).await?;
-    let ticket = text
-        .parse::<Ticket>()
-        .map_err(|error| failure::ticket(&error))?;
-    Ok((text, ticket))
-}
-
-/// What is asked, as the daemon must be told of it.
+/// A question, as the daemon must be told of it.
 struct Question<'a> {
     transfer: &'a str,
     head: &'a str,
     /// It was answered before.
     agreed: bool,
-    /// What is there already.
+    /// The things that are there already.
     exists: Option<&'a ExistsInfo>,
     /// The share is one file.
     single_file: bool,
@@ -371,11 +268,11 @@ struct Following<'a> {
 struct Pouring {
     written: Written,
     task: Option<JoinHandle<Poured>>,
-    /// What is written, as the daemon names it.
+    /// The version that is written, as the daemon names it.
     head: String,
 }
 
-/// What a fetch hears of next.
+/// The next thing that a fetch hears of.
 enum Next {
     Event(Box<Event>),
     /// The daemon has ended.

@@ -160,7 +160,7 @@ async fn list(session: &Session<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// What the user may do with the kinds of messages that are listed.
+/// The things the user may do with the kinds of messages that are listed.
 fn what_to_do(messages: &[MessageInfo]) -> Option<String> {
     let is_at = |message: &MessageInfo, states: &[ArrivalState]| {
         let arrival = message.arrival.as_ref();

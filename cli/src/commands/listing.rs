@@ -1,4 +1,4 @@
-//! What is in a share, before anything of it is fetched: `hither fetch … --list`.
+//! The content of a share, before anything of it is fetched: `hither fetch … --list`.
 
 use crate::session::{Outcome, Session};
 use crate::show::{Progress, ProgressState, ago, bytes, count, now};

@@ -180,7 +180,7 @@ impl Followed {
                 return Ok(None);
             }
             let line = std::mem::take(&mut self.begun);
-            // What is no JSON was not written by the daemon, or was cut by a full disk.
+            // A line that is no JSON was not written by the daemon, or was cut by a full disk.
             if line.len() <= MAX_LINE
                 && let Ok(line) = serde_json::from_slice::<Value>(&line)
             {

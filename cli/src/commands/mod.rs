@@ -30,6 +30,7 @@ pub mod transfers;
 pub mod unshare;
 pub mod up;
 pub mod upload;
+pub mod wanted;
 pub mod why;
 
 use crate::cli::Command;

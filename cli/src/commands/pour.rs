@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 pub enum Poured {
     /// Everything was written.
     Whole,
-    /// Whoever read it had seen enough.
+    /// The reader had seen enough.
     Unread,
     /// The daemon broke off; it says why elsewhere, or has ended.
     BrokenOff,
@@ -42,7 +42,7 @@ async fn pour(client: &Client, path: &str, written: &AtomicU64) -> Poured {
             Err(_) => return Poured::BrokenOff,
         };
         let length = bytes.len() as u64;
-        // Whoever reads standard output may take any time.
+        // The reader of standard output may take any time.
         let wrote = tokio::task::spawn_blocking(move || {
             let mut stdout = io::stdout().lock();
             stdout.write_all(&bytes)?;

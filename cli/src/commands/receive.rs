@@ -26,7 +26,7 @@ groups the most careful rule counts.";
 #[command(after_long_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("policy").args(["always", "ask", "never"]))]
 pub struct Args {
-    /// Whose: a device (see hither devices), or the members of a group
+    /// A device (see hither devices), or a group, whose members are meant
     #[arg(long, value_name = "DEVICE|GROUP", requires = "policy", add = ArgValueCandidates::new(complete::devices))]
     pub from: Option<String>,
     /// They arrive by themselves in the receive folder
@@ -91,7 +91,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// What a policy means.
+/// The meaning of a policy.
 const fn what(policy: ReceivePolicy) -> &'static str {
     match policy {
         ReceivePolicy::Always => "what it sends arrives by itself",
@@ -100,7 +100,7 @@ const fn what(policy: ReceivePolicy) -> &'static str {
     }
 }
 
-/// What holds for everybody.
+/// The rules for everybody.
 fn lines(info: &ReceiveInfo) -> Vec<String> {
     let size = match info.max {
         Some(max) => format!(", up to {} each without a question", bytes(max)),

@@ -68,7 +68,7 @@ enum Goods {
     Paths(Vec<PathBuf>),
 }
 
-/// What travels: it decides about the words.
+/// The thing that travels: it decides about the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A text or small files, which arrive with the message.
@@ -171,7 +171,7 @@ async fn send_input(
         let unwritable = |error: std::io::Error| {
             crate::failure::io(ErrorCode::NotWritable, "A temporary file", &error)
         };
-        // What lies among Hither's own data is never sent in a message: it goes from elsewhere, for
+        // A file among Hither's own data is never sent in a message: it goes from elsewhere, for
         // this user alone, and is gone when the daemon has read it.
         let folder = tempfile::tempdir().map_err(unwritable)?;
         let path = folder.path().join(name.as_str());

@@ -111,7 +111,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Whether it stays when it has shared.
+    /// Returns whether it stays when it has shared.
     pub const fn stays(&self) -> bool {
         self.code || self.wait.is_some()
     }
@@ -129,10 +129,10 @@ impl Args {
     }
 }
 
-/// Whether a ticket is drawn as a QR code, for people.
+/// The cases in which a ticket is drawn as a QR code, for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qr {
-    /// Where it and everything beside it is on the screen at once.
+    /// If it and everything beside it is on the screen at once.
     WhereItFits,
     /// In any case.
     Always,
@@ -220,7 +220,7 @@ async fn share_pipe(session: &Session<'_>, args: &Args, shared: &Cell<bool>) -> 
     share(session, &client, args, vec![path], &on_shared).await
 }
 
-/// What is to be done as soon as it is shared.
+/// Acts as soon as it is shared.
 trait OnShared {
     fn shared(&self);
 }

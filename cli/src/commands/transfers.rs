@@ -115,7 +115,7 @@ async fn shown(client: &Client, only: Option<&str>) -> Result<Vec<TransferInfo>,
     Ok(transfers)
 }
 
-/// What others fetch from here; nothing beside the one transfer that is named.
+/// The fetches of others from here; none beside the one transfer that is named.
 async fn given(client: &Client, only: Option<&str>) -> Result<Vec<GivingInfo>, ApiError> {
     match only {
         Some(_) => Ok(Vec::new()),

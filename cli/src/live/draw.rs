@@ -151,7 +151,7 @@ fn givings_rows(state: &LiveState) -> u16 {
     }
 }
 
-/// What others fetch from here, as a table; of those without room how many they are.
+/// The fetches of others from here, as a table; of those without room how many they are.
 fn givings(buffer: &mut Buffer, area: Rect, state: &LiveState) {
     let rows = usize::from(area.height.saturating_sub(1));
     let all = &state.givings;

@@ -30,7 +30,7 @@ pub struct LiveState {
     /// Those that are shown: what runs, what ran since the view was opened, or what the user
     /// named.
     pub transfers: Vec<TransferInfo>,
-    /// What others fetch from here, those that do now first.
+    /// The fetches of others from here, those that do now first.
     pub givings: Vec<GivingInfo>,
     /// Whether the list was heard yet.
     pub heard: bool,
@@ -136,7 +136,7 @@ impl LiveState {
         self.chosen != before
     }
 
-    /// What is given as it is now: with what is fetched here, only those that are there, beside
+    /// Takes the givings as they are now: with what is fetched here, only those that are there, beside
     /// the one transfer that the user named nobody.
     pub fn give(&mut self, mut all: Vec<GivingInfo>) {
         let busy = self.transfers.iter().any(|one| !is_over(one.phase));

@@ -37,7 +37,7 @@ pub fn offer(offer: &Offer<'_>) -> String {
     )
 }
 
-/// What is there already under names of a share.
+/// The things that are there already under names of a share.
 pub fn exists(exists: &ExistsInfo, single_file: bool) -> String {
     if single_file {
         return "A file of that name is there, with another content.".into();

@@ -284,7 +284,7 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
         "{screen}"
     );
     assert!(screen.ends_with(&last), "{screen}");
-    // Where all of it does not fit at once the code is left out, unless it is asked for.
+    // If all of it does not fit at once the code is left out, unless it is asked for.
     for (columns, rows) in [(80, 24), (50, 24)] {
         let (_, screen) = Terminal::sized(home.hither("share ."), columns, rows).end();
         assert!(!screen.contains('▀') && screen.ends_with(&last), "{screen}");

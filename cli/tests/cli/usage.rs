@@ -123,7 +123,7 @@ fn a_shell_completes_what_the_user_has() {
     assert!(transfers.contains("t1"), "{transfers}");
     let commands = complete(&["tran"]);
     assert!(commands.contains("transfers\t"), "{commands}");
-    // Where no daemon runs, none is started and nothing is said.
+    // While no daemon runs, none is started and nothing is said.
     let nobody = Home::empty();
     let mut command = nobody.hither("");
     command

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is where a share would be written.
+/// The things that are where a share would be written.
 #[derive(Debug)]
 pub enum Present {
     /// Nothing that has a name of the share.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 type Ctx = State<Arc<GivingService>>;
 
-/// Whose givings.
+/// The share that is asked about.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 pub(super) struct Which {
     /// Only those of this share, by its id.

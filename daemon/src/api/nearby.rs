@@ -44,7 +44,7 @@ pub(super) async fn forget(
     Json(request): Json<DeviceRequest>,
 ) -> Answer<DeviceInfo> {
     let forgotten = nearby::forget(&service, &request.device).await?;
-    // What was said of a device that was known holds for no stranger.
+    // A rule about a device that was known holds for no stranger.
     receive.forget(&forgotten.device).await?;
     Ok(Json(forgotten))
 }

@@ -48,7 +48,7 @@ pub(super) async fn describe(response: Response) -> Response {
         _ => ErrorCode::Internal,
     };
     let mut described = of(status, ApiError::new(code, sentence(status, &text)));
-    // What else the router said, as which methods there are.
+    // Other headers of the router stay, as which methods there are.
     for (name, value) in &parts.headers {
         if !described.headers().contains_key(name) {
             described.headers_mut().insert(name, value.clone());

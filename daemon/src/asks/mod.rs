@@ -57,7 +57,7 @@ pub(crate) struct AskDeps {
     pub own: Arc<OwnData>,
     pub audit: Arc<AuditLog>,
     pub time: Arc<KeptClock>,
-    /// Whether requests are shown as desktop notifications.
+    /// True if requests are shown as desktop notifications.
     pub notify: bool,
     pub rules: Setting<AskRules>,
     /// Holds what is made for an answer, until it is given.

@@ -75,7 +75,7 @@ pub(crate) trait BodyHandler: Send + Sync {
 
 /// Decides about what other devices send to the user.
 pub(crate) trait LetterPolicy: Send + Sync {
-    /// What becomes of a letter. Does not block, and takes no message itself.
+    /// Decides what becomes of a letter. Does not block, and takes no message itself.
     fn decide(&self, from: DeviceId, content: &Content) -> Verdict;
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Verdict {
     Decline,
 }
 
-/// What is noted about a message that is kept.
+/// The notes about a message that is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// How its files or its share arrive; `None`: the user alone decides.
@@ -279,7 +279,7 @@ pub(crate) fn start(mail: &Arc<MailService>) {
     mail.tasks.spawn_forever(delivery::run(Arc::clone(mail)));
 }
 
-/// What the first attempt to send a message finds out.
+/// The outcome of the first attempt to send a message.
 type Told = oneshot::Receiver<Outcome>;
 
 /// How long a message that is declined is not acknowledged while its sender is told: who hears that

@@ -1,4 +1,4 @@
-//! What a reader says about a message that it got: that its user does not want it.
+//! The word of a reader about a message that it got: that its user does not want it.
 //!
 //! ```text
 //! 1 (1 byte, format) ‖ 1 (1 byte, declined) ‖ message id (16)

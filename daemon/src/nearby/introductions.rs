@@ -55,7 +55,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Introductions(
     Mutex<BTreeMap<DeviceId, Waiting>>,
-    /// What the user said yes to, until it comes.
+    /// The offers that the user said yes to, until they come.
     Mutex<BTreeMap<DeviceId, (Instant, Introduction)>>,
 );
 
@@ -88,7 +88,7 @@ impl Introductions {
         }
     }
 
-    /// What the user said yes to of a device, once: the first thing that comes is it or not.
+    /// Takes the offer of a device that the user said yes to, once: the first thing that comes is it or not.
     fn expected(&self, device: DeviceId) -> Option<Introduction> {
         let (since, introduction) = self.1.lock().remove(&device)?;
         (since.elapsed() < COMING).then_some(introduction)

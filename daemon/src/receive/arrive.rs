@@ -1,4 +1,4 @@
-//! What is to arrive, until it is there: taken up with the first run, woken by what comes, tried again
+//! The work on things that are to arrive: taken up with the first run, woken by what comes, tried again
 //! after trouble that may pass.
 //!
 //! One message is worked on once at a time, [`AT_ONCE`] of all.
@@ -38,7 +38,7 @@ pub(super) enum Ended {
     Gone,
 }
 
-/// What is known of messages that something is to be done about.
+/// The state of messages that something is to be done about.
 #[derive(Default)]
 struct Work {
     /// Those that are to arrive.

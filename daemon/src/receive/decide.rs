@@ -53,7 +53,7 @@ impl ReceiveService {
         }
     }
 
-    /// What a message is from now on, unless it has arrived. Blocks.
+    /// Sets how a message stands from now on, unless it has arrived. Blocks.
     fn set_arrival(&self, number: u64, arrival: Arrival) -> Result<(), ApiError> {
         let changed = self.mail.inbox.change(number, |record| {
             let stays = match &record.arrival {

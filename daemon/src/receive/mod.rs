@@ -1,4 +1,4 @@
-//! What other devices send, and where it goes: by rules for devices and groups, into one folder.
+//! The reception of things that other devices send: by rules for devices and groups, into one folder.
 //!
 //! `rules.rs` decides about a letter before it is kept, `arrive.rs` works until what is to arrive is
 //! there (`place.rs` writes small files, `share.rs` has shares fetched), `decide.rs` is what the user
@@ -44,7 +44,7 @@ pub(crate) struct ReceiveDeps {
     pub tasks: Tasks,
 }
 
-/// What is received, and how.
+/// The service that receives.
 pub(crate) struct ReceiveService {
     storage: Arc<dyn Storage>,
     mail: Arc<MailService>,

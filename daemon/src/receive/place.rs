@@ -52,7 +52,7 @@ pub(super) fn place(
     }
 }
 
-/// Where a file of a message is written before it is moved.
+/// The place at which a file of a message is written before it is moved.
 fn hidden(folder: &Path, record: &MessageRecord, place: usize) -> PathBuf {
     folder.join(format!(".hither-{}-{place}.part", record.message))
 }

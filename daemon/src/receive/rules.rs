@@ -93,7 +93,7 @@ impl State {
 }
 
 impl ReceiveService {
-    /// What holds for a device.
+    /// The policy for a device.
     fn policy(&self, from: DeviceId) -> ReceivePolicy {
         let id = from.to_string();
         let (about_device, about_groups) = {
@@ -137,7 +137,7 @@ impl ReceiveService {
             })
     }
 
-    /// Whether something arrives by itself, and why not if not.
+    /// Decides whether something arrives by itself, and says why not if not.
     fn arrival(&self, from: DeviceId, policy: ReceivePolicy, bytes: u64) -> Arrival {
         let asked = |reason: &str| Arrival::Asked {
             reason: Some(reason.into()),
@@ -303,7 +303,7 @@ impl LetterPolicy for ReceiveService {
             Content::Text(_) | Content::Unknown => None,
         };
         Verdict::Keep(Kept {
-            // What arrives is told of when it is there.
+            // A thing that arrives is told of when it is there.
             untold: matches!(content, Content::Text(_)) && !self.settings.get().hook.is_empty(),
             arrival,
         })

@@ -122,7 +122,7 @@ impl ReceiveService {
             match event {
                 Event::Offer { agreed: true, .. } => {}
                 Event::Offer { bytes, head, .. } => {
-                    // What its owner says now counts, not what was written in the message.
+                    // The owner's word of now counts, not the one written in the message.
                     if !agreed && self.settings.get().max.is_some_and(|max| bytes > max) {
                         stop(transfer).await;
                         return Ended::Asked(TOO_LARGE.into());
@@ -136,7 +136,7 @@ impl ReceiveService {
         }
     }
 
-    /// Whether a message is still there and arrives by this transfer.
+    /// Returns whether a message is still there and arrives by this transfer.
     async fn is_fetching(self: &Arc<Self>, number: u64, by: &Transfer) -> bool {
         let record = self.record(number).await.ok().flatten();
         let arrival = record.and_then(|record| record.arrival);
@@ -158,11 +158,11 @@ async fn stop(transfer: &Arc<Transfer>) {
     }
 }
 
-/// What follows from the end of a transfer that did not do it.
+/// The consequence of the end of a transfer that did not do it.
 fn failed(error: &ApiError) -> Ended {
     let why = error.message.trim_end_matches('.').to_owned();
     match error.code {
-        // Who has it may be away for now, a disk be full, and somebody may pause the transfer or
+        // Its holders may be away for now, a disk be full, and somebody may pause the transfer or
         // fetch the share elsewhere.
         ErrorCode::NoHolder
         | ErrorCode::NoRelay

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 const FIRST: u64 = 4 << 20;
 /// Fewest that may be, unless one chunk is longer.
 const LEAST: u64 = 1 << 20;
-/// What the store takes in so many seconds is on its way: reports come twice a second.
+/// The amount on its way, as seconds of the store's pace: reports come twice a second.
 const SECONDS: f64 = 2.0;
 /// Time over which a rate is measured, at least.
 const MEASURED: Duration = Duration::from_millis(400);
@@ -20,7 +20,7 @@ const MEASURED: Duration = Duration::from_millis(400);
 #[derive(Debug)]
 struct State {
     written: u64,
-    /// What the store reported, and what it had at first.
+    /// The bytes that the store reported, and had at first.
     stored: u64,
     at_first: Option<u64>,
     /// Bytes a second, as measured last, and since when and what it is measured anew.
@@ -40,7 +40,7 @@ impl State {
     }
 }
 
-/// What is on its way over one carrier.
+/// The bytes on their way over one carrier.
 #[derive(Debug)]
 pub(super) struct Ahead {
     state: Mutex<State>,

@@ -246,7 +246,7 @@ async fn say(
             ahead.room(payload.len()).await;
             way.rests();
         }
-        // Whoever waits for this device goes first.
+        // A device that waits for this one goes first.
         service.swarm.foreground().give_way(payload.len()).await;
         limit.take(payload.len()).await;
         way.sends();

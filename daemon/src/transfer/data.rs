@@ -11,9 +11,9 @@ use crate::failure;
 use crate::transfer::TransferService;
 use hither_api::{ErrorCode, Event, NamesInfo, Phase, RenamedInfo, SourceBytes, SourceKind};
 use hither_content::{
-    FetchTarget, Finished, Kept, ManifestFile, Place, Stamps, Trashed, WriteError,
+    FetchTarget, Finished, Kept, Located, ManifestFile, Place, Stamps, Trashed, WriteError,
 };
-use hither_proto::{Manifest, Message, Progress, ShareId, SignedHead, Space};
+use hither_proto::{ChunkId, Manifest, Message, Progress, ShareId, SignedHead, Space};
 use hither_swarm::{TransferInput, Version};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
@@ -684,6 +684,15 @@ impl Getting<'_> {
     }
 }
 
+/// The places of a chunk on this device. Blocks.
+pub(super) fn places(service: &TransferService, id: &ChunkId) -> Vec<Located> {
+    let found = service.library.chunk_map.lookup(id, PLACES);
+    found.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the chunk map cannot be read; everything is fetched");
+        Vec::new()
+    })
+}
+
 /// Copying by several threads that take turns.
 struct CopyWork {
     service: Arc<TransferService>,
@@ -720,16 +729,7 @@ impl CopyWork {
         let Some(record) = self.manifest.chunks().get(first as usize) else {
             return Ok(false);
         };
-        let places = self
-            .service
-            .library
-            .chunk_map
-            .lookup(&record.id, PLACES)
-            .unwrap_or_else(|error| {
-                tracing::warn!(%error, "the chunk map cannot be read; everything is fetched");
-                Vec::new()
-            });
-        for place in places {
+        for place in places(&self.service, &record.id) {
             let earlier = self
                 .earlier
                 .as_ref()

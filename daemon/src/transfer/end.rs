@@ -56,7 +56,7 @@ impl Run {
         transfer.outlet.close();
         // Nothing was written and nothing can go on: such a failure is reported and forgotten.
         let record = transfer.record();
-        // What was for standard output is nowhere else, and begins anew.
+        // Data for standard output is nowhere else, and begins anew.
         let nothing_left = record.listing
             || record.spooled
             || (matches!(end, End::Failed(_))

@@ -26,8 +26,6 @@ const WINDOW: (u64, u64) = (1 << 20, 64 << 20);
 const SECONDS: u64 = 2;
 /// How long nobody may come to read what is here.
 const UNREAD: Duration = Duration::from_secs(60);
-/// Places of equal chunks on this device that are tried.
-const PLACES: usize = 4;
 
 /// The chunks of a window that is being filled.
 #[derive(Debug)]
@@ -278,11 +276,7 @@ impl Pouring<'_> {
             }
             for first in chunks.firsts() {
                 let id = &manifest.chunks()[first as usize].id;
-                let places = service
-                    .library
-                    .chunk_map
-                    .lookup(id, PLACES)
-                    .unwrap_or_default();
+                let places = super::data::places(&service, id);
                 let read = places.iter().any(|place| {
                     let share = service.swarm.shares().get(place.share);
                     let version = share.and_then(|share| share.version(place.version));

@@ -50,7 +50,7 @@ pub(crate) fn list(
     Ok(listed.flat_map(stream::iter).right_stream())
 }
 
-/// What is being fetched is listed as it is.
+/// Lists a share that is being fetched, as it is.
 fn of_running(
     running: &Transfer,
     paths: &[String],

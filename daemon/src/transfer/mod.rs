@@ -120,7 +120,7 @@ pub(crate) struct Transfer {
     counted_from: Mutex<(Time, f64)>,
     /// The place at which it leaves what is read from standard output.
     pub outlet: Outlet,
-    /// What is in the share, at the end of a look at that.
+    /// The content of the share, at the end of a look at that.
     listed: Mutex<Option<(u64, Arc<Manifest>)>>,
     /// How often in a row it ended by trouble that may pass.
     failures: AtomicU32,

@@ -108,7 +108,7 @@ impl Run {
         if !asks || record.spooled || record.chosen.is_some() {
             return Ok(Present::Nothing);
         }
-        // What was begun under that answer was looked at then.
+        // A target begun under that answer was looked at then.
         if record.partial.is_some() && record.existing == Existing::Fail {
             return Ok(Present::Nothing);
         }
@@ -143,7 +143,7 @@ impl Run {
         Ok(None)
     }
 
-    /// What is there stays: it is not fetched.
+    /// Leaves out the things that are there: they stay.
     fn leave_out(&mut self, manifest: &Arc<Manifest>, others: &Others) {
         let mut only = self.only.as_deref().cloned().unwrap_or_default();
         let layout = Layout::new(Arc::clone(manifest));

@@ -41,7 +41,7 @@ pub(super) enum End {
         /// All of it was here before, and not by this fetch.
         already: bool,
     },
-    /// What is in the share is known, and nothing else is wanted.
+    /// The content of the share is known, and nothing else is wanted.
     Listed {
         version: u64,
         manifest: Arc<Manifest>,

@@ -52,7 +52,7 @@ fn tidy(path: &str) -> &str {
     path.strip_prefix("./").unwrap_or(path).trim_matches('/')
 }
 
-/// What one path stands for.
+/// The meaning of one path.
 enum Wanted<'a> {
     Path(&'a str),
     Names(Pattern),

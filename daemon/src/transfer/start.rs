@@ -97,7 +97,7 @@ pub(crate) fn begin(
 /// Returns what the command that was run again says counts, but for what was chosen when a first
 /// version was written.
 fn choose_again(record: &mut TransferRecord, request: &Request) {
-    // What was begun under an answer goes on so; the request alone says nothing then.
+    // A target begun under an answer goes on so; the request alone says nothing then.
     let answered = record.partial.is_some() && request.existing == Existing::Fail;
     if (record.chosen.is_none() && !answered) || request.existing == Existing::Overwrite {
         record.existing = request.existing;
@@ -318,7 +318,7 @@ pub(crate) fn resume_all(service: &Arc<TransferService>) -> Result<(), ApiError>
         service.swarm.links().hinted(ticket.owner, &ticket.hints);
         let transfer = Arc::new(Transfer::new(record, ticket, share));
         service.transfers.insert(Arc::clone(&transfer));
-        // Whoever was to see or read it is gone.
+        // Its reader is gone.
         if transfer.record().spooled || transfer.is_listing() {
             discard(service, &transfer);
             continue;

@@ -133,7 +133,7 @@ async fn p1_a_device_of_another_user_is_written_to_while_it_names_the_sender() {
         sends.post(number, to.id, id, "hello").await;
         sends.sent(number).await
     };
-    // Who is not named is told the same of a device that is there and of one that is not.
+    // A device that is not named is told the same of a device that is there and of one that is not.
     for to in [&phone, &not_there] {
         refused(post(&mut sends, to).await, RelayRefusalCode::NotFound);
     }

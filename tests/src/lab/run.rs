@@ -212,7 +212,7 @@ impl Pipe {
         }
     }
 
-    /// What Ctrl-C does.
+    /// Interrupts it, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.ended.handle.signal(Signal::INT);
     }
@@ -318,7 +318,7 @@ impl Running {
         });
     }
 
-    /// What Ctrl-C does.
+    /// Interrupts it, as Ctrl-C does.
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
     }

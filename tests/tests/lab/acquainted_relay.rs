@@ -3,6 +3,7 @@
 //!
 //! Siblings: a text, a file, what is asked for and what is declined; forgotten by the reader.
 
+use crate::common::acquaint;
 use crate::relay_world::World;
 use hither_api::{ArrivalState, AsksInfo, SentState};
 use hither_tests::lab::{self, Device, fill, until};
@@ -20,17 +21,7 @@ fn p1_c5_devices_of_two_users_that_know_each_other_meet_at_a_relay() {
     lab::run(|lab| {
         let world = World::new(lab);
         let (desk, mut phone) = (world.one.device("desk"), world.one.device("phone"));
-        desk.up();
-        phone.up();
-        desk.sees(1);
-        phone.sees(1);
-        phone.hither(&["nearby", "--no-wait"]).well();
-        desk.send("phone", "hello");
-        until("the question", || {
-            let nearby: hither_api::NearbyInfo = phone.api().get("/v1/nearby").unwrap();
-            (!nearby.introductions.is_empty()).then_some(())
-        });
-        phone.hither(&["nearby", "accept", "desk"]).well();
+        acquaint(&desk, &phone);
         texts(&phone, "hello");
         // Each is its own user's at the relay, and the phone goes elsewhere.
         desk.join(&world.relay.invitation());
@@ -85,7 +76,7 @@ fn p1_c5_devices_of_two_users_that_know_each_other_meet_at_a_relay() {
                 .any(|one| one["state"] == "declined")
                 .then_some(())
         });
-        // What is asked for is asked and refused in the same way (C5).
+        // A request is asked and refused in the same way (C5).
         let asked = desk.begin_in(&desk.path(""), &["ask", "phone", "clipboard"]);
         let request = until("the request", || {
             let asks: AsksInfo = phone.api().get("/v1/asks").unwrap();

@@ -4,6 +4,7 @@
 //! Siblings: every kind that can be made here, digest only, picked, live; refused, cancelled,
 //! expired, allowed, allowed for a folder, revoked; a crowd of requests, restarts of either side.
 
+use crate::common::acquaint;
 use crate::relay_world::World;
 use hither_api::{AskInfo, AsksInfo, ErrorCode, SentState};
 use hither_tests::lab::{self, Device, Lab, Tree, fill, until};
@@ -33,20 +34,7 @@ fn acquainted(lab: &Lab) -> (Device, Device) {
     let pictures = phone.path("pictures");
     phone.set("asks.folders", pictures.to_str().unwrap());
     phone.set("asks.notify", "false");
-    desk.up();
-    phone.up();
-    desk.sees(1);
-    phone.sees(1);
-    phone.hither(&["nearby", "--no-wait"]).well();
-    desk.send("phone", "hello");
-    until("the question", || {
-        let nearby: hither_api::NearbyInfo = phone.api().get("/v1/nearby").unwrap();
-        (!nearby.introductions.is_empty()).then_some(())
-    });
-    phone.hither(&["nearby", "accept", "desk"]).well();
-    until("they know each other", || {
-        (!phone.inbox().is_empty()).then_some(())
-    });
+    acquaint(&desk, &phone);
     (desk, phone)
 }
 

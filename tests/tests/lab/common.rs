@@ -8,6 +8,22 @@ pub(crate) fn pair(lab: &Lab) -> (Device, Device) {
     (lab.device("desk"), lab.device("laptop"))
 }
 
+/// Makes devices of two users know each other, on one network: one says yes to the other's greeting.
+pub(crate) fn acquaint(one: &Device, other: &Device) {
+    one.up();
+    other.up();
+    one.sees(1);
+    other.sees(1);
+    other.hither(&["nearby", "--no-wait"]).well();
+    one.send(&other.name, "hello");
+    until("the question", || {
+        let nearby: hither_api::NearbyInfo = other.api().get("/v1/nearby").unwrap();
+        (!nearby.introductions.is_empty()).then_some(())
+    });
+    other.hither(&["nearby", "accept", &one.name]).well();
+    until("they know each other", || other.inbox().pop());
+}
+
 /// Bytes that go over a link in so many seconds.
 pub(crate) fn bytes_in(mbit: u32, seconds: f64) -> u64 {
     (f64::from(mbit) * 125_000.0 * seconds) as u64

@@ -12,7 +12,7 @@ use hither_proto::Ticket;
 use hither_tests::lab::{self, Device, MIB, Running, Tree, fill, until};
 use serde_json::Value;
 
-/// What a device gives.
+/// The givings of a device.
 fn givings(device: &Device) -> Vec<GivingInfo> {
     device.api().get("/v1/giving").unwrap()
 }
@@ -112,7 +112,7 @@ fn p4_who_shares_sees_who_fetches_how_far_and_when_it_is_done() {
             "{all:?}"
         );
 
-        // Who leaves in the middle is no end, and an interrupted wait leaves the share as it is.
+        // A device that leaves in the middle is no end, and an interrupted wait leaves the share as it is.
         let tablet = lab.device("tablet");
         let mut share = desk.begin(&["share", file.to_str().unwrap(), "--wait"]);
         share.line("the ticket", |line| {

@@ -129,7 +129,7 @@ fn p1_the_yes_that_lets_a_stranger_in_is_for_what_it_offered_and_nothing_else() 
         stands(1, ArrivalState::Arrived);
         let there = phone.home().join("received/offered.txt");
         assert_eq!(std::fs::read(there).unwrap().len() as u64, 5 * KIB);
-        // What comes later is asked about.
+        // A later file is asked about.
         send("later.txt");
         stands(2, ArrivalState::Asked);
     });

@@ -11,7 +11,7 @@ use hither_tests::lab::{self, Device, MIB, fill, until};
 use serde_json::Value;
 use std::time::Instant;
 
-/// Whether a device is one of another one's user's.
+/// Returns whether a device is one of another one's user's.
 fn lists(device: &Device, other: &str) -> bool {
     let is_it = |one: &DeviceInfo| one.device == other && one.relation == DeviceRelation::Own;
     device.devices().iter().any(is_it)
@@ -83,7 +83,7 @@ fn p6_a_lost_device_is_removed_at_the_relay_and_everywhere() {
         let done = run.lines.last().unwrap();
         assert_eq!(done["relays"].as_array().map(Vec::len), Some(1), "{done}");
         assert!(!lists(&desk, &lost));
-        // What it fetches ends, although it has the ticket.
+        // Its fetch ends, although it has the ticket.
         let fetched = fetch.finish();
         println!("its fetch ended {:.1?} after", began.elapsed());
         assert_ne!(fetched.status, 0);
@@ -144,7 +144,7 @@ fn p6_without_a_relay_a_removal_reaches_who_was_off() {
             lists(&desk, &of_nas).then_some(())
         });
         assert_eq!(desk.send("nas", "hello").state, SentState::Delivered);
-        // What it was told is told again after a restart.
+        // The removal is told again after a restart.
         phone.kill();
         phone.up();
         warned(&phone);

@@ -179,7 +179,7 @@ fn p7_what_is_there_already_is_known_before_anything_is_fetched() {
         );
         assert_eq!(at("cover.jpg"), fs::read(things.join("cover.jpg")).unwrap());
         assert_eq!(at("own.txt").len(), 10);
-        // Where all that is there is the same, what is missing is added without a question.
+        // If all that is there is the same, the rest is added without a question.
         fs::remove_file(into.join("things/films/poster.jpg")).unwrap();
         let added = fetch(&laptop, &into, &[&ticket]).fetched();
         assert_eq!(added.bytes, 2 * MIB);

@@ -58,7 +58,7 @@ fn p7_patterns_leave_out_now_and_in_every_later_version() {
             write(name);
         }
         write("target/deep/large");
-        // What is left out is never looked at: a pipe in there would stop whoever reads it.
+        // An excluded entry is never looked at: a pipe in there would stop whoever reads it.
         fs::write(code.join("secret.key"), "key").unwrap();
         fs::write(code.join(".hitherignore"), "/target/\n*.o\n").unwrap();
         fs::write(code.join("src/.hitherignore"), "!keep.o\n").unwrap();
@@ -86,7 +86,7 @@ fn p7_patterns_leave_out_now_and_in_every_later_version() {
         until("the next version", || (version(&desk) == 2).then_some(()));
         desk.kill();
         desk.up();
-        // What becomes excluded leaves with the next version.
+        // A file that becomes excluded leaves with the next version.
         fs::write(code.join(".hitherignore"), "/target/\n*.o\n/docs\n").unwrap();
         until("the version after", || (version(&desk) == 3).then_some(()));
         laptop.fetch(&ticket, "two");
@@ -111,7 +111,7 @@ fn p7_patterns_leave_out_now_and_in_every_later_version() {
         let all = share(&desk, &code, &["--no-exclude"]);
         assert_eq!(all["version"], 4, "{all}");
 
-        // What cannot be understood is named, and nothing is shared.
+        // A pattern that cannot be understood is named, and nothing is shared.
         let line = [
             "share",
             code.to_str().unwrap(),

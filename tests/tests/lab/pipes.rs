@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-/// What lies where the daemon keeps what came through pipes.
+/// The files that the daemon keeps of pipes.
 fn kept(device: &Device) -> Vec<PathBuf> {
     let folders = fs::read_dir(device.home().join("data/piped"));
     let folders = folders.into_iter().flatten().flatten();

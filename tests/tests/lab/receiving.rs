@@ -1,10 +1,11 @@
-//! What is sent arrives: by itself where a rule says so, after a yes, or not at all; once, whoever
+//! Things that are sent arrive: by itself where a rule says so, after a yes, or not at all; once, whoever
 //! dies; with a word to the sender and to the user's program.
 //!
 //! Siblings: small files and shares; names that are taken; rules for a device, for own and for other
 //! devices, of a size; accept and refuse on the desktop and in the inbox; declined at once, and long
 //! after it was sent; several readers; standard input as a file; hostile names in the hook.
 
+use crate::common::acquaint;
 use crate::relay_world::World;
 use hither_api::{ArrivalState, ErrorCode, MessageInfo, MessageKind, ReceiveInfo, SentState};
 use hither_tests::lab::{self, Desktop, Device, Lab, MIB, Tree, fill, noise, until};
@@ -18,18 +19,7 @@ use std::time::Instant;
 fn acquainted(lab: &Lab, prepare: impl FnOnce(&mut Device)) -> (Device, Device) {
     let (desk, mut phone) = (lab.device("desk"), lab.device("phone"));
     prepare(&mut phone);
-    desk.up();
-    phone.up();
-    desk.sees(1);
-    phone.sees(1);
-    phone.hither(&["nearby", "--no-wait"]).well();
-    desk.send("phone", "hello");
-    until("the question", || {
-        let nearby: hither_api::NearbyInfo = phone.api().get("/v1/nearby").unwrap();
-        (!nearby.introductions.is_empty()).then_some(())
-    });
-    phone.hither(&["nearby", "accept", "desk"]).well();
-    until("they know each other", || phone.inbox().pop());
+    acquaint(&desk, &phone);
     (desk, phone)
 }
 
@@ -141,7 +131,7 @@ fn p5_what_own_devices_send_arrives_by_itself_once_whoever_dies() {
         assert!(said.contains(&share), "{said}");
         assert!(said.contains("text|desk|"), "{said}");
         assert!(said.contains("$(touch /tmp/x) `id`\nsecond line"), "{said}");
-        // What has arrived may be saved once more, from where it is.
+        // A file that has arrived may be saved once more, from where it is.
         let number = all[1].id.to_string();
         let copy = laptop.path("copy");
         laptop

@@ -31,7 +31,7 @@ fn p10_settings_are_in_force_at_once_or_it_is_said() {
         let mut limits = desk.status().limits;
         assert!(limits.lan && limits.upload.is_none());
 
-        // What is under way is slowed down and let go.
+        // A fetch that is under way is slowed down and let go.
         let said = set(&desk, "limits.upload", "2MB");
         assert_eq!(
             (&said["changed"], &said["pending"]),
@@ -45,7 +45,12 @@ fn p10_settings_are_in_force_at_once_or_it_is_said() {
         limits = desk.status().limits;
         assert!(limits.upload.is_none());
 
-        // What needs a restart says so, until it came.
+        // Where the local network is left alone, a limit says so.
+        set(&desk, "limits.lan", "false");
+        let plain = desk.plain(&["config", "set", "limits.upload", "3MB"]);
+        assert!(plain.errors.contains("limits.lan true"), "{}", plain.errors);
+
+        // A key that needs a restart says so, until it came.
         let port = set(&desk, "port", "47999");
         assert_eq!(
             (&port["changed"], &port["pending"]),
@@ -146,7 +151,7 @@ fn p10_who_waits_goes_before_what_is_uploaded_in_the_background() {
         assert_eq!(fetched.by(SourceKind::Relayed), WANTED);
         ratio("uploaded beside a fetch that waits", meanwhile, WANTED);
         println!("{:.1} s", fetched.seconds);
-        // What was on its way already, and a tenth.
+        // The bytes that were on their way already, and a tenth.
         assert!(meanwhile < WANTED * 3 / 4, "{meanwhile} of {WANTED}");
         // Then it goes on with all of the line.
         let (since, at) = (Instant::now(), uploaded(&desk, &archive));
@@ -191,7 +196,7 @@ fn p11_one_stream_tells_everything_and_every_error_is_a_problem() {
             .wait_for("a share", changed(ChangedList::Shares))
             .unwrap();
 
-        // What the router refuses looks as what a call refuses.
+        // The router's refusals look as those of calls.
         for (method, path, body, status) in [
             ("GET", "/v1/nothing", "", 404),
             ("DELETE", "/v1/status", "", 405),

@@ -6,10 +6,9 @@
 //! [`MAX_NAMEPLATES`] of one device at a time and in one answer; every request counts for its device
 //! and its user.
 
-use super::refusal_of;
+use super::{count, refusal_of};
 use crate::node::{Node, now_ms};
 use crate::serve::front::Connection;
-use crate::serve::limits::Kind;
 use crate::serve::records::{bucket, device_key, last_device};
 use crate::serve::refuse;
 use crate::state::{Expect, StateError};
@@ -45,14 +44,7 @@ async fn answered(
     connection: &Connection,
     what: CodeRequest,
 ) -> Result<CodeAnswer, RelayRefusal> {
-    let limiter = &node.services.limiter;
-    let limited = limiter
-        .device(connection.device, Kind::Code)
-        .and_then(|()| limiter.code(connection.user));
-    if let Err(wait) = limited {
-        node.metrics.limited.add_one();
-        return Err(refuse::busy(wait));
-    }
+    count(node, connection)?;
     match what {
         CodeRequest::Show { nameplate, ends } => {
             let shown = if ends {

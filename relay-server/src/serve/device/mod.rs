@@ -12,7 +12,7 @@ mod place;
 mod send;
 
 use super::front::{self, Connection, End};
-use super::limits::Source;
+use super::limits::{Kind, Source};
 use super::refuse;
 use super::registry::RegistryError;
 use crate::node::{Node, now_ms};
@@ -159,6 +159,18 @@ async fn still_admitted(node: &Node, device: &DeviceId) -> Result<(), RelayRefus
         .await
         .map(drop)
         .map_err(|error| refusal_of(&error))
+}
+
+/// Counts a request about codes or own devices for its device and its user.
+fn count(node: &Node, connection: &Connection) -> Result<(), RelayRefusal> {
+    let limiter = &node.services.limiter;
+    let counted = limiter
+        .device(connection.device, Kind::Code)
+        .and_then(|()| limiter.code(connection.user));
+    counted.map_err(|wait| {
+        node.metrics.limited.add_one();
+        refuse::busy(wait)
+    })
 }
 
 /// What a device is told when it may not come in.

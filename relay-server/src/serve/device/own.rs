@@ -1,13 +1,12 @@
-//! What a device may say about the devices of its user: that more may come, and that one is to be
+//! The requests of a device about the devices of its user: that more may come, and that one is to be
 //! the user's no more.
 //!
 //! Every request counts for its device and its user, as those about codes do. The operator may
 //! forbid either (`invitation.by_devices`, `invitation.removal_by_devices`).
 
-use super::refusal_of;
+use super::{count, refusal_of};
 use crate::node::Node;
 use crate::serve::front::Connection;
-use crate::serve::limits::Kind;
 use crate::serve::records::{bucket, device_key};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
@@ -34,14 +33,7 @@ async fn answered(
     connection: &Connection,
     what: OwnRequest,
 ) -> Result<OwnAnswer, RelayRefusal> {
-    let limiter = &node.services.limiter;
-    let limited = limiter
-        .device(connection.device, Kind::Code)
-        .and_then(|()| limiter.code(connection.user));
-    if let Err(wait) = limited {
-        node.metrics.limited.add_one();
-        return Err(refuse::busy(wait));
-    }
+    count(node, connection)?;
     let rules = &node.config.invitation;
     match what {
         OwnRequest::Invite { .. } if !rules.by_devices => Err(RelayRefusalCode::Role.into()),
@@ -94,7 +86,7 @@ async fn keep_contacts(
         .map(drop)
 }
 
-/// Whether a device takes letters of one of another user's.
+/// Returns whether a device takes letters of one of another user's.
 pub(super) async fn has_contact(
     node: &Node,
     device: &DeviceId,

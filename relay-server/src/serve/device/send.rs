@@ -43,7 +43,7 @@ pub(super) struct Mail {
 /// What became of some messages to one device.
 pub(super) struct Sent {
     to: DeviceId,
-    /// Whose the reader is; `None`: nothing was put.
+    /// The user of the reader; `None`: nothing was put.
     reader: Option<UserId>,
     bytes: usize,
     /// The request of each, and its place or why it has none.
@@ -178,7 +178,7 @@ impl Sends {
     }
 }
 
-/// Whose the reader is, if it takes messages of the sender: another device of the same user, or one
+/// Returns the user of the reader, if it takes messages of the sender: another device of the same user, or one
 /// that has named it. "Does not name you" and "not there" are one answer.
 async fn takes(
     node: &Node,
