@@ -39,6 +39,8 @@ pub struct Config {
     pub ignore_interfaces: Vec<String>,
     /// The devices on this network that see this device's name.
     pub nearby_visible: NearbyVisibility,
+    /// Preferred TCP port of pages for browsers on this network, 0 for any.
+    pub page_port: u16,
     /// The things that other devices may ask for, and how they are found.
     pub asks: AskRules,
     /// True if the desktop is told when somebody has all of something shared here.
@@ -82,6 +84,7 @@ impl Default for Config {
             interfaces: Vec::new(),
             ignore_interfaces: Vec::new(),
             nearby_visible: NearbyVisibility::default(),
+            page_port: 47448,
             asks: AskRules::default(),
             giving_notify: true,
             receive: ReceiveRules::default(),
@@ -287,6 +290,12 @@ impl Config {
             "code.expires" => {
                 self.code_expires = humantime::parse_duration(&text()).unwrap_or(self.code_expires)
             }
+            "page.port" => {
+                self.page_port = value
+                    .as_integer()
+                    .and_then(|n| u16::try_from(n).ok())
+                    .unwrap_or_default()
+            }
             "nearby.visible" => {
                 self.nearby_visible = NearbyVisibility::parse(&text()).unwrap_or_default()
             }
@@ -350,6 +359,7 @@ impl Config {
             "interfaces" => self.interfaces.join(","),
             "ignore_interfaces" => self.ignore_interfaces.join(","),
             "code.expires" => humantime::format_duration(self.code_expires).to_string(),
+            "page.port" => self.page_port.to_string(),
             "nearby.visible" => self.nearby_visible.name().to_owned(),
             "asks.folders" => self.asks.folders.join(","),
             "asks.notify" => self.asks.notify.to_string(),

@@ -72,6 +72,9 @@ pub const TEMPLATE: &str = "\
 ## HITHER_COUNT and HITHER_PATH_1 and so on; a text is what it reads.
 # receive.hook = \"\"
 
+## TCP port of the pages for browsers on this network (hither page); when it is taken another one is used. 0: any.
+# page.port = 47448
+
 ## How long a fetch looks for a device that has the share before it gives up.
 # wait = \"15s\"
 
@@ -198,7 +201,7 @@ impl Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 43] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",
@@ -293,6 +296,11 @@ pub const KEYS: [Key; 42] = [
         name: "receive.hook",
         about: "a program that is run after something arrived",
         kind: Kind::Program,
+    },
+    Key {
+        name: "page.port",
+        about: "TCP port of pages for browsers on this network",
+        kind: Kind::Port,
     },
     Key {
         name: "wait",

@@ -23,6 +23,7 @@ mod limits;
 mod listening;
 mod mail;
 mod nearby;
+mod page;
 mod paths;
 mod receive;
 mod relay;
@@ -70,6 +71,7 @@ pub use nearby::{
     DeviceRequest, IntroductionInfo, NearbyAnswer, NearbyInfo, NearbyRequest, NearbyVisibility,
     OfferedKind, RenameRequest,
 };
+pub use page::{DashboardInfo, MAX_PAGE_SECONDS, PAGE_SECONDS, PageInfo, PageRequest};
 pub use paths::{Paths, PathsError};
 pub use receive::{
     ArrivalDecision, ArrivalInfo, ArrivalRequest, ArrivalState, ReceiveInfo, ReceivePolicy,

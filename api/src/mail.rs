@@ -146,6 +146,10 @@ pub struct MessageInfo {
     pub from: String,
     /// What that device calls itself; may be empty.
     pub name: String,
+    /// A browser sent it by a page of this device (`POST /v1/pages`), whose id stands for the
+    /// sender's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub page: bool,
     /// What it is.
     pub kind: MessageKind,
     /// When it arrived here, Unix seconds.

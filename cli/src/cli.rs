@@ -2,8 +2,8 @@
 
 use crate::commands::{
     ask, asks, completions, config, devices, doctor, down, expose, fetch, group, inbox, list, log,
-    man, nearby, outbox, pair, receive, relay, send, share, status, ticket, transfers, unshare, up,
-    upload, why,
+    man, nearby, outbox, page, pair, receive, relay, send, share, status, ticket, transfers, ui,
+    unshare, up, upload, why,
 };
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
@@ -77,6 +77,8 @@ pub enum Command {
     Outbox(outbox::Args),
     Receive(receive::Args),
     Relay(relay::Args),
+    Page(page::Args),
+    Ui(ui::Args),
     Up(up::Args),
     Down(down::Args),
     Status(status::Args),
@@ -107,6 +109,8 @@ pub fn tip(error: &clap::Error) -> Option<String> {
         "link" | "join" | "invite" => ("pair", "makes another device one of yours"),
         "start" | "daemon" => ("up", "starts the daemon"),
         "stop" | "quit" | "exit" => ("down", "stops the daemon"),
+        "web" | "browser" => ("page", "serves a page to browsers on this network"),
+        "dashboard" | "gui" => ("ui", "opens the dashboard in the browser"),
         "settings" | "set" | "options" => ("config", "reads and changes settings"),
         "logs" | "journal" => ("log", "shows the daemon's log"),
         "diagnose" | "check" | "debug" => {

@@ -151,8 +151,9 @@ impl Layout {
         self.position_at(start)..self.position_at(start + size - 1) + 1
     }
 
-    /// The position whose chunk holds the byte at this stream offset.
-    fn position_at(&self, offset: u64) -> u32 {
+    /// The position whose chunk holds the byte at this stream offset; at the end of the stream or
+    /// beyond, one past the last.
+    pub fn position_at(&self, offset: u64) -> u32 {
         let chunks = self.manifest.chunks();
         let known = self
             .starts

@@ -9,6 +9,7 @@ use crate::asks::{AskDeps, AskService};
 use crate::audit::AuditLog;
 use crate::catalogue::{Catalogue, CatalogueService};
 use crate::code::{self, CodeService};
+use crate::dashboard::DashboardService;
 use crate::diagnostics::Diagnostics;
 use crate::exposed::{ExposedDeps, ExposedService};
 use crate::giving::{self, GivingService};
@@ -19,6 +20,7 @@ use crate::losses::{self, Losses};
 use crate::mail::{MailDeps, MailService, NoticeHandler};
 use crate::nearby::{MemberDirectory, NearbyDeps, NearbyService};
 use crate::own_devices::{self, OwnDevices};
+use crate::page::{PageDeps, PageService};
 use crate::publish::Publisher;
 use crate::receive::{ReceiveDeps, ReceiveService};
 use crate::records::Records;
@@ -70,6 +72,8 @@ pub(crate) struct App {
     pub exposed: Arc<ExposedService>,
     pub receive: Arc<ReceiveService>,
     pub own_devices: Arc<OwnDevices>,
+    pub pages: Arc<PageService>,
+    pub dashboard: Arc<DashboardService>,
     pub diagnostics: Arc<Diagnostics>,
     pub settings: Arc<SettingsService>,
     pub events: Arc<EventSources>,
@@ -100,6 +104,8 @@ states! {
     exposed: ExposedService,
     receive: ReceiveService,
     own_devices: OwnDevices,
+    pages: PageService,
+    dashboard: DashboardService,
     diagnostics: Diagnostics,
     settings: SettingsService,
     events: EventSources,
@@ -451,6 +457,17 @@ impl App {
         })
         .map_err(storage)?;
         let own_devices = OwnDevices::new(&nearby, &mail, &base.warnings, &base.tasks);
+        let pages = PageService::new(PageDeps {
+            device: base.device,
+            name: base.name.clone(),
+            swarm: Arc::clone(&swarm),
+            library: Arc::clone(&library),
+            mail: Arc::clone(&mail),
+            receive: Arc::clone(&receive),
+            port: settings.setting(|config| config.page_port),
+            tasks: base.tasks.clone(),
+        });
+        let dashboard = Arc::new(DashboardService::new(&base.tasks));
         let diagnostics = Arc::new(Diagnostics {
             device: base.device,
             name: base.name,
@@ -502,6 +519,8 @@ impl App {
             exposed,
             receive,
             own_devices,
+            pages,
+            dashboard,
             diagnostics,
             settings,
             events,

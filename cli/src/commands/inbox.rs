@@ -447,6 +447,7 @@ mod tests {
             message: "00".repeat(16),
             from: "12D3KooWabcdefgh".into(),
             name: "pho\nne".into(),
+            page: false,
             kind,
             received: 100,
             made: 100,

@@ -18,6 +18,7 @@ pub mod log;
 pub mod man;
 pub mod nearby;
 pub mod outbox;
+pub mod page;
 pub mod pair;
 pub mod pour;
 pub mod receive;
@@ -27,6 +28,7 @@ pub mod share;
 pub mod status;
 pub mod ticket;
 pub mod transfers;
+pub mod ui;
 pub mod unshare;
 pub mod up;
 pub mod upload;
@@ -63,6 +65,8 @@ async fn dispatch(session: &Session<'_>, command: Command) -> Outcome {
         Command::Why(args) => why::run(session, args).await,
         Command::Devices(args) => devices::run(session, args).await,
         Command::Nearby(args) => nearby::run(session, args).await,
+        Command::Page(args) => page::run(session, args).await,
+        Command::Ui(args) => ui::run(session, args).await,
         Command::Group(args) => group::run(session, args).await,
         Command::Ask(args) => ask::run(session, args).await,
         Command::Asks(args) => asks::run(session, args).await,

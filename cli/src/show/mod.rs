@@ -18,7 +18,7 @@ pub use money::cost;
 pub use names::names;
 pub use offer::{Offer, conflict, exists, offer};
 pub use progress::{Progress, ProgressState};
-pub use qr::{Drawing, qr};
+pub use qr::{Drawing, qr, qr_exact};
 pub use source::{device, kind_words};
 pub use summary::{already, fetched};
 pub use table::{Align, Column, Table};

@@ -23,7 +23,12 @@ pub struct Drawing {
 /// The code of a ticket, in upper case so that the short alphanumeric mode applies; `None` when it
 /// does not fit.
 pub fn qr(ticket: &str, drawing: Drawing) -> Option<String> {
-    let code = QrCode::with_error_correction_level(ticket.to_uppercase(), EcLevel::L).ok()?;
+    qr_exact(&ticket.to_uppercase(), drawing)
+}
+
+/// The code of a text whose case matters; `None` when it does not fit.
+pub fn qr_exact(text: &str, drawing: Drawing) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
     let modules = code.width();
     let rows = |quiet: usize| (modules + 2 * quiet).div_ceil(2);
     // One row is left for the prompt.

@@ -15,6 +15,7 @@ mod giving;
 mod groups;
 mod mail;
 mod nearby;
+mod pages;
 mod problem;
 mod receive;
 mod relays;
@@ -127,6 +128,10 @@ use utoipa::OpenApi;
         groups::members,
         groups::decide,
         groups::policy,
+        pages::list,
+        pages::open,
+        pages::end,
+        pages::dashboard,
     ),
     components(schemas(hither_api::Event, hither_api::Problem))
 )]
@@ -157,7 +162,8 @@ pub(crate) async fn serve(app: App, listener: Door, stop: CancellationToken) -> 
         .await
 }
 
-fn router(app: App) -> Router {
+/// All calls. Their callers are the same user's: whoever serves it has made sure of that.
+pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/shutdown", post(status::shutdown))
@@ -236,6 +242,9 @@ fn router(app: App) -> Router {
         .route("/v1/groups/{group}/members", get(groups::members))
         .route("/v1/groups/{group}/devices", post(groups::decide))
         .route("/v1/groups/{group}/policy", post(groups::policy))
+        .route("/v1/pages", get(pages::list).post(pages::open))
+        .route("/v1/pages/{page}", delete(pages::end))
+        .route("/v1/dashboard", post(pages::dashboard))
         .route("/v1/openapi.json", get(|| async { axum::Json(document()) }))
         .fallback(|| async {
             Failure(ApiError::new(ErrorCode::NotFound, "There is no such call."))
@@ -262,7 +271,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 85);
+        assert_eq!(calls, 89);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 

@@ -8,13 +8,14 @@
 
 use super::content::{Inside, Letter};
 use super::records::{
-    self, Arrival, INBOX, INBOX_FILES, MessageRecord, NUMBERS, SEEN, StoredContent,
+    self, Arrival, INBOX, INBOX_FILES, MessageRecord, NUMBERS, PageMessage, SEEN, StoredContent,
+    StoredFile,
 };
 use super::{Handed, Kept};
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
 use hither_content::storage::{Batch, Storage, StorageError};
-use hither_proto::stamp;
+use hither_proto::{DeviceId, MessageId, stamp};
 use hither_relay_client::Delivery;
 use hither_util::clock::unix_seconds;
 use hither_util::sync::Mutex;
@@ -163,6 +164,56 @@ impl Inbox {
             self.latest.send_replace(next - 1);
         }
         Ok(taken)
+    }
+
+    /// Takes what a browser sent by a page of `device`, this one, under a new id; `untold`: the user's program is to
+    /// be told of it. It is durable when this returns true; false: there is no room. Blocks.
+    pub(crate) fn add(
+        &self,
+        device: DeviceId,
+        id: MessageId,
+        message: PageMessage,
+        untold: bool,
+    ) -> Result<bool, StorageError> {
+        let (content, arrival) = match message {
+            PageMessage::Text(text) => (StoredContent::Text { text }, None),
+            PageMessage::File {
+                name,
+                length,
+                arrival,
+            } => {
+                let mode = 0o644;
+                let files = vec![StoredFile { name, mode, length }];
+                (StoredContent::Files { files }, Some(arrival))
+            }
+        };
+        let record = MessageRecord {
+            message: id.to_string(),
+            from: device.to_string(),
+            received: unix_seconds(),
+            made_ms: unix_seconds() * 1000,
+            read: false,
+            content,
+            arrival,
+            untold,
+            page: true,
+        };
+        let mut state = self.state();
+        let (number, size) = (state.next, kept_bytes(&record));
+        if state.count >= MAX_MESSAGES || state.bytes + size > MAX_BYTES {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        put_record(&mut batch, number, &record);
+        batch.put(NUMBERS, NEXT, &(number + 1).to_be_bytes());
+        self.storage.commit(batch)?;
+        state.next = number + 1;
+        state.count += 1;
+        state.bytes += size;
+        state.unread += 1;
+        drop(state);
+        self.latest.send_replace(number);
+        Ok(true)
     }
 
     /// The numbers of all messages that are kept, oldest first. Blocks.
@@ -337,6 +388,7 @@ fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Lett
         content,
         arrival: kept.arrival,
         untold: kept.untold,
+        page: false,
     };
     put_record(batch, number, &record);
 }

@@ -24,10 +24,11 @@ pub(crate) use direct::Way;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{Outbox, Outcome};
 pub(crate) use read::{
-    delete, free_name, get, list, mark_read, missing, outgoing, save, take_back,
+    PAGE, delete, free_name, get, list, mark_read, missing, outgoing, save, take_back,
 };
 pub(crate) use records::{
-    Arrival, MessageRecord, StoredContent, entry_name as stored_name, message_id as stored_id,
+    Arrival, MessageRecord, PageMessage, StoredContent, entry_name as stored_name,
+    message_id as stored_id,
 };
 pub(crate) use send::{message_id, post, readers, send, send_ticket};
 

@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 /// Longest text that is shown in lists and events, bytes.
 const SHORT_TEXT: usize = 4096;
+/// The sender of what came by a page of this device.
+pub(crate) const PAGE: &str = "a browser";
 /// Most names that are tried for a file whose own is taken.
 const MAX_NAMES: u32 = 1000;
 
@@ -35,9 +37,12 @@ fn info(mail: &MailService, number: u64, record: &MessageRecord, detail: Detail)
         id: number,
         message: record.message.clone(),
         from: record.from.clone(),
-        name: from
-            .map(|from| mail.relays.name_of(from))
-            .unwrap_or_default(),
+        name: match from {
+            _ if record.page => PAGE.into(),
+            Some(from) => mail.relays.name_of(from),
+            None => String::new(),
+        },
+        page: record.page,
         kind: record.content.kind(),
         received: record.received,
         made: record.made_ms / 1000,

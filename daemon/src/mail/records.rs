@@ -40,6 +40,21 @@ pub(crate) struct MessageRecord {
     /// The user's program is still to be told of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub untold: bool,
+    /// A browser sent it by a page of this device, whose id stands for its sender.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub page: bool,
+}
+
+/// A thing that a browser sent by a page of this device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PageMessage {
+    Text(String),
+    /// A file that is in the receive folder already.
+    File {
+        name: String,
+        length: u64,
+        arrival: Arrival,
+    },
 }
 
 /// How the files or the share of a message arrive in the receive folder.

@@ -5,7 +5,7 @@
 //! only where the daemon died while it ran; it ends with everything it began after [`PATIENCE`].
 
 use super::ReceiveService;
-use crate::mail::{Arrival, MessageRecord, StoredContent};
+use crate::mail::{Arrival, MessageRecord, PAGE, StoredContent};
 use crate::program::run_command;
 use hither_proto::display_name;
 use std::ffi::OsString;
@@ -58,10 +58,13 @@ fn describe(
     number: u64,
     record: &MessageRecord,
 ) -> (Vec<(String, OsString)>, String) {
-    let name = record
-        .from
-        .parse()
-        .map(|from| service.nearby.relays.name_of(from));
+    let name = match record.page {
+        true => Ok(PAGE.to_owned()),
+        false => record
+            .from
+            .parse()
+            .map(|from| service.nearby.relays.name_of(from)),
+    };
     let (event, title, bytes) = match &record.content {
         StoredContent::Text { text } => ("text", String::new(), text.len() as u64),
         StoredContent::Files { files } => {

@@ -17,6 +17,8 @@ mod place;
 mod rules;
 mod share;
 
+pub(crate) use place::move_new;
+
 use crate::groups::Groups;
 use crate::mail::{LetterPolicy, MailService};
 use crate::nearby::NearbyService;

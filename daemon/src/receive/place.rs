@@ -8,6 +8,7 @@
 use super::arrive::Ended;
 use crate::mail::{Arrival, MailService, MessageRecord, StoredContent, free_name, stored_name};
 use hither_content::storage::StorageError;
+use hither_proto::EntryName;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -162,6 +163,20 @@ fn move_all(
 pub(super) fn clear(record: &MessageRecord, folder: &Path) {
     if let StoredContent::Files { files } = &record.content {
         (0..files.len()).for_each(|place| drop(fs::remove_file(hidden(folder, record, place))));
+    }
+}
+
+/// Moves a file of a folder to a name in it that nothing has: `name` or one beside it. Returns its
+/// path; that it is there is durable with the folder.
+pub(crate) fn move_new(from: &Path, folder: &Path, name: &EntryName) -> io::Result<PathBuf> {
+    loop {
+        let path = folder.join(free_name(folder, name, &[])?);
+        match rename_new(from, &path) {
+            Ok(()) => return Ok(path),
+            // Somebody else took it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -1,0 +1,270 @@
+//! The dashboard: the local API and a page that speaks it, on the loopback address, for this user's
+//! browser.
+//!
+//! A command that has the local API gets an address that can be opened once and soon; whoever opens it
+//! gets a session, which the page sends with every call. Invariants: nobody but this user on this
+//! machine is let in (where the system says whose connection it is, others are cut off before they
+//! are heard); no call is carried out without a session, which no other page can send, because it is
+//! no cookie; nothing of it outlives the daemon.
+
+use crate::api::{self, Failure};
+use crate::app::App;
+use crate::browser::{self, Owner};
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use hither_api::{ApiError, DashboardInfo, ErrorCode};
+use hither_util::sync::Mutex;
+use hither_util::tasks::Tasks;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+/// How long an address can be opened.
+const SOON: Duration = Duration::from_secs(60);
+/// Most addresses that wait to be opened; the oldest goes first.
+const MOST_CODES: usize = 8;
+/// How long a session lasts without a call.
+const IDLE: Duration = Duration::from_secs(12 * 3600);
+/// Most sessions; the one that was silent longest goes first.
+const MOST_SESSIONS: usize = 16;
+/// The header that has the session's secret. Its name is nothing that a form or a link can send.
+const HEADER: &str = "x-hither-dashboard";
+
+/// Secrets that are good for a time.
+#[derive(Default)]
+struct Secrets(Vec<(String, Instant)>);
+
+impl Secrets {
+    /// Takes one in.
+    fn add(&mut self, secret: String, now: Instant, most: usize) {
+        while self.0.len() >= most {
+            let oldest = (0..self.0.len()).min_by_key(|at| self.0[*at].1);
+            self.0.swap_remove(oldest.unwrap_or(0));
+        }
+        self.0.push((secret, now));
+    }
+
+    /// The place of one that is good.
+    fn find(&mut self, secret: &str, now: Instant, good: Duration) -> Option<usize> {
+        self.0
+            .retain(|(_, at)| now.saturating_duration_since(*at) < good);
+        self.0
+            .iter()
+            .position(|(one, _)| browser::same(one, secret))
+    }
+}
+
+/// Who may use the dashboard.
+#[derive(Default)]
+struct Access {
+    codes: Secrets,
+    sessions: Secrets,
+}
+
+impl Access {
+    /// A session for a code, which is spent by it.
+    fn enter(&mut self, code: &str, now: Instant) -> io::Result<Option<String>> {
+        let Some(at) = self.codes.find(code, now, SOON) else {
+            return Ok(None);
+        };
+        self.codes.0.swap_remove(at);
+        let session = browser::secret()?;
+        self.sessions.add(session.clone(), now, MOST_SESSIONS);
+        Ok(Some(session))
+    }
+
+    /// Returns whether a session is good; it lasts longer then.
+    fn admits(&mut self, session: &str, now: Instant) -> bool {
+        match self.sessions.find(session, now, IDLE) {
+            Some(at) => {
+                self.sessions.0[at].1 = now;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The dashboard of this device.
+pub(crate) struct DashboardService {
+    access: Mutex<Access>,
+    /// Where it listens, once somebody wanted it.
+    port: tokio::sync::Mutex<Option<u16>>,
+    tasks: Tasks,
+}
+
+impl DashboardService {
+    pub(crate) fn new(tasks: &Tasks) -> Self {
+        Self {
+            access: Mutex::default(),
+            port: tokio::sync::Mutex::default(),
+            tasks: tasks.clone(),
+        }
+    }
+
+    /// An address at which it can be opened once.
+    ///
+    /// Errors: no port can be listened at.
+    pub(crate) async fn open(self: &Arc<Self>, app: App) -> Result<DashboardInfo, ApiError> {
+        let mut port = self.port.lock().await;
+        let at = match *port {
+            Some(at) => at,
+            None => {
+                let at = self.listen(app).await.map_err(crate::failure::internal)?;
+                *port = Some(at);
+                at
+            }
+        };
+        let code = browser::secret().map_err(crate::failure::internal)?;
+        let mut access = self.access.lock();
+        access.codes.add(code.clone(), Instant::now(), MOST_CODES);
+        Ok(DashboardInfo {
+            // In the fragment: browsers send it nowhere.
+            url: format!("http://127.0.0.1:{at}/#open={code}"),
+            left_seconds: SOON.as_secs(),
+            same_user: cfg!(target_os = "linux"),
+        })
+    }
+
+    async fn listen(self: &Arc<Self>, app: App) -> io::Result<u16> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let router = router(Arc::clone(self), app, port);
+        let stop = self.tasks.token.child_token();
+        self.tasks.spawn(async move {
+            browser::serve(listener, router, is_own, stop).await;
+        });
+        Ok(port)
+    }
+}
+
+/// Returns whether a connection is this user's own.
+fn is_own(peer: SocketAddr, own: SocketAddr) -> bool {
+    match browser::owner(peer, own) {
+        Owner::Same => true,
+        Owner::Other => {
+            tracing::warn!("another user of this machine tried the dashboard");
+            false
+        }
+        // The session alone decides.
+        Owner::Unknown => peer.ip().is_loopback(),
+    }
+}
+
+fn router(service: Arc<DashboardService>, app: App, port: u16) -> Router {
+    let calls = api::router(app).layer(axum::middleware::from_fn_with_state(
+        Arc::clone(&service),
+        with_session,
+    ));
+    let pages = Router::new()
+        .route("/", get(async || browser::page("dashboard.html")))
+        .route("/session", post(enter))
+        .fallback(get(browser::asset))
+        .with_state(service);
+    Router::new()
+        .route_service("/v1/{*call}", calls)
+        .merge(pages)
+        .layer(axum::middleware::from_fn_with_state(port, from_itself))
+        .layer(axum::middleware::from_fn(browser::guard))
+}
+
+/// Refuses what another page sends, and what was led here by another name.
+async fn from_itself(State(port): State<u16>, request: Request, next: Next) -> Response {
+    match is_from_itself(request.headers(), port) {
+        true => next.run(request).await,
+        false => StatusCode::MISDIRECTED_REQUEST.into_response(),
+    }
+}
+
+fn is_from_itself(headers: &HeaderMap, port: u16) -> bool {
+    let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
+    let text = |name| headers.get(name).and_then(|it| it.to_str().ok());
+    let is_own = |host: &str| own.iter().any(|one| one == host);
+    let is_origin = |origin: &str| origin.strip_prefix("http://").is_some_and(is_own);
+    let origin = headers.get(ORIGIN).is_none() || text(ORIGIN).is_some_and(is_origin);
+    origin && text(HOST).is_some_and(is_own)
+}
+
+fn no_session() -> Failure {
+    ApiError::new(ErrorCode::Refused, "This page has no session (any more).")
+        .with_hint("Open the dashboard again: hither ui")
+        .into()
+}
+
+async fn with_session(
+    State(service): State<Arc<DashboardService>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let session = request
+        .headers()
+        .get(HEADER)
+        .and_then(|it| it.to_str().ok());
+    let is_in = session.is_some_and(|it| service.access.lock().admits(it, Instant::now()));
+    match is_in {
+        true => next.run(request).await,
+        false => no_session().into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Enter {
+    code: String,
+}
+
+#[derive(Serialize)]
+struct Entered {
+    session: String,
+}
+
+/// Gives a session for the code of an address.
+async fn enter(
+    State(service): State<Arc<DashboardService>>,
+    Json(enter): Json<Enter>,
+) -> Result<Json<Entered>, Failure> {
+    let entered = service.access.lock().enter(&enter.code, Instant::now());
+    match entered.map_err(crate::failure::internal)? {
+        Some(session) => Ok(Json(Entered { session })),
+        None => Err(no_session()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_good_once_and_soon_and_a_session_while_it_is_used() {
+        let (mut access, now) = (Access::default(), Instant::now());
+        access.codes.add("one".into(), now, MOST_CODES);
+        assert_eq!(access.enter("two", now).unwrap(), None);
+        let session = access.enter("one", now).unwrap().unwrap();
+        assert_eq!(access.enter("one", now).unwrap(), None);
+        access.codes.add("late".into(), now, MOST_CODES);
+        assert_eq!(access.enter("late", now + SOON).unwrap(), None);
+        let later = now + IDLE - Duration::from_secs(1);
+        assert!(access.admits(&session, later) && !access.admits("", later));
+        assert!(access.admits(&session, later + IDLE - Duration::from_secs(1)));
+        assert!(!access.admits(&session, later + 2 * IDLE));
+    }
+
+    #[test]
+    fn the_oldest_goes_where_there_are_too_many() {
+        let (mut secrets, now) = (Secrets::default(), Instant::now());
+        for number in 0..MOST_CODES + 2 {
+            let at = now + Duration::from_millis(number as u64);
+            secrets.add(number.to_string(), at, MOST_CODES);
+        }
+        let mut good = |secret: &str| secrets.find(secret, now + SOON / 2, SOON).is_some();
+        assert!(!good("0") && !good("1") && good("2") && good("9"));
+    }
+}

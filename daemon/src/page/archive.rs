@@ -1,0 +1,172 @@
+//! A folder of a share as one zip file, made while it is sent: nothing of it is kept.
+//!
+//! What is in it is stored, not compressed: nearly everything that is large is compressed already.
+
+use super::download::{Reading, whole};
+use super::shares::ShownFile;
+use bytes::Bytes;
+use hither_content::Holding;
+use hither_proto::{Entry, EntryKind};
+use std::io::{self, Write};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+/// Bytes that are sent at a time.
+const PIECE: usize = 256 << 10;
+/// Pieces that wait for a browser that reads slowly.
+pub(super) const WAITING: usize = 4;
+
+/// Writes the archive of a folder's entry, or of everything for entry 0, until `ended`. Blocks.
+pub(super) fn write(
+    holding: &Arc<Holding>,
+    top: u32,
+    to: mpsc::Sender<io::Result<Bytes>>,
+    ended: &CancellationToken,
+) {
+    let mut pipe = Pipe {
+        to: to.clone(),
+        piece: Vec::new(),
+        ended: ended.clone(),
+    };
+    let written = all(holding, top, &mut pipe).and_then(|()| pipe.flush());
+    if let Err(error) = written {
+        tracing::info!(%error, "an archive breaks off");
+        // Where nobody reads any more there is nobody to tell.
+        let _ = to.blocking_send(Err(error));
+    }
+}
+
+fn all(holding: &Arc<Holding>, top: u32, pipe: &mut Pipe) -> io::Result<()> {
+    let mut zip = ZipWriter::new_stream(pipe);
+    let manifest = Arc::clone(holding.manifest());
+    let entries = manifest.entries();
+    let Some(first) = entries.get(top as usize) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let mut path: Vec<String> = Vec::new();
+    for (index, entry) in (top..).zip(&entries[top as usize..]) {
+        if index > top && entry.depth <= first.depth {
+            break;
+        }
+        path.truncate((entry.depth - first.depth) as usize);
+        path.push(safe(entry.name.as_str()));
+        match entry.kind {
+            EntryKind::Folder => zip.add_directory(path.join("/"), options(entry))?,
+            // A link could lead anywhere where the archive is unpacked.
+            EntryKind::Symlink { .. } => {}
+            EntryKind::File { .. } => {
+                zip.start_file(path.join("/"), options(entry))?;
+                let file = ShownFile::find(Arc::clone(holding), index);
+                copy(whole(file.ok_or(io::ErrorKind::NotFound)?), &mut zip)?;
+            }
+        }
+    }
+    zip.finish()?;
+    Ok(())
+}
+
+fn copy(mut reading: Reading, to: &mut impl Write) -> io::Result<()> {
+    while let Some(piece) = reading.next().map_err(io::Error::other)? {
+        to.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+fn options(entry: &Entry) -> SimpleFileOptions {
+    let large = matches!(entry.kind, EntryKind::File { size, .. } if size >= u64::from(u32::MAX));
+    let mode = if entry.mode & 0o100 == 0 {
+        0o644
+    } else {
+        0o755
+    };
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .large_file(large)
+        .unix_permissions(mode);
+    match time(entry.mtime_ns) {
+        Some(time) => options.last_modified_time(time),
+        None => options,
+    }
+}
+
+/// A time as archives have it: in UTC, in steps of two seconds, from 1980 on.
+fn time(ns: i64) -> Option<zip::DateTime> {
+    use chrono::{DateTime, Datelike, Timelike};
+    let time = DateTime::from_timestamp_nanos(ns);
+    zip::DateTime::from_date_and_time(
+        u16::try_from(time.year()).ok()?,
+        u8::try_from(time.month()).ok()?,
+        u8::try_from(time.day()).ok()?,
+        u8::try_from(time.hour()).ok()?,
+        u8::try_from(time.minute()).ok()?,
+        u8::try_from(time.second()).ok()?,
+    )
+    .ok()
+}
+
+/// A name that no system takes for a path or a command: other characters are written as SPEC.md says
+/// of names that cannot be written ("Content").
+fn safe(name: &str) -> String {
+    let mut safe = String::new();
+    for c in name.chars() {
+        if c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                safe.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Sends what is written, in pieces.
+struct Pipe {
+    to: mpsc::Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+    ended: CancellationToken,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.ended.is_cancelled() {
+            return Err(io::Error::other("the page has ended"));
+        }
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::take(&mut self.piece);
+        let sent = self.to.blocking_send(Ok(piece.into()));
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_archives_lead_nowhere() {
+        assert_eq!(safe("..\\..\\a:b\n?.txt"), "..%5C..%5Ca%3Ab%0A%3F.txt");
+        assert_eq!(safe("Übung 1 (ä).md"), "Übung 1 (ä).md");
+    }
+
+    #[test]
+    fn times_before_and_after_those_of_archives_are_left_out() {
+        assert!(time(0).is_none() && time(i64::MIN).is_none());
+        let time = time(1_796_000_000_000_000_000).unwrap();
+        assert_eq!((time.year(), time.month(), time.day()), (2026, 11, 30));
+    }
+}

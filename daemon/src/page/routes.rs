@@ -1,0 +1,202 @@
+//! The calls of the page.
+
+use super::{Page, PageService, archive, download, shares, upload};
+use crate::api::Failure;
+use crate::browser;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures::stream;
+use hither_api::{ApiError, ErrorCode};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+type Ctx = State<Arc<PageService>>;
+
+/// Everything that browsers on the network may call.
+pub(super) fn router(service: Arc<PageService>) -> Router {
+    Router::new()
+        .route("/", get(nothing))
+        .route("/p/{token}", get(whole_path))
+        .route("/p/{token}/", get(async || browser::page("lan.html")))
+        .route("/p/{token}/api/page", get(page))
+        .route("/p/{token}/api/shares/{share}", get(share))
+        .route("/p/{token}/files/{share}/{entry}", get(file))
+        .route("/p/{token}/zip/{share}", get(zip))
+        .route(
+            "/p/{token}/api/upload",
+            post(take_file).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            "/p/{token}/api/text",
+            post(take_text).layer(DefaultBodyLimit::max(upload::MAX_TEXT)),
+        )
+        .fallback(get(browser::asset))
+        .layer(axum::middleware::from_fn(browser::guard))
+        .with_state(service)
+}
+
+/// The path of a page that was typed without its last stroke.
+async fn whole_path(Path(token): Path<String>) -> Response {
+    // Percent signs and the like are no part of a token.
+    match token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Redirect::permanent(&format!("/p/{token}/")).into_response(),
+        false => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// The answer to whoever knows of no page.
+async fn nothing() -> Response {
+    (StatusCode::NOT_FOUND, "There is no page here.\n").into_response()
+}
+
+fn open(service: &PageService, token: &str) -> Result<Arc<Page>, Failure> {
+    service.find(token).ok_or_else(|| {
+        ApiError::new(ErrorCode::NotFound, "This page has ended.")
+            .with_hint("Whoever opened it can open another: hither page")
+            .into()
+    })
+}
+
+fn missing(what: &str) -> Failure {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("{what} is not here (any more)."),
+    )
+    .with_hint("Look at this page anew.")
+    .into()
+}
+
+/// What the page is.
+#[derive(Debug, Serialize)]
+struct PageView {
+    device: String,
+    expires_s: u64,
+    may_upload: bool,
+    shares: Vec<shares::Listed>,
+}
+
+async fn page(State(service): Ctx, Path(token): Path<String>) -> Result<Json<PageView>, Failure> {
+    let page = open(&service, &token)?;
+    let of = Arc::clone(&service);
+    let one = Arc::clone(&page);
+    let listed = tokio::task::spawn_blocking(move || shares::list(&of.library, &one));
+    Ok(Json(PageView {
+        device: service.name.as_str().to_owned(),
+        expires_s: page.left().as_secs(),
+        may_upload: page.upload,
+        shares: listed.await.map_err(crate::failure::internal)?,
+    }))
+}
+
+async fn share(
+    State(service): Ctx,
+    Path((token, share)): Path<(String, String)>,
+) -> Result<Json<shares::Contents>, Failure> {
+    let page = open(&service, &token)?;
+    let (record, version) =
+        shares::find(&service.library, &page, &share).ok_or_else(|| missing("That share"))?;
+    let contents =
+        tokio::task::spawn_blocking(move || shares::contents(&record, &version.manifest()));
+    Ok(Json(contents.await.map_err(crate::failure::internal)?))
+}
+
+#[derive(Debug, Deserialize)]
+struct Shown {
+    /// The browser shows it instead of keeping it.
+    inline: Option<String>,
+}
+
+async fn file(
+    State(service): Ctx,
+    Path((token, share, entry)): Path<(String, String, u32)>,
+    Query(shown): Query<Shown>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let page = open(&service, &token)?;
+    let (_, version) =
+        shares::find(&service.library, &page, &share).ok_or_else(|| missing("That share"))?;
+    let file = shares::ShownFile::find(version.holding(), entry);
+    let file = file.ok_or_else(|| missing("That file"))?;
+    let (inline, ended) = (shown.inline.is_some(), page.ended.clone());
+    Ok(download::answer(file, &version.head, &headers, inline, ended).await?)
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    /// The folder that is wanted; absent: everything.
+    entry: Option<u32>,
+}
+
+async fn zip(
+    State(service): Ctx,
+    Path((token, share)): Path<(String, String)>,
+    Query(part): Query<Part>,
+) -> Result<Response, Failure> {
+    let page = open(&service, &token)?;
+    let (_, version) =
+        shares::find(&service.library, &page, &share).ok_or_else(|| missing("That share"))?;
+    let (manifest, top) = (version.manifest(), part.entry.unwrap_or(0));
+    let entry = manifest.entries().get(top as usize);
+    let name = entry.ok_or_else(|| missing("That folder"))?.name.as_str();
+    let name = format!("{name}.zip");
+    let (to, from) = mpsc::channel(archive::WAITING);
+    let ended = page.ended.clone();
+    tokio::task::spawn_blocking(move || archive::write(&version.holding(), top, to, &ended));
+    let pieces = stream::unfold(from, |mut from| async move {
+        from.recv().await.map(|piece| (piece, from))
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/zip".to_owned()),
+        (CONTENT_DISPOSITION, download::disposition(false, &name)),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+struct Called {
+    name: String,
+}
+
+/// Returns whether something may be sent by this page.
+fn takes(page: &Page) -> Result<(), Failure> {
+    match page.upload {
+        true => Ok(()),
+        false => Err(ApiError::new(ErrorCode::Refused, "Nothing can be sent by this page.").into()),
+    }
+}
+
+async fn take_file(
+    State(service): Ctx,
+    Path(token): Path<String>,
+    Query(called): Query<Called>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, Failure> {
+    let page = open(&service, &token)?;
+    takes(&page)?;
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|it| it.to_str().ok()?.parse().ok());
+    let body = request.into_body().into_data_stream();
+    let taken = upload::file(&service, &page, &called.name, length, body).await?;
+    Ok((StatusCode::CREATED, Json(taken)).into_response())
+}
+
+async fn take_text(
+    State(service): Ctx,
+    Path(token): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Failure> {
+    let page = open(&service, &token)?;
+    takes(&page)?;
+    let text = String::from_utf8(body.to_vec())
+        .map_err(|_| ApiError::new(ErrorCode::BadRequest, "That is no text in UTF-8."))?;
+    upload::text(&service, &page, text).await?;
+    Ok(StatusCode::CREATED)
+}
