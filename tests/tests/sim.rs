@@ -2,7 +2,7 @@
 //!
 //! `HITHER_SIM_SEED=n` replays one seed of every scenario (or of `HITHER_SIM_SCENARIO=name`) and
 //! prints what happened; `HITHER_SIM_SEEDS=n` runs that many seeds of each, `HITHER_SIM_FIRST=n`
-//! from another one on.
+//! from another one on, `HITHER_SIM_MOST=n` no more than that many of each.
 
 #![allow(
     clippy::panic,
@@ -148,6 +148,7 @@ fn every_seed_keeps_the_rules() {
         &chosen(),
         number("HITHER_SIM_FIRST").unwrap_or(0),
         number("HITHER_SIM_SEEDS"),
+        number("HITHER_SIM_MOST").unwrap_or(u64::MAX),
     );
     let events: u64 = outcomes.iter().map(|o| o.events).sum();
     println!(

@@ -32,6 +32,7 @@ pub(crate) use door::Door;
 pub(crate) use events::EventSources;
 use hither_api::{ApiError, ErrorCode};
 use std::io;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
@@ -157,13 +158,15 @@ type Answer<T> = Result<axum::Json<T>, Failure>;
 
 /// Serves the API until `stop`; answers that were begun by then are finished.
 pub(crate) async fn serve(app: App, listener: Door, stop: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, router(app))
+    let dashboard = Arc::clone(&app.dashboard);
+    let calls = router(app);
+    dashboard.serve(calls.clone());
+    axum::serve(listener, calls)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
 }
 
-/// All calls. Their callers are the same user's: whoever serves it has made sure of that.
-pub(crate) fn router(app: App) -> Router {
+fn router(app: App) -> Router {
     Router::new()
         .route("/v1/status", get(status::status))
         .route("/v1/shutdown", post(status::shutdown))

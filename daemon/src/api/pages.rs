@@ -1,7 +1,7 @@
 //! Calls about pages for browsers: the one on this network, and the dashboard.
 
 use super::Answer;
-use crate::app::App;
+use crate::dashboard::DashboardService;
 use crate::page::PageService;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -33,6 +33,8 @@ pub(super) async fn end(State(service): Ctx, Path(page): Path<String>) -> Answer
 
 /// An address at which this user's browser can open the dashboard, once.
 #[utoipa::path(post, path = "/v1/dashboard", responses((status = 200, body = DashboardInfo)))]
-pub(super) async fn dashboard(State(app): State<App>) -> Answer<DashboardInfo> {
-    Ok(Json(app.dashboard.open(app.clone()).await?))
+pub(super) async fn dashboard(
+    State(service): State<Arc<DashboardService>>,
+) -> Answer<DashboardInfo> {
+    Ok(Json(service.open().await?))
 }

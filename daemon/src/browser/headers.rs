@@ -60,8 +60,8 @@ fn is_here(host: &str) -> bool {
 }
 
 /// A page by the name of its file.
-pub(crate) fn page(name: &str) -> Response {
-    file(name, &HeaderMap::new())
+pub(crate) fn page(name: &'static str, headers: &HeaderMap) -> Response {
+    file(name, headers)
 }
 
 /// A file that pages are made of.
@@ -70,17 +70,31 @@ pub(crate) async fn asset(uri: Uri, headers: HeaderMap) -> Response {
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Response {
-    let _ = (
-        path,
-        headers,
-        ACCEPT_ENCODING,
-        CONTENT_ENCODING,
-        CONTENT_TYPE,
-        ETAG,
-        IF_NONE_MATCH,
-        VARY,
-    );
-    StatusCode::NOT_FOUND.into_response()
+    let Some(asset) = hither_web_assets::find(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let (encoding, bytes) = asset.encoded(text(ACCEPT_ENCODING));
+    let kept = match asset.is_immutable() {
+        true => "public, max-age=31536000, immutable",
+        false => "no-cache",
+    };
+    let mut response = match text(IF_NONE_MATCH) == Some(asset.etag) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => bytes.into_response(),
+    };
+    let own = [
+        (CONTENT_TYPE, asset.content_type),
+        (ETAG, asset.etag),
+        (VARY, "Accept-Encoding"),
+        (CACHE_CONTROL, kept),
+    ];
+    let encoded = encoding.name().map(|name| (CONTENT_ENCODING, name));
+    for (name, value) in own.into_iter().chain(encoded) {
+        let headers = response.headers_mut();
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@
 //! are heard); no call is carried out without a session, which no other page can send, because it is
 //! no cookie; nothing of it outlives the daemon.
 
-use crate::api::{self, Failure};
-use crate::app::App;
+use crate::api::Failure;
 use crate::browser::{self, Owner};
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
@@ -26,6 +25,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long an address can be opened.
 const SOON: Duration = Duration::from_secs(60);
@@ -93,57 +93,84 @@ impl Access {
     }
 }
 
+/// Waits for the port at which the dashboard listens.
+type Wanted = oneshot::Sender<io::Result<u16>>;
+
 /// The dashboard of this device.
 pub(crate) struct DashboardService {
     access: Mutex<Access>,
-    /// Where it listens, once somebody wanted it.
-    port: tokio::sync::Mutex<Option<u16>>,
+    wanted: mpsc::Sender<Wanted>,
+    /// Until the calls are served.
+    waiting: Mutex<Option<mpsc::Receiver<Wanted>>>,
     tasks: Tasks,
 }
 
 impl DashboardService {
     pub(crate) fn new(tasks: &Tasks) -> Self {
+        let (wanted, waiting) = mpsc::channel(MOST_CODES);
         Self {
             access: Mutex::default(),
-            port: tokio::sync::Mutex::default(),
+            wanted,
+            waiting: Mutex::new(Some(waiting)),
             tasks: tasks.clone(),
+        }
+    }
+
+    /// Serves the calls of the local API to the dashboard, from when somebody wants it, until the
+    /// daemon ends. The task holds them, not the service: they know the whole daemon.
+    pub(crate) fn serve(self: &Arc<Self>, calls: Router) {
+        let (of, waiting) = (Arc::clone(self), self.waiting.lock().take());
+        if let Some(waiting) = waiting {
+            let run = run(of, calls, waiting);
+            self.tasks.spawn_forever(run);
         }
     }
 
     /// An address at which it can be opened once.
     ///
     /// Errors: no port can be listened at.
-    pub(crate) async fn open(self: &Arc<Self>, app: App) -> Result<DashboardInfo, ApiError> {
-        let mut port = self.port.lock().await;
-        let at = match *port {
-            Some(at) => at,
-            None => {
-                let at = self.listen(app).await.map_err(crate::failure::internal)?;
-                *port = Some(at);
-                at
-            }
-        };
+    pub(crate) async fn open(&self) -> Result<DashboardInfo, ApiError> {
+        let (wanted, port) = oneshot::channel();
+        self.wanted
+            .send(wanted)
+            .await
+            .map_err(crate::failure::internal)?;
+        let port = port.await.map_err(crate::failure::internal)?;
+        let port = port.map_err(crate::failure::internal)?;
         let code = browser::secret().map_err(crate::failure::internal)?;
         let mut access = self.access.lock();
         access.codes.add(code.clone(), Instant::now(), MOST_CODES);
         Ok(DashboardInfo {
             // In the fragment: browsers send it nowhere.
-            url: format!("http://127.0.0.1:{at}/#open={code}"),
+            url: format!("http://127.0.0.1:{port}/#open={code}"),
             left_seconds: SOON.as_secs(),
             same_user: cfg!(target_os = "linux"),
         })
     }
+}
 
-    async fn listen(self: &Arc<Self>, app: App) -> io::Result<u16> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let port = listener.local_addr()?.port();
-        let router = router(Arc::clone(self), app, port);
-        let stop = self.tasks.token.child_token();
-        self.tasks.spawn(async move {
-            browser::serve(listener, router, is_own, stop).await;
-        });
-        Ok(port)
+/// Listens once somebody wants the dashboard.
+async fn run(service: Arc<DashboardService>, calls: Router, mut waiting: mpsc::Receiver<Wanted>) {
+    let mut listening = None;
+    while let Some(wanted) = waiting.recv().await {
+        let port = match listening {
+            Some(port) => Ok(port),
+            None => listen(&service, &calls).await,
+        };
+        listening = port.as_ref().ok().copied();
+        let _ = wanted.send(port); // Nobody waits any more: the command was ended.
     }
+}
+
+async fn listen(service: &Arc<DashboardService>, calls: &Router) -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let port = listener.local_addr()?.port();
+    let router = router(Arc::clone(service), calls.clone(), port);
+    let stop = service.tasks.token.child_token();
+    service.tasks.spawn(async move {
+        browser::serve(listener, router, is_own, stop).await;
+    });
+    Ok(port)
 }
 
 /// Returns whether a connection is this user's own.
@@ -159,13 +186,13 @@ fn is_own(peer: SocketAddr, own: SocketAddr) -> bool {
     }
 }
 
-fn router(service: Arc<DashboardService>, app: App, port: u16) -> Router {
-    let calls = api::router(app).layer(axum::middleware::from_fn_with_state(
+fn router(service: Arc<DashboardService>, calls: Router, port: u16) -> Router {
+    let calls = calls.layer(axum::middleware::from_fn_with_state(
         Arc::clone(&service),
         with_session,
     ));
     let pages = Router::new()
-        .route("/", get(async || browser::page("dashboard.html")))
+        .route("/", get(html))
         .route("/session", post(enter))
         .fallback(get(browser::asset))
         .with_state(service);
@@ -174,6 +201,10 @@ fn router(service: Arc<DashboardService>, app: App, port: u16) -> Router {
         .merge(pages)
         .layer(axum::middleware::from_fn_with_state(port, from_itself))
         .layer(axum::middleware::from_fn(browser::guard))
+}
+
+async fn html(headers: HeaderMap) -> Response {
+    browser::page("dashboard.html", &headers)
 }
 
 /// Refuses what another page sends, and what was led here by another name.

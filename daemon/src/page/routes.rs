@@ -23,7 +23,7 @@ pub(super) fn router(service: Arc<PageService>) -> Router {
     Router::new()
         .route("/", get(nothing))
         .route("/p/{token}", get(whole_path))
-        .route("/p/{token}/", get(async || browser::page("lan.html")))
+        .route("/p/{token}/", get(html))
         .route("/p/{token}/api/page", get(page))
         .route("/p/{token}/api/shares/{share}", get(share))
         .route("/p/{token}/files/{share}/{entry}", get(file))
@@ -48,6 +48,11 @@ async fn whole_path(Path(token): Path<String>) -> Response {
         true => Redirect::permanent(&format!("/p/{token}/")).into_response(),
         false => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// The page itself, which asks for what it shows; the same for every word.
+async fn html(headers: HeaderMap) -> Response {
+    browser::page("lan.html", &headers)
 }
 
 /// The answer to whoever knows of no page.

@@ -54,14 +54,18 @@ pub fn run_one(scenario: &Scenario, seed: u64, keep_lines: bool) -> Outcome {
 /// others.
 const DEARER: u64 = 20;
 
-/// Runs `seeds` of every scenario, from `first` on, or as many as each one says. Returned in order.
-pub fn run_all(scenarios: &[&'static Scenario], first: u64, seeds: Option<u64>) -> Vec<Outcome> {
+/// Runs `seeds` of every scenario, from `first` on, or as many as each one says, but no more than
+/// `most`. Returned in order.
+pub fn run_all(
+    scenarios: &[&'static Scenario],
+    first: u64,
+    seeds: Option<u64>,
+    most: u64,
+) -> Vec<Outcome> {
+    let number = |s: &Scenario| seeds.map_or(s.seeds, |n| n.min(s.seeds * DEARER)).min(most);
     let work: Vec<(&'static Scenario, u64)> = scenarios
         .iter()
-        .flat_map(|s| {
-            (first..first + seeds.map_or(s.seeds, |n| n.min(s.seeds * DEARER)))
-                .map(move |seed| (*s, seed))
-        })
+        .flat_map(|s| (first..first + number(s)).map(move |seed| (*s, seed)))
         .collect();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(work.len()));
