@@ -161,6 +161,8 @@ pub(crate) async fn serve(app: App, listener: Door, stop: CancellationToken) -> 
     let dashboard = Arc::clone(&app.dashboard);
     let calls = router(app);
     dashboard.serve(calls.clone());
+    let calls = calls
+        .fallback(async || Failure(ApiError::new(ErrorCode::NotFound, "There is no such call.")));
     axum::serve(listener, calls)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
@@ -249,9 +251,6 @@ fn router(app: App) -> Router {
         .route("/v1/pages/{page}", delete(pages::end))
         .route("/v1/dashboard", post(pages::dashboard))
         .route("/v1/openapi.json", get(|| async { axum::Json(document()) }))
-        .fallback(|| async {
-            Failure(ApiError::new(ErrorCode::NotFound, "There is no such call."))
-        })
         .layer(axum::middleware::map_response(problem::describe))
         .with_state(app)
 }

@@ -191,14 +191,12 @@ fn router(service: Arc<DashboardService>, calls: Router, port: u16) -> Router {
         Arc::clone(&service),
         with_session,
     ));
-    let pages = Router::new()
+    Router::new()
         .route("/", get(html))
         .route("/session", post(enter))
+        .with_state(service)
+        .merge(calls)
         .fallback(get(browser::asset))
-        .with_state(service);
-    Router::new()
-        .route_service("/v1/{*call}", calls)
-        .merge(pages)
         .layer(axum::middleware::from_fn_with_state(port, from_itself))
         .layer(axum::middleware::from_fn(browser::guard))
 }
