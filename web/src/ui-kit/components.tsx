@@ -73,11 +73,12 @@ interface RowProps {
   before?: ComponentChildren;
   after?: ComponentChildren;
   chosen?: boolean;
-  mainRef?: Ref<HTMLButtonElement>;
+  rowRef?: Ref<HTMLLIElement>;
+  describedby?: string;
 }
 
 /** A row of a list: put it into `<ul class="rows">`. */
-export function Row({ icon, title, detail, onOpen, href, before, after, chosen, mainRef }: RowProps) {
+export function Row({ icon, title, detail, onOpen, href, before, after, chosen, rowRef, describedby }: RowProps) {
   const inside = (
     <>
       {icon && <Icon name={icon} />}
@@ -88,10 +89,10 @@ export function Row({ icon, title, detail, onOpen, href, before, after, chosen, 
     </>
   );
   return (
-    <li class={chosen ? "row chosen" : "row"}>
+    <li class={chosen ? "row chosen" : "row"} ref={rowRef}>
       {before}
       {onOpen ? (
-        <button type="button" class="row-main" onClick={onOpen} ref={mainRef}>{inside}</button>
+        <button type="button" class="row-main" onClick={onOpen} aria-describedby={describedby}>{inside}</button>
       ) : href !== undefined ? (
         <a class="row-main" href={href}>{inside}</a>
       ) : (
