@@ -1,7 +1,8 @@
 /** A folder's contents or what a search found, by mouse, touch and keyboard. */
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useWords } from "../i18n/index.ts";
-import { Button, Check, Name, Row } from "../ui-kit/components.tsx";
+import { Button, Check, Name, Parts, Row } from "../ui-kit/components.tsx";
 import { display_name } from "../ui-kit/names.ts";
 import { icon_of, way_to, type Node } from "./tree.ts";
 import { link_words } from "./words.ts";
@@ -15,13 +16,14 @@ interface ListProps {
   /** Shows where each lies: the nodes are from several folders. */
   with_folders: boolean;
   label: string;
+  head: ComponentChildren;
   onOpen: (node: Node) => void;
   onChoose: (node: Node, on: boolean) => void;
   onDownload: (node: Node) => void;
   onUp: (() => void) | undefined;
 }
 
-export function List({ nodes, chosen, with_folders, label, onOpen, onChoose, onDownload, onUp }: ListProps) {
+export function List({ nodes, chosen, with_folders, label, head, onOpen, onChoose, onDownload, onUp }: ListProps) {
   const { t, format } = useWords(link_words);
   const [shown, set_shown] = useState(ROWS);
   // Only one row is a stop of the Tab key; arrows go from row to row.
@@ -65,6 +67,7 @@ export function List({ nodes, chosen, with_folders, label, onOpen, onChoose, onD
   return (
     <div class="card list">
       <p id="list-keys" class="for-readers">{t("list_keys")}</p>
+      {head}
       <ul
         class="rows"
         ref={list}
@@ -137,7 +140,7 @@ function EntryRow({ node, chosen, stop, folder, onOpen, onChoose, onDownload }: 
       icon={icon_of(node)}
       chosen={chosen}
       title={<Name text={node.name} />}
-      detail={[folder, size, entry.modified_ms > 0 && entry.kind !== "symlink" ? format.date(entry.modified_ms) : ""].filter((part) => part !== "").join(" · ")}
+      detail={<Parts of={[folder, size, entry.modified_ms > 0 && entry.kind !== "symlink" ? format.date(entry.modified_ms) : ""]} />}
       onOpen={() => onOpen(node)}
       describedby="list-keys"
       before={entry.kind === "symlink" ? <span class="check" /> : <Check label={t("choose_name", { name })} on={chosen} onChange={(on) => onChoose(node, on)} />}

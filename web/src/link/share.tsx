@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { OpenShare } from "../core/api.ts";
 import { useWords } from "../i18n/index.ts";
-import { Button, Check, Confirm, Field, Live, Name, Notice, useHeadingFocus, useTitle } from "../ui-kit/components.tsx";
+import { Button, Check, Confirm, Field, Live, Name, Notice, Parts, useHeadingFocus, useTitle } from "../ui-kit/components.tsx";
 import { display_name } from "../ui-kit/names.ts";
 import { Downloads, Unfinished } from "./downloads.tsx";
 import { List } from "./list.tsx";
@@ -56,7 +56,7 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
         <div>
           <h1 tabIndex={-1} ref={heading}><Name text={folder === top ? share.name : folder.name} /></h1>
           <p class="muted">
-            {t("files_size", { n: folder.files, size: format.size(folder.size) })} · {t("shared", { when: format.relative(share.published_ms) })} · {t("by_device", { id: share.owner.slice(-8) })}
+            <Parts of={[t("files_size", { n: folder.files, size: format.size(folder.size) }), t("shared", { when: format.relative(share.published_ms) }), t("by_device", { id: share.owner.slice(-8) })]} />
           </p>
         </div>
         <div class="cluster">
@@ -78,23 +78,7 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
         <Check label={t("lasting")} shown={t("lasting")} on={downloads.lasting} onChange={downloads.set_lasting} />
       )}
       {!single && <Way folder={folder} onGo={show} />}
-      {!single && (
-        <div class="tools">
-          <Field label={t("search")} plain type="search" placeholder={t("search")} value={query} onValue={set_query} />
-          <select class="select" aria-label={t("sort")} value={sort} onChange={(event) => set_sort(event.currentTarget.value as Sort)}>
-            {SORTS.map((by) => <option key={by} value={by}>{t(`sort_${by}`)}</option>)}
-          </select>
-        </div>
-      )}
-      {!single && choosable.length > 0 && (
-        <Check
-          label={t("choose_all")}
-          shown={t("choose_all")}
-          on={all_chosen}
-          some={choosable.some((node) => chosen.has(node))}
-          onChange={(on) => set_chosen((before) => changed(before, choosable, on))}
-        />
-      )}
+      {!single && <Field label={t("search")} plain type="search" placeholder={t("search")} value={query} onValue={set_query} />}
       <Live every={0} text={searching ? t("found", { n: nodes.length }) : ""} />
       {more && <p class="muted small">{t("found_more", { n: FOUND_MOST })}</p>}
       <List
@@ -105,6 +89,24 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
         onOpen={show}
         onChoose={choose}
         onDownload={(node) => get(new Set([node]))}
+        head={
+          !single && (
+            <div class="list-head">
+              {choosable.length > 0 && (
+                <Check
+                  label={t("choose_all")}
+                  shown={t("choose_all")}
+                  on={all_chosen}
+                  some={choosable.some((node) => chosen.has(node))}
+                  onChange={(on) => set_chosen((before) => changed(before, choosable, on))}
+                />
+              )}
+              <select class="select" aria-label={t("sort")} value={sort} onChange={(event) => set_sort(event.currentTarget.value as Sort)}>
+                {SORTS.map((by) => <option key={by} value={by}>{t(`sort_${by}`)}</option>)}
+              </select>
+            </div>
+          )
+        }
         onUp={searching || !folder.parent ? undefined : () => folder.parent && go(folder.parent)}
       />
       {roots.length > 0 && (

@@ -11,6 +11,18 @@ export function Name({ text }: { text: string }) {
   return <bdi class="name">{display_name(text)}</bdi>;
 }
 
+/** Short facts after another; lines break between them, not inside, where there is room. */
+export function Parts({ of }: { of: readonly string[] }) {
+  const shown = of.filter((part) => part !== "");
+  return (
+    <>
+      {shown.map((part, at) => (
+        <span class="part" key={at}>{at === 0 ? "" : "· "}{part}{at < shown.length - 1 ? " " : ""}</span>
+      ))}
+    </>
+  );
+}
+
 interface ButtonProps {
   kind?: "plain" | "primary" | "danger" | "quiet";
   icon?: IconName;
