@@ -289,9 +289,10 @@ test("W1: one file and all as a zip, by the service worker; a break is waited ou
   const config = { share: "single", breaks: [{ index: 0, at: 3_000_000, code: "unreachable" }] };
   const opened = await show(config);
   await listed(opened.page);
+  const broken = opened.page.getByText("The connection broke").first().waitFor();
   const [download] = await Promise.all([opened.page.waitForEvent("download"), opened.page.getByRole("button", { name: "Download", exact: true }).click()]);
   assert.equal(download.suggestedFilename(), "film.bin");
-  await opened.page.getByText("The connection broke").first().waitFor();
+  await broken;
   await same(download, bytes_of({ share: "single" }, "film.bin"));
   await opened.page.locator("p", { hasText: "Complete, in the browser's downloads" }).waitFor();
   await clean(opened);
@@ -536,7 +537,7 @@ test("the page opens without a network, and no content is kept", { timeout: 60_0
     for (const name of await caches.keys()) for (const request of await (await caches.open(name)).keys()) urls.push(new URL(request.url).pathname);
     return urls;
   });
-  assert.ok(kept.includes("/l") && kept.every((path) => path === "/l" || /^\/assets\/(index|worker|core|disk)-/.test(path)), kept.join());
+  assert.ok(kept.includes("/l") && kept.every((path) => path === "/l" || /^\/assets\/(index|worker|core|disk|words-de|words-zh)-/.test(path)), kept.join());
   await context.setOffline(true);
   await page.reload();
   await listed(page);
