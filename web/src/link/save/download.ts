@@ -20,8 +20,12 @@ export type Failure = string;
 /** The name of the lock on a download's key or stored file. */
 export const lock_of = (what: string) => `hither ${what}`;
 
-/** Bytes that are written at once. */
+/**
+ * Bytes that are written at once, at least: each write into a file costs a way to another process. What goes to
+ * the service worker is given away as it came where it is not tiny, because a copy is garbage that waits.
+ */
 const PIECE = 1024 * 1024;
+const STREAM_PIECE = 128 * 1024;
 /** Breaks are waited out this long at first, and at most, in ms. */
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
@@ -217,7 +221,7 @@ export class Download {
         if (!bytes) break;
         piece.push(bytes);
         held += bytes.length;
-        if (held < PIECE) continue;
+        if (held < (this.way === "stream" ? STREAM_PIECE : PIECE)) continue;
         await put();
         if (worth_securing(sink)) await this.#keep();
         if (this.#cancelled || this.#paused()) return;
