@@ -1,0 +1,125 @@
+/**
+ * Calls of the local API from the page. A cookie says who calls; whatever changes something carries a header
+ * that no other site's page can set without being asked.
+ */
+import type { Told } from "./types.ts";
+
+export const CHANGES: Readonly<Record<string, string>> = { "X-Hither-Dashboard": "1" };
+
+/**
+ * A failed call, in words: `message` is a sentence, `hint` says what could be done and may be empty.
+ * `code` is the API's, or "no_daemon" (nobody answers) or "signed_out" (the cookie is not good any more).
+ */
+export class Problem extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly hint = "",
+    readonly status = 0,
+  ) {
+    super(message);
+  }
+}
+
+/** The problem of an answer that is no success. */
+async function problem_of(answer: Response): Promise<Problem> {
+  const said = (await answer.json().catch(() => ({}))) as { code?: string; message?: string; detail?: string; hint?: string; title?: string };
+  const code = answer.status === 401 ? "signed_out" : (said.code ?? "internal");
+  return new Problem(code, said.message ?? said.detail ?? said.title ?? `${answer.status} ${answer.statusText}`, said.hint ?? "", answer.status);
+}
+
+async function ask(method: string, path: string, body: unknown, signal: AbortSignal | undefined): Promise<Response> {
+  const headers = new Headers(method === "GET" ? {} : CHANGES);
+  if (body !== undefined) headers.set("Content-Type", "application/json");
+  let answer: Response;
+  try {
+    answer = await fetch(`/v1/${path}`, {
+      method,
+      headers,
+      body: body === undefined ? null : JSON.stringify(body),
+      credentials: "same-origin",
+      cache: "no-store",
+      redirect: "error",
+      signal: signal ?? null,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem("no_daemon", "");
+  }
+  if (!answer.ok) throw await problem_of(answer);
+  return answer;
+}
+
+/** One call; `path` is what follows `/v1/`. Throws a `Problem`. */
+export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const answer = await ask(method, path, body, signal);
+  const text = await answer.text();
+  try {
+    return (text === "" ? {} : JSON.parse(text)) as T;
+  } catch {
+    throw new Problem("internal", "", "", answer.status);
+  }
+}
+
+/** Longest event that is read, characters: one with a map of 4,096 cells has 300,000. */
+const MAX_EVENT = 4 << 20;
+
+/**
+ * Takes the whole events off the beginning of a text of server-sent events: gives their data, and the rest.
+ * Lines end as the standard says, comments and other fields are passed over.
+ */
+export function split_events(text: string): { events: string[]; rest: string } {
+  const events: string[] = [];
+  let rest = text;
+  for (;;) {
+    const end = /\r\n\r\n|\n\n|\r\r/.exec(rest);
+    if (!end) return { events, rest };
+    const lines = rest.slice(0, end.index).split(/\r\n|\n|\r/);
+    rest = rest.slice(end.index + end[0].length);
+    const data = lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).replace(/^ /, ""));
+    if (data.length > 0) events.push(data.join("\n"));
+  }
+}
+
+/**
+ * The events that a call answers with, until it ends or `signal` aborts; leaving the loop hangs up. `opened` is
+ * called when the answer begins. Throws a `Problem`, also when the connection breaks off.
+ */
+export async function* stream<T = Told>(method: string, path: string, body?: unknown, signal?: AbortSignal, opened?: () => void): AsyncGenerator<T, void, undefined> {
+  const hang_up = new AbortController();
+  const abort = () => hang_up.abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
+  try {
+    const answer = await ask(method, path, body, hang_up.signal);
+    opened?.();
+    const reader = (answer.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
+    let text = "";
+    for (;;) {
+      const part = await reader.read().catch((error: unknown) => {
+        if (hang_up.signal.aborted) throw error;
+        throw new Problem("no_daemon", "");
+      });
+      if (part.done) return;
+      const { events, rest } = split_events(text + part.value);
+      text = rest;
+      if (text.length > MAX_EVENT) throw new Problem("internal", "");
+      for (const event of events) yield JSON.parse(event) as T;
+    }
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    abort();
+  }
+}
+
+/**
+ * The last event of work that ends with `done` or `error`. `told` sees each event; when it gives true, the work
+ * is left to itself and the event that it was shown is the answer.
+ */
+export async function work(method: string, path: string, body: unknown, told: (event: Told) => boolean | void, signal?: AbortSignal): Promise<Told> {
+  for await (const event of stream(method, path, body, signal)) {
+    if (event.event === "error") throw new Problem(String(event["code"]), String(event["message"]), String(event["hint"] ?? ""));
+    if (told(event) === true || event.event === "done") return event;
+  }
+  throw new Problem("interrupted", "");
+}
