@@ -1,0 +1,53 @@
+/** What the core gives to the screens. */
+
+export type EntryKind = "file" | "folder" | "symlink";
+
+export interface Entry {
+  index: number;
+  path: string[];
+  kind: EntryKind;
+  size: number;
+  modified_ms: number;
+  executable: boolean;
+  target?: string;
+}
+
+/** `code`: "ticket" | "not_found" | "gone" | "unreachable" | "damaged" | "busy" | "too_new" | "aborted" */
+export class CoreError extends Error {
+  code: string;
+  retry_after_ms?: number;
+  constructor(code: string, message: string, retry_after_ms?: number) {
+    super(message);
+    this.code = code;
+    if (retry_after_ms !== undefined) this.retry_after_ms = retry_after_ms;
+  }
+}
+
+export interface Source {
+  kind: "store" | "device";
+  id: string;
+  state: "open" | "waiting" | "closed";
+  bytes: number;
+  rate: number;
+}
+
+export interface OpenShare {
+  id: string;
+  owner: string;
+  name: string;
+  version: number;
+  published_ms: number;
+  size: number;
+  /** Depth first; the first is the top. */
+  entries: Entry[];
+  /** Plaintext of one file from `offset` on, every byte verified before it is given; stops reading ahead when nobody pulls. */
+  read(entry: Entry, offset?: number, signal?: AbortSignal): ReadableStream<Uint8Array>;
+  sources(): Source[];
+  onchange(listener: () => void): () => void;
+  close(): void;
+}
+
+export interface Core {
+  open(ticket: string, options?: { signal?: AbortSignal }): Promise<OpenShare>;
+  device_id: string;
+}
