@@ -1,14 +1,17 @@
 /**
- * Calls of the local API from the page. A cookie says who calls; whatever changes something carries a header
- * that no other site's page can set without being asked.
+ * Calls of the local API from the page. The address that `hither ui` opens has a code that is good once; for it
+ * the daemon gives a session, whose secret every call carries in a header that no other site's page can set.
  */
 import type { Told } from "./types.ts";
 
-export const CHANGES: Readonly<Record<string, string>> = { "X-Hither-Dashboard": "1" };
+const HEADER = "X-Hither-Dashboard";
+/** The session is this tab's: it outlives a reload and no more. */
+const KEPT = "hither.session";
+let session = "";
 
 /**
  * A failed call, in words: `message` is a sentence, `hint` says what could be done and may be empty.
- * `code` is the API's, or "no_daemon" (nobody answers) or "signed_out" (the cookie is not good any more).
+ * `code` is the API's, or "no_daemon" (nobody answers) or "signed_out" (there is no session any more).
  */
 export class Problem extends Error {
   constructor(
@@ -21,15 +24,42 @@ export class Problem extends Error {
   }
 }
 
+/** Calls that a daemon never refuses for another reason. */
+const READABLE = /^GET (events|status|devices|nearby|transfers|giving|shares|inbox|outbox|asks|config|receive)$/;
+
+/**
+ * Takes the code of the address, if there is one, for a session; without one the session of before counts. The
+ * code leaves the address bar. Whether the session is good shows at the first call.
+ */
+export async function sign_in(): Promise<void> {
+  const code = /^#open=([\w-]+)$/.exec(location.hash)?.[1];
+  try {
+    session = sessionStorage.getItem(KEPT) ?? "";
+  } catch {
+    // Storage is forbidden: a reload needs another address.
+  }
+  if (code === undefined) return;
+  history.replaceState(null, "", "#/devices");
+  try {
+    const answer = await fetch("/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }), cache: "no-store" });
+    if (!answer.ok) return;
+    session = ((await answer.json()) as { session: string }).session;
+    sessionStorage.setItem(KEPT, session);
+  } catch {
+    // Nobody answers, or nothing can be kept: the first call says so.
+  }
+}
+
 /** The problem of an answer that is no success. */
-async function problem_of(answer: Response): Promise<Problem> {
+async function problem_of(answer: Response, path: string): Promise<Problem> {
   const said = (await answer.json().catch(() => ({}))) as { code?: string; message?: string; detail?: string; hint?: string; title?: string };
-  const code = answer.status === 401 ? "signed_out" : (said.code ?? "internal");
+  // Reading is refused to nobody but who has no session.
+  const code = answer.status === 403 && READABLE.test(path) ? "signed_out" : (said.code ?? "internal");
   return new Problem(code, said.message ?? said.detail ?? said.title ?? `${answer.status} ${answer.statusText}`, said.hint ?? "", answer.status);
 }
 
 async function ask(method: string, path: string, body: unknown, signal: AbortSignal | undefined): Promise<Response> {
-  const headers = new Headers(method === "GET" ? {} : CHANGES);
+  const headers = new Headers({ [HEADER]: session });
   if (body !== undefined) headers.set("Content-Type", "application/json");
   let answer: Response;
   try {
@@ -37,7 +67,7 @@ async function ask(method: string, path: string, body: unknown, signal: AbortSig
       method,
       headers,
       body: body === undefined ? null : JSON.stringify(body),
-      credentials: "same-origin",
+      credentials: "omit",
       cache: "no-store",
       redirect: "error",
       signal: signal ?? null,
@@ -46,7 +76,7 @@ async function ask(method: string, path: string, body: unknown, signal: AbortSig
     if (signal?.aborted) throw error;
     throw new Problem("no_daemon", "");
   }
-  if (!answer.ok) throw await problem_of(answer);
+  if (!answer.ok) throw await problem_of(answer, `${method} ${path}`);
   return answer;
 }
 

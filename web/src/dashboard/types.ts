@@ -113,10 +113,13 @@ export interface Receive {
   rules: { device?: string; group?: string; name: string; policy: Receiving }[];
 }
 
+/** A page for browsers on this network. */
+export interface PageInfo { page: string; urls: string[]; left_seconds: number; upload: boolean; shares: string[]; received: number }
+
 /** Everything that the page keeps a copy of, by the name of its call below `/v1/`. */
 export interface Lists {
   status: Status; doctor: Finding[]; devices: Device[]; nearby: Nearby; transfers: Transfer[]; giving: Giving[]; shares: Share[]; catalogue: Listed[];
-  inbox: Message[]; outbox: Outgoing[]; asks: Asks; "asks/grants": Grant[]; groups: Group[]; config: ConfigKey[]; receive: Receive; relays: Relay[];
+  inbox: Message[]; outbox: Outgoing[]; asks: Asks; "asks/grants": Grant[]; groups: Group[]; config: ConfigKey[]; receive: Receive; relays: Relay[]; pages: PageInfo[];
 }
 export type ListName = keyof Lists;
 

@@ -1,5 +1,5 @@
-// What a daemon will serve for its dashboard: the built pages, and the local API below /v1/, with the headers of
-// the contract. A cookie authenticates, and what changes something must carry X-Hither-Dashboard. By hand:
+// What a daemon serves for its dashboard: the built pages and the local API below /v1/, with the daemon's headers.
+// The code of the address gives a session, whose secret every call carries in X-Hither-Dashboard. By hand:
 //   node tests/tools/dashboard-proxy.mjs SOCKET [PORT]
 import http from "node:http";
 import { readFileSync, existsSync } from "node:fs";
@@ -10,15 +10,15 @@ import { randomBytes } from "node:crypto";
 export const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".wasm": "application/wasm", ".png": "image/png", ".json": "application/json", ".webmanifest": "application/manifest+json" };
 
-export function headers(origin) {
-  return {
-    "Content-Security-Policy": `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ${origin}; worker-src 'self'; manifest-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'`,
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-  };
-}
+/** The headers of daemon/src/browser/headers.rs. */
+export const HEADERS = {
+  "Content-Security-Policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+  "Referrer-Policy": "no-referrer",
+  "X-Content-Type-Options": "nosniff",
+  "Cache-Control": "no-store",
+  "Cross-Origin-Resource-Policy": "same-origin",
+};
 
 /** Answers with a file of the build; false when there is none. */
 export function serve_file(dist, path, answer, extra = {}) {
@@ -39,41 +39,44 @@ export function problem(answer, status, code, message, hint = "") {
  * link, every call that was made, and a way to end it.
  */
 export async function serve_dashboard({ api, dist = DIST, port = 0 }) {
-  const secret = randomBytes(16).toString("hex");
+  const [code, session] = [randomBytes(16).toString("hex"), randomBytes(16).toString("hex")];
+  let spent = false;
   const calls = [];
   const open = new Set();
+  const refused = (answer) => problem(answer, 403, "refused", "This page has no session (any more).", "Open the dashboard again: hither ui");
+  const served = { calls, session, refuse: false };
   const server = http.createServer((request, answer) => {
-    const origin = `http://127.0.0.1:${server.address().port}`;
-    const url = new URL(request.url, origin);
-    if (url.pathname === "/" || url.pathname === "/dashboard.html") {
-      const cookie = url.searchParams.get("key") === secret ? { "Set-Cookie": `hither=${secret}; HttpOnly; SameSite=Strict; Path=/` } : {};
-      return serve_file(dist, "dashboard.html", answer, { ...headers(origin), ...cookie });
-    }
-    if (!url.pathname.startsWith("/v1/")) return serve_file(dist, url.pathname, answer, headers(origin)) || problem(answer, 404, "not_found", "There is nothing here.");
-    if (!request.headers.cookie?.includes(`hither=${secret}`)) return problem(answer, 401, "refused", "This browser is not signed in.", "Open the page with: hither ui");
-    if (request.method !== "GET" && request.headers["x-hither-dashboard"] !== "1") return problem(answer, 403, "refused", "This request does not come from the dashboard.");
+    const url = new URL(request.url, served.origin);
     let body = "";
     request.setEncoding("utf8");
     request.on("data", (part) => (body += part));
     request.on("end", () => {
-      calls.push({ method: request.method, path: url.pathname + url.search, body: body === "" ? undefined : JSON.parse(body), header: request.headers["x-hither-dashboard"] });
-      api(request, answer, body, url);
+      if (url.pathname === "/") return serve_file(dist, "dashboard.html", answer, HEADERS);
+      if (url.pathname === "/session") {
+        if (spent || JSON.parse(body).code !== code) return refused(answer);
+        spent = true;
+        answer.writeHead(200, { "Content-Type": "application/json" });
+        return answer.end(JSON.stringify({ session }));
+      }
+      if (!url.pathname.startsWith("/v1/")) return serve_file(dist, url.pathname, answer, HEADERS) || problem(answer, 404, "not_found", "There is nothing here.");
+      if (served.refuse || request.headers["x-hither-dashboard"] !== session) return refused(answer);
+      calls.push({ method: request.method, path: url.pathname + url.search, body: body === "" ? undefined : JSON.parse(body) });
+      return api(request, answer, body, url);
     });
-    return undefined;
   });
   server.on("connection", (socket) => {
     open.add(socket);
     socket.on("close", () => open.delete(socket));
   });
   await new Promise((ready) => server.listen(port, "127.0.0.1", ready));
-  const origin = `http://127.0.0.1:${server.address().port}`;
-  return {
-    origin, calls, url: `${origin}/?key=${secret}`, port: server.address().port,
-    async close() {
-      for (const socket of open) socket.destroy();
-      await new Promise((done) => server.close(done));
-    },
+  served.port = server.address().port;
+  served.origin = `http://127.0.0.1:${served.port}`;
+  served.url = `${served.origin}/#open=${code}`;
+  served.close = async () => {
+    for (const socket of open) socket.destroy();
+    await new Promise((done) => server.close(done));
   };
+  return served;
 }
 
 /** Passes calls on to the socket of a daemon. */

@@ -176,7 +176,7 @@ function MemberCard({ group, one, onRead, onRefuse, onFetch }: { group: Group; o
     >
       <p class="small muted">{t("device.short")} <Mono text={one.short} /></p>
       {one.shares.length > 0 && (
-        <ul class="plain">
+        <ul class="unmarked">
           {one.shares.map((share) => (
             <li key={share.share} class="cluster">
               <span><Name text={share.name} /> <span class="muted small">{t("files", { n: share.files })}, {format.size(share.bytes)}</span></span>

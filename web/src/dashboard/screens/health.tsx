@@ -15,7 +15,7 @@ function Findings({ of }: { of: readonly Finding[] }) {
   const { t } = useSay();
   const worst = (one: Finding) => ["problem", "warning", "ok"].indexOf(one.level);
   return (
-    <ul class="plain findings">
+    <ul class="unmarked findings">
       {[...of].sort((a, b) => worst(a) - worst(b)).map((one, at) => (
         <li key={at} class={`finding ${TONES[one.level]}`}>
           <Icon name={one.level === "ok" ? "check" : "warning"} />

@@ -87,7 +87,7 @@ function Rules({ receive }: { receive: Receive }) {
   return (
     <div class="stack">
       {receive.rules.length === 0 ? <Empty>{t("rules.none")}</Empty> : (
-        <ul class="plain stack">
+        <ul class="unmarked stack">
           {receive.rules.map((rule) => {
             const id = rule.device ?? rule.group ?? "";
             const name = rule.name || id.slice(-8);

@@ -1,12 +1,13 @@
 /** The shares on this device: their state, their tickets, new ones, their end. */
 import { useState } from "preact/hooks";
-import { Button, Name, Notice, Progress, Spinner } from "../../ui-kit/index.ts";
+import { Button, Check, CopyText, Dialog, Name, Notice, Progress, Spinner } from "../../ui-kit/index.ts";
+import { Qr } from "../../ui-kit/qr.tsx";
 import { call } from "../api.ts";
 import { act, fits, look, useDesk, useSay } from "../desk.tsx";
 import { ShareDialog, TicketDialog, name_of } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Empty, ListProblems, Mono, Said, Section, type Tone } from "../parts.tsx";
-import type { LeftOut, Share } from "../types.ts";
+import { Badge, Card, Cards, Choice, Empty, ListProblems, Mono, Said, Section, type Tone } from "../parts.tsx";
+import type { LeftOut, PageInfo, Share } from "../types.ts";
 
 const UPLOAD_TONES: Record<string, Tone> = { uploaded: "good", uploading: "info", waiting: "warn", off: "plain" };
 
@@ -65,6 +66,90 @@ function ShareCard({ one, owner, onTicket }: { one: Share; owner: string; onTick
   );
 }
 
+/** Pages for browsers on this network, which need nothing installed. */
+function Pages() {
+  const desk = useDesk();
+  const { t, format } = useSay();
+  const { pages } = useLists(desk.live, "pages");
+  const [opening, set_opening] = useState(false);
+  const [shown, set_shown] = useState<PageInfo | undefined>();
+  // A daemon from before there were pages has no such call.
+  if (!pages) return null;
+  const end = async (one: PageInfo) => {
+    const yes = await desk.ask({ title: t("page.end_title"), body: <p>{t("page.end_body")}</p>, action: t("page.end"), danger: true });
+    if (yes) await act(desk, () => call("DELETE", `pages/${one.page}`), t("page.ended"), { reads: ["pages"] });
+  };
+  return (
+    <Section id="pages" title={t("pages")} actions={<Button icon="plus" onClick={() => set_opening(true)}>{t("page.open")}</Button>}>
+      {opening && (
+        <PageDialog
+          onClose={(made) => {
+            set_opening(false);
+            set_shown(made);
+          }}
+        />
+      )}
+      {shown && (
+        <Dialog title={t("page.title")} onClose={() => set_shown(undefined)}>
+          <Notice tone="warn" still>{t("page.plain")}</Notice>
+          {shown.urls.map((url) => <CopyText key={url} text={url} label={t("page.address")} />)}
+          {shown.urls[0] !== undefined && <div class="center"><Qr text={shown.urls[0]} label={t("page.qr")} /></div>}
+        </Dialog>
+      )}
+      {pages.length === 0 ? <Empty>{t("pages.none")}</Empty> : (
+        <Cards>
+          {pages.map((one) => (
+            <Card
+              key={one.page}
+              icon="phone"
+              id={one.page}
+              title={t("page.title")}
+              badges={<><Badge tone="info">{t("left", { time: format.duration(one.left_seconds) })}</Badge>{one.upload && <Badge>{t("page.takes")}</Badge>}</>}
+              actions={
+                <>
+                  <Button icon="link" onClick={() => set_shown(one)}>{t("page.show")}</Button>
+                  <Button kind="danger" icon="stop" onClick={() => void end(one)}>{t("page.end")}</Button>
+                </>
+              }
+            >
+              <p class="small">{one.shares.length === 0 ? t("page.no_shares") : <Name text={one.shares.join(", ")} />}</p>
+              <p class="small muted">{t("page.received", { n: one.received })}</p>
+            </Card>
+          ))}
+        </Cards>
+      )}
+    </Section>
+  );
+}
+
+function PageDialog({ onClose }: { onClose: (made?: PageInfo) => void }) {
+  const desk = useDesk();
+  const { t } = useSay();
+  const [keep, set_keep] = useState("3600");
+  const [upload, set_upload] = useState(true);
+  const open = async () => {
+    const made = await act(desk, () => call<PageInfo>("POST", "pages", { keep_seconds: Number(keep), no_upload: !upload }), t("page.opened"), { reads: ["pages"] });
+    if (made) onClose(made);
+  };
+  return (
+    <Dialog
+      title={t("page.open")}
+      onClose={() => onClose()}
+      foot={
+        <>
+          <Button onClick={() => onClose()}>{t("cancel")}</Button>
+          <Button kind="primary" onClick={() => void open()}>{t("page.open_now")}</Button>
+        </>
+      }
+    >
+      <p>{t("page.about")}</p>
+      <Notice tone="warn" still>{t("page.plain")}</Notice>
+      <Choice label={t("page.keep")} value={keep} onValue={set_keep} of={[["3600", t("keep.hour")], ["86400", t("keep.day")], ["604800", t("keep.week")]]} />
+      <Check label={t("page.upload")} shown={t("page.upload")} on={upload} onChange={set_upload} />
+    </Dialog>
+  );
+}
+
 export function Shares(_: { id: string }) {
   const desk = useDesk();
   const { t } = useSay();
@@ -86,6 +171,7 @@ export function Shares(_: { id: string }) {
           <Cards>{list.map((one) => <ShareCard key={one.share} one={one} owner={name_of(one.owner, devices)} onTicket={() => void show(one)} />)}</Cards>
         )}
       </Section>
+      {desk.query === "" && <Pages />}
     </>
   );
 }
