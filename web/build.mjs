@@ -13,9 +13,9 @@ import esbuild from "esbuild";
 
 const web = dirname(fileURLToPath(import.meta.url));
 
-/** The pages: `<name>.html` from a template and an entry. A page whose entry is not there is left out. */
+/** The pages: `<name>.html` from a template and an entry. A page whose entry, or what it needs, is not there is left out. */
 const PAGES = [
-  { name: "index", folder: "src/link" },
+  { name: "index", folder: "src/link", needs: "src/core/load.ts" },
   { name: "lan", folder: "src/lan" },
   { name: "dashboard", folder: "src/dashboard" },
 ];
@@ -79,9 +79,9 @@ export async function build({ out, core, minify = true }) {
     define[constant] = JSON.stringify(asset(name, ".js", (await bundle(entry))[".js"]).url);
   }
   const pages = {};
-  for (const { name, folder } of PAGES) {
+  for (const { name, folder, needs } of PAGES) {
     const entry = join(folder, "main.tsx");
-    if (!existsSync(join(web, entry))) continue;
+    if (!existsSync(join(web, entry)) || (needs && !core && !existsSync(join(web, needs)))) continue;
     const built = await bundle(entry);
     const script = asset(name, ".js", built[".js"]);
     const style = asset(name, ".css", built[".css"]);
@@ -97,10 +97,10 @@ export async function build({ out, core, minify = true }) {
       if (entry.isFile()) put(join(folder, entry.name).slice("static/".length), await readFile(join(web, folder, entry.name)));
     }
   }
-  if (existsSync(join(web, "sw/sw.ts"))) {
+  if (pages.index) {
     // The shell of the link page: what the service worker keeps. Its hash names the cache.
-    const shell = [...(pages.index ?? []), ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk)-/.test(path)).map((path) => `/${path}`)].sort();
-    const html = files.get("index.html") ?? "";
+    const shell = [...pages.index, ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk)-/.test(path)).map((path) => `/${path}`)].sort();
+    const html = files.get("index.html");
     define.HITHER_SHELL = JSON.stringify(shell);
     define.HITHER_VERSION = JSON.stringify(digest("sha256", shell.join() + html, "hex").slice(0, 12));
     put("sw.js", (await bundle("sw/sw.ts"))[".js"]);

@@ -13,3 +13,4 @@ interface FileSystemFileHandle {
   queryPermission?(options: { mode: "readwrite" }): Promise<PermissionState>;
   requestPermission?(options: { mode: "readwrite" }): Promise<PermissionState>;
 }
+declare module "*.css";

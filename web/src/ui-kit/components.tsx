@@ -11,6 +11,18 @@ export function Name({ text }: { text: string }) {
   return <bdi class="name">{display_name(text)}</bdi>;
 }
 
+/** Short facts after another; lines break between them, not inside, where there is room. */
+export function Parts({ of }: { of: readonly string[] }) {
+  const shown = of.filter((part) => part !== "");
+  return (
+    <>
+      {shown.map((part, at) => (
+        <span class="part" key={at}>{at === 0 ? "" : "· "}{part}{at < shown.length - 1 ? " " : ""}</span>
+      ))}
+    </>
+  );
+}
+
 interface ButtonProps {
   kind?: "plain" | "primary" | "danger" | "quiet";
   icon?: IconName;
@@ -73,11 +85,12 @@ interface RowProps {
   before?: ComponentChildren;
   after?: ComponentChildren;
   chosen?: boolean;
-  mainRef?: Ref<HTMLButtonElement>;
+  rowRef?: Ref<HTMLLIElement>;
+  describedby?: string;
 }
 
 /** A row of a list: put it into `<ul class="rows">`. */
-export function Row({ icon, title, detail, onOpen, href, before, after, chosen, mainRef }: RowProps) {
+export function Row({ icon, title, detail, onOpen, href, before, after, chosen, rowRef, describedby }: RowProps) {
   const inside = (
     <>
       {icon && <Icon name={icon} />}
@@ -88,10 +101,10 @@ export function Row({ icon, title, detail, onOpen, href, before, after, chosen, 
     </>
   );
   return (
-    <li class={chosen ? "row chosen" : "row"}>
+    <li class={chosen ? "row chosen" : "row"} ref={rowRef}>
       {before}
       {onOpen ? (
-        <button type="button" class="row-main" onClick={onOpen} ref={mainRef}>{inside}</button>
+        <button type="button" class="row-main" onClick={onOpen} aria-describedby={describedby}>{inside}</button>
       ) : href !== undefined ? (
         <a class="row-main" href={href}>{inside}</a>
       ) : (

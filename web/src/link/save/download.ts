@@ -17,6 +17,9 @@ export type DownloadState =
 /** Why it failed: codes of the core, and `stopped` (by the browser's list), `full` (no room), `disk` (cannot be written). */
 export type Failure = string;
 
+/** The name of the lock on a download's key or stored file. */
+export const lock_of = (what: string) => `hither ${what}`;
+
 /** Bytes that are written at once. */
 const PIECE = 1024 * 1024;
 /** Breaks are waited out this long at first, and at most, in ms. */
@@ -53,6 +56,7 @@ export class Download {
   #reading: Reading | undefined;
   #wake: (() => void) | undefined;
   #cancelled = false;
+  #let_go = () => {};
   readonly #listeners = new Set<() => void>();
   readonly ended: Promise<void>;
 
@@ -63,6 +67,10 @@ export class Download {
     this.#rates = new Rate(this.bytes);
     if (target.way === "disk") this.#stored = target.kept?.stored ?? `download-${crypto.randomUUID()}`;
     this.ended = this.#run();
+    // Other tabs leave alone what this one has: the lock ends with the tab at the latest.
+    if (this.lasting) void navigator.locks?.request(lock_of(this.#key), () => this.ended);
+    const stored = this.#stored;
+    if (stored) void navigator.locks?.request(lock_of(stored), () => new Promise<void>((resolve) => (this.#let_go = resolve)));
   }
 
   get way(): Way {
@@ -122,6 +130,7 @@ export class Download {
   /** Removes a file that was saved from the browser's storage. */
   async clear(): Promise<void> {
     if (this.#stored) await remove_stored(this.#stored);
+    this.#let_go();
   }
 
   /** Asked anew after each wait: others pause and cancel meanwhile. */

@@ -218,16 +218,19 @@ export class DiskSink implements Sink {
     this.#worker.terminate();
     await remove_stored(this.stored);
   }
-
-  /** Lets go of the file and leaves what is in it. */
-  async release(): Promise<void> {
-    await this.finish();
-  }
 }
 
 export async function stored_file(name: string): Promise<File> {
   const root = await navigator.storage.getDirectory();
   return (await root.getFileHandle(name)).getFile();
+}
+
+/** Names of all downloads in the browser's storage. */
+export async function all_stored(): Promise<string[]> {
+  const root = (await navigator.storage?.getDirectory?.()) as (FileSystemDirectoryHandle & { keys(): AsyncIterable<string> }) | undefined;
+  const names: string[] = [];
+  if (root) for await (const name of root.keys()) if (name.startsWith("download-")) names.push(name);
+  return names;
 }
 
 export async function remove_stored(name: string): Promise<void> {
