@@ -116,6 +116,39 @@ export function split_events(text: string): { events: string[]; rest: string } {
  * called when the answer begins. Throws a `Problem`, also when the connection breaks off.
  */
 export async function* stream<T = Told>(method: string, path: string, body?: unknown, signal?: AbortSignal, opened?: () => void): AsyncGenerator<T, void, undefined> {
+  for await (const batch of batches(method, path, body, signal, opened)) for (const event of batch) yield JSON.parse(event) as T;
+}
+
+/**
+ * What a stream tells, of which each event replaces the one before: `take` gets the newest, at most once in
+ * `every` milliseconds, however fast they come. Ends and throws as `stream` does.
+ */
+export async function newest<T>(path: string, every: number, take: (value: T) => void, signal: AbortSignal): Promise<void> {
+  let last: string | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const give = () => {
+    timer = undefined;
+    if (last === undefined || signal.aborted) return;
+    const text = last;
+    last = undefined;
+    timer = setTimeout(give, every);
+    take(JSON.parse(text) as T);
+  };
+  try {
+    for await (const batch of batches("GET", path, undefined, signal)) {
+      last = batch[batch.length - 1];
+      if (timer === undefined) give();
+    }
+  } finally {
+    clearTimeout(timer);
+    timer = undefined;
+    give();
+    clearTimeout(timer);
+  }
+}
+
+/** The texts of the events of a call, as many at a time as came together. */
+async function* batches(method: string, path: string, body: unknown, signal: AbortSignal | undefined, opened?: () => void): AsyncGenerator<readonly string[], void, undefined> {
   const hang_up = new AbortController();
   const abort = () => hang_up.abort();
   signal?.addEventListener("abort", abort, { once: true });
@@ -134,7 +167,7 @@ export async function* stream<T = Told>(method: string, path: string, body?: unk
       const { events, rest } = split_events(text + part.value);
       text = rest;
       if (text.length > MAX_EVENT) throw new Problem("internal", "");
-      for (const event of events) yield JSON.parse(event) as T;
+      if (events.length > 0) yield events;
     }
   } finally {
     signal?.removeEventListener("abort", abort);

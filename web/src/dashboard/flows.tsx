@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Button, Check, CopyText, Dialog, Field, Live as Aloud, Name, Notice, Progress, Spinner } from "../ui-kit/index.ts";
 import { Qr } from "../ui-kit/qr.tsx";
-import { Problem, call, stream, work } from "./api.ts";
+import { Problem, call, newest, work } from "./api.ts";
 import { act, useDesk, useSay, type Desk } from "./desk.tsx";
 import { useLists } from "./live.ts";
 import { Choice, Facts, Mono, ProblemText, Radios } from "./parts.tsx";
@@ -392,6 +392,9 @@ export function whole_message(id: number): Promise<Message> {
   return call<Message>("GET", `inbox/${id}`);
 }
 
+/** How often what is watched is drawn anew, ms. */
+const LOOK_MS = 250;
+
 /** A transfer as somebody watches it; reconnects by itself while it is shown. */
 export function useStream<T>(path: string): { value: T | undefined; problem: Problem | undefined } {
   const [state, set_state] = useState<{ value: T | undefined; problem: Problem | undefined }>({ value: undefined, problem: undefined });
@@ -400,7 +403,7 @@ export function useStream<T>(path: string): { value: T | undefined; problem: Pro
     const follow = async () => {
       while (!stop.signal.aborted) {
         try {
-          for await (const value of stream<T>("GET", path, undefined, stop.signal)) set_state({ value, problem: undefined });
+          await newest<T>(path, LOOK_MS, (value) => set_state({ value, problem: undefined }), stop.signal);
           if (!stop.signal.aborted) return; // It was forgotten: the last one stays.
         } catch (error) {
           if (stop.signal.aborted) return;

@@ -4,9 +4,11 @@ import { useSay } from "./desk.tsx";
 import { Name } from "../ui-kit/index.ts";
 import type { CellState, SpanMap, View, ViewSource } from "./types.ts";
 
-/** Edge of a cell and the gap beside it, CSS pixels. */
-const CELL = 9;
+/** Edges of the smallest and the largest cell, the gap beside it, and about how high the map is, CSS pixels. */
+const SMALLEST = 9;
+const LARGEST = 26;
 const GAP = 2;
+const HEIGHT = 120;
 /** Colours of sources, by `--source-<n>`; marks tell apart what colours do not. */
 export const SOURCE_LOOKS = 6;
 
@@ -105,10 +107,12 @@ function Grid({ map, label }: { map: SpanMap; label: string }) {
     const canvas = ref.current;
     const draw = canvas?.getContext("2d");
     if (!canvas || !draw || width === 0) return;
-    const columns = Math.max(1, Math.floor((width + GAP) / (CELL + GAP)));
+    const fitting = Math.floor(Math.sqrt((width * HEIGHT) / Math.max(1, map.cells))) - GAP;
+    const edge = Math.min(LARGEST, Math.max(SMALLEST, fitting));
+    const columns = Math.max(1, Math.floor((width + GAP) / (edge + GAP)));
     const rows = Math.ceil(map.cells / columns);
     const scale = Math.min(3, devicePixelRatio || 1);
-    const height = rows * (CELL + GAP) - GAP;
+    const height = rows * (edge + GAP) - GAP;
     canvas.width = Math.round(width * scale);
     canvas.height = Math.max(1, Math.round(height * scale));
     canvas.style.blockSize = `${Math.max(1, height)}px`;
@@ -120,9 +124,9 @@ function Grid({ map, label }: { map: SpanMap; label: string }) {
       return colour;
     };
     cells_of(map).forEach((cell, at) => {
-      const x = Math.round((at % columns) * (CELL + GAP) * scale);
-      const y = Math.round(Math.floor(at / columns) * (CELL + GAP) * scale);
-      draw_cell(draw, colours, cell, x, y, Math.round(CELL * scale));
+      const x = Math.round((at % columns) * (edge + GAP) * scale);
+      const y = Math.round(Math.floor(at / columns) * (edge + GAP) * scale);
+      draw_cell(draw, colours, cell, x, y, Math.round(edge * scale));
     });
   }, [map, width, scheme]);
   return <div class="map"><canvas ref={ref} role="img" aria-label={label} /></div>;
