@@ -185,7 +185,7 @@ export function App({ live }: { live: Live }) {
         </a>
         <header class="desk-head">
           <span class="brand"><Mark />Hither</span>
-          {lists.status && <span class="muted desk-name"><Name text={lists.status.name} /></span>}
+          <span class="muted desk-name">{lists.status && <Name text={lists.status.name} />}</span>
           <form
             role="search"
             class="desk-search"

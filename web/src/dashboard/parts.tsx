@@ -68,6 +68,7 @@ export function Mono({ text }: { text: string }) {
 
 /** Words of the daemon, which speaks English. Paragraphs stay, everything else is shown safely. */
 export function Said({ text }: { text: string }) {
+  if (!text.includes("\n")) return <span lang="en" dir="auto"><Name text={text} /></span>;
   return <span lang="en" dir="auto">{text.split("\n").map((line, at) => <span key={at} class="line"><Name text={line} /></span>)}</span>;
 }
 

@@ -20,9 +20,7 @@ function Choose({ icon, primary, label, accept, camera, onFiles }: { icon: IconN
     <>
       <input
         ref={input}
-        class="for-readers"
-        tabIndex={-1}
-        aria-hidden="true"
+        hidden
         type="file"
         multiple={!camera}
         {...(accept === undefined ? {} : { accept })}
