@@ -166,7 +166,7 @@ test("all words are there in German and Chinese, and the daemon's own are marked
 });
 
 test("every call carries the session, and nothing changes that was not asked for", async () => {
-  const { page, served, calls, clean } = await at("devices");
+  const { page, served, calls, clean } = await at("devices", { allowed: /ERR_|403/ });
   for (const screen of SCREENS) await go(page, screen);
   assert.deepEqual(calls(), []);
   assert.equal(await page.evaluate(() => location.href.includes("open=")), false, "the code left the address");
@@ -175,11 +175,7 @@ test("every call carries the session, and nothing changes that was not asked for
   served.refuse = true;
   await page.reload();
   await page.getByText("This page is not signed in").waitFor();
-  const { problems } = { problems: await page.evaluate(() => globalThis.violations) };
-  assert.deepEqual(problems, []);
-  await page.context().close();
-  await served.close();
-  void clean;
+  await clean();
 });
 
 test("a transfer is paused, gone on with, and cancelled after a question", async () => {
@@ -212,7 +208,7 @@ test("a running fetch is drawn as a map, and said as a table", async () => {
   });
   for (const [name, colour] of [["the laptop", "31,95,208"], ["the store", "179,82,0"]]) assert.ok(colours.includes(colour), `${name} in ${colours}`);
   const rows = await page.locator("tbody tr").allInnerTexts();
-  assert.match(rows[0], /laptop same network.*53%.*15 MB.*2 MB\/s/s);
+  assert.match(rows[0], /laptop same network.*53%.*15.3 MB.*2 MB\/s/s);
   assert.match(rows[1], /relay store from a store.*47%/s);
   await clean();
 });
@@ -329,7 +325,7 @@ test("requests are answered, allowed and refused; own ones are made and taken ba
   await page.locator("dialog .button.danger").click();
   await said(page, "The request of laptop was refused.");
   await button(page, "Ask for something").click();
-  await page.getByLabel("What", { exact: true }).selectOption({ label: "a photo" });
+  await page.getByRole("combobox", { name: "What", exact: true }).selectOption({ label: "a photo" });
   await page.locator("dialog").getByText("The latest one").click();
   await page.getByLabel("Why, for the other user to read").fill("for the invitation");
   await button(page, "Ask").click();

@@ -54,7 +54,15 @@ function Navigation({ screen, lists }: { screen: Screen; lists: Partial<Lists> }
           const count = waiting(one, lists);
           return (
             <li key={one}>
-              <a href={address(one)} aria-current={one === screen ? "page" : undefined} aria-keyshortcuts={`${at + 1}`}>
+              <a
+                href={address(one)}
+                aria-current={one === screen ? "page" : undefined}
+                aria-keyshortcuts={`${at + 1}`}
+                onClick={() => {
+                  // The address of the screen that is there changes nothing.
+                  if (one === screen) document.getElementById("heading")?.focus();
+                }}
+              >
                 <Icon name={ICONS[one]} />
                 <span>{t(`screen.${one}`)}</span>
                 {count > 0 && <span class="count"><span aria-hidden="true">{count}</span><span class="for-readers">{t("waiting_count", { n: count })}</span></span>}

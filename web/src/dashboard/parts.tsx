@@ -1,6 +1,6 @@
 /** Small pieces that the screens share. */
 import type { ComponentChildren } from "preact";
-import { Button, Icon, Name, Notice, type IconName } from "../ui-kit/index.ts";
+import { Button, Icon, Name, Notice, Spinner, type IconName } from "../ui-kit/index.ts";
 import { Problem } from "./api.ts";
 import { useDesk, useSay } from "./desk.tsx";
 import type { ListName } from "./types.ts";
@@ -100,6 +100,14 @@ export function ListProblems({ names }: { names: readonly ListName[] }) {
       ))}
     </>
   );
+}
+
+/** Stands for a list while it is being read for the first time; where that fails, the reason stands elsewhere. */
+export function Waiting({ of }: { of: ListName }) {
+  const { live } = useDesk();
+  const { t } = useSay();
+  const reading = live.problems[of] === undefined && (live.connection === "connecting" || live.connection === "open");
+  return reading ? <Spinner label={t("loading")} /> : null;
 }
 
 /** A choice of a few. */

@@ -5,7 +5,7 @@ import { Problem, call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { PathField, called, is_path } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Choice, Empty, Facts, ListProblems, Mono, ProblemText, Radios, Said, Section, type Tone } from "../parts.tsx";
+import { Badge, Card, Cards, Choice, Empty, Facts, ListProblems, Mono, ProblemText, Radios, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import type { Ask, Candidate, Grant } from "../types.ts";
 
 const KINDS = ["photo", "video", "audio", "file", "qr", "location", "playing", "clipboard", "place"] as const;
@@ -277,7 +277,7 @@ export function Asks({ id }: { id: string }) {
       )}
       <ListProblems names={["asks", "asks/grants"]} />
       <Section id="received" title={t("asks.received")}>
-        {!received ? <Spinner label={t("loading")} /> : open.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "asks.none")}</Empty> : (
+        {!received ? <Waiting of="asks" /> : open.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "asks.none")}</Empty> : (
           <Cards>{open.map((one) => <Received key={one.ask} one={one} onAnswer={() => set_answering(one)} onAllow={() => set_allowing(one)} />)}</Cards>
         )}
         {earlier.length > 0 && (

@@ -6,7 +6,7 @@ import { Problem, call, work } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { SendDialog, called } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, ProblemText, Section } from "../parts.tsx";
+import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, ProblemText, Section, Waiting } from "../parts.tsx";
 import type { Device, Introduction, Nearby, Removed, Told } from "../types.ts";
 
 function Presence({ device }: { device: Device }) {
@@ -226,7 +226,7 @@ export function Devices(_: { id: string }) {
           <Cards>{nearby.introductions.map((one) => <Stranger key={one.device} one={one} />)}</Cards>
         </Section>
       )}
-      {!shown ? <Spinner label={t("loading")} /> : PARTS.map((part) => {
+      {!shown ? <Waiting of="devices" /> : PARTS.map((part) => {
         const of = shown.filter((one) => one.relation === part);
         if (of.length === 0 && part !== "own") return null;
         return (

@@ -6,7 +6,7 @@ import { Problem, call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { FetchDialog, called, ticket_of, type FetchStart } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Choice, Empty, Facts, ListProblems, Mono, ProblemText, Said, Section, type Tone } from "../parts.tsx";
+import { Badge, Card, Cards, Choice, Empty, Facts, ListProblems, Mono, ProblemText, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import { address } from "../route.ts";
 import type { FoundGroup, Group, Member, Policy } from "../types.ts";
 
@@ -216,7 +216,7 @@ function OneGroup({ id }: { id: string }) {
     return () => clearInterval(timer);
   }, [id]);
   const back = <div><ButtonLink href={address("groups")} icon="back">{t("group.back")}</ButtonLink></div>;
-  if (!group) return <>{back}{groups ? <Empty>{t("group.unknown")}</Empty> : <Spinner label={t("loading")} />}</>;
+  if (!group) return <>{back}{groups ? <Empty>{t("group.unknown")}</Empty> : <Waiting of="groups" />}</>;
   const name = group.name || group.group.slice(0, 8);
   const leave = async () => {
     const member = group.state === "member";
@@ -293,7 +293,7 @@ export function Groups({ id }: { id: string }) {
           </>
         }
       >
-        {!shown ? <Spinner label={t("loading")} /> : shown.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "groups.none")}</Empty> : <Cards>{shown.map((one) => <GroupCard key={one.group} one={one} />)}</Cards>}
+        {!shown ? <Waiting of="groups" /> : shown.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "groups.none")}</Empty> : <Cards>{shown.map((one) => <GroupCard key={one.group} one={one} />)}</Cards>}
       </Section>
     </>
   );

@@ -5,7 +5,7 @@ import { Qr } from "../../ui-kit/qr.tsx";
 import { call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, Said, Section, type Tone } from "../parts.tsx";
+import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import type { Finding, Relay, Status } from "../types.ts";
 
 const TONES: Record<Finding["level"], Tone> = { ok: "good", warning: "warn", problem: "bad" };
@@ -151,7 +151,7 @@ export function Health(_: { id: string }) {
       )}
       {warnings.map((one) => <Notice key={one} tone="warn" still><Said text={one} /></Notice>)}
       <Section id="doctor" title={t("doctor")} actions={<Button icon="refresh" off={checking} onClick={() => void check()}>{t("doctor.again")}</Button>}>
-        {!findings || checking ? <Spinner label={t("doctor.looks")} /> : findings.length === 0 ? <Empty>{t("found_nothing")}</Empty> : <div class="card padded"><Findings of={findings} /></div>}
+        {checking || (!findings && !desk.live.problems.doctor) ? <Spinner label={t("doctor.looks")} /> : !findings ? null : findings.length === 0 ? <Empty>{t("found_nothing")}</Empty> : <div class="card padded"><Findings of={findings} /></div>}
       </Section>
       <Section id="relays" title={t("relays")} actions={<Button icon="plus" onClick={() => set_joining(true)}>{t("relay.join_title")}</Button>}>
         {relays && relays.length > 0 ? (
@@ -173,7 +173,7 @@ export function Health(_: { id: string }) {
           <Empty>{t("links.none")}</Empty>
         )}
       </Section>
-      <Section id="daemon" title={t("status")}>{status ? <StatusFacts status={status} /> : <Spinner label={t("loading")} />}</Section>
+      <Section id="daemon" title={t("status")}>{status ? <StatusFacts status={status} /> : <Waiting of="status" />}</Section>
     </>
   );
 }

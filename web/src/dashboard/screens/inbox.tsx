@@ -1,11 +1,11 @@
 /** What other devices sent, and what waits to be sent. */
 import { useState } from "preact/hooks";
-import { Button, Dialog, Name, Spinner, copy_text, display_name } from "../../ui-kit/index.ts";
+import { Button, Dialog, Name, copy_text, display_name } from "../../ui-kit/index.ts";
 import { Problem, call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { FetchDialog, PathField, is_path, whole_message, type FetchStart } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Empty, ListProblems, Mono, Said, Section, type Tone } from "../parts.tsx";
+import { Badge, Card, Cards, Empty, ListProblems, Mono, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import type { Arrival, Message, Outgoing } from "../types.ts";
 
 const ARRIVAL_TONES: Record<Arrival["state"], Tone> = { asked: "warn", arriving: "info", arrived: "good", by_hand: "plain" };
@@ -149,7 +149,7 @@ export function Inbox(_: { id: string }) {
       {start && <FetchDialog start={start} onClose={() => set_start(undefined)} />}
       <ListProblems names={["inbox", "outbox"]} />
       <Section id="inbox" title={t("inbox.arrived")} actions={unread.length > 1 ? <Button icon="check" onClick={() => void mark_all()}>{t("inbox.mark_all")}</Button> : undefined}>
-        {!shown ? <Spinner label={t("loading")} /> : shown.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "inbox.none")}</Empty> : (
+        {!shown ? <Waiting of="inbox" /> : shown.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "inbox.none")}</Empty> : (
           <Cards>{shown.map((one) => <MessageCard key={one.id} one={one} onSave={() => set_saving(one)} onFetch={set_start} />)}</Cards>
         )}
       </Section>

@@ -1,12 +1,12 @@
 /** Every key of the configuration, rules about what arrives, and what concerns this page alone. */
 import { useState } from "preact/hooks";
-import { Button, Check, Field, Name, Notice, Spinner } from "../../ui-kit/index.ts";
+import { Button, Check, Field, Name, Notice } from "../../ui-kit/index.ts";
 import { call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { called } from "../flows.tsx";
 import { set_shortcuts, shortcuts_on } from "../keys.ts";
 import { useLists } from "../live.ts";
-import { Badge, Choice, Empty, ListProblems, Section } from "../parts.tsx";
+import { Badge, Choice, Empty, ListProblems, Section, Waiting } from "../parts.tsx";
 import { ABOUT, AREAS, CHOICES, area_of } from "../settings-words.ts";
 import type { ConfigChange, ConfigKey, Receive, Receiving } from "../types.ts";
 
@@ -135,7 +135,7 @@ export function Settings(_: { id: string }) {
       {pending.length > 0 && <Notice tone="warn" title={t("settings.pending", { n: pending.length })}>{t("settings.restart_how")}</Notice>}
       <p class="muted">{t("settings.about")}</p>
       <div><Button icon="refresh" onClick={() => void act(desk, () => call<ConfigChange>("POST", "config/reload"), (change) => [t("settings.reloaded", { n: change.changed.length }), ...(change.warnings ?? [])].join(" "), { reads: ["config", "status"] })}>{t("settings.reload")}</Button></div>
-      {!shown ? <Spinner label={t("loading")} /> : shown.length === 0 ? <Empty>{t("found_nothing")}</Empty> : AREAS.filter((area) => areas.includes(area)).map((area) => (
+      {!shown ? <Waiting of="config" /> : shown.length === 0 ? <Empty>{t("found_nothing")}</Empty> : AREAS.filter((area) => areas.includes(area)).map((area) => (
         <Section key={area} id={`area-${area}`} title={t(`area.${area}`)}>
           <ul class="card settings">{shown.filter((one) => area_of(one.key) === area).map((one) => <KeyRow key={one.key} one={one} />)}</ul>
         </Section>

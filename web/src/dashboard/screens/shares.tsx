@@ -1,12 +1,12 @@
 /** The shares on this device: their state, their tickets, new ones, their end. */
 import { useState } from "preact/hooks";
-import { Button, Check, CopyText, Dialog, Name, Notice, Progress, Spinner } from "../../ui-kit/index.ts";
+import { Button, Check, CopyText, Dialog, Name, Notice, Progress } from "../../ui-kit/index.ts";
 import { Qr } from "../../ui-kit/qr.tsx";
 import { call } from "../api.ts";
 import { act, fits, look, useDesk, useSay } from "../desk.tsx";
 import { ShareDialog, TicketDialog, name_of } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Choice, Empty, ListProblems, Mono, Said, Section, type Tone } from "../parts.tsx";
+import { Badge, Card, Cards, Choice, Empty, ListProblems, Mono, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import type { LeftOut, PageInfo, Share } from "../types.ts";
 
 const UPLOAD_TONES: Record<string, Tone> = { uploaded: "good", uploading: "info", waiting: "warn", off: "plain" };
@@ -167,7 +167,7 @@ export function Shares(_: { id: string }) {
       {shown && <TicketDialog {...shown} onClose={() => set_shown(undefined)} />}
       <ListProblems names={["shares"]} />
       <Section id="shares" title={t("shares.here")} actions={<Button kind="primary" icon="plus" onClick={() => set_making(true)}>{t("share.new")}</Button>}>
-        {!list ? <Spinner label={t("loading")} /> : list.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "shares.none")}</Empty> : (
+        {!list ? <Waiting of="shares" /> : list.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "shares.none")}</Empty> : (
           <Cards>{list.map((one) => <ShareCard key={one.share} one={one} owner={name_of(one.owner, devices)} onTicket={() => void show(one)} />)}</Cards>
         )}
       </Section>

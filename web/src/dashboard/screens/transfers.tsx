@@ -5,7 +5,7 @@ import { call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { FetchDialog, name_of, ticket_of, useStream, type FetchStart } from "../flows.tsx";
 import { useLists } from "../live.ts";
-import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, ProblemText, Said, Section, type Tone } from "../parts.tsx";
+import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, ProblemText, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import { address } from "../route.ts";
 import { SpanMapView } from "../spanmap.tsx";
 import type { Giving, Listed, Phase, Transfer, View } from "../types.ts";
@@ -130,7 +130,7 @@ export function Transfers({ id }: { id: string }) {
       {dialog}
       <ListProblems names={["transfers", "giving", "catalogue"]} />
       <Section id="fetching" title={t("transfers.here")} actions={<Button kind="primary" icon="plus" onClick={() => set_start({ start: undefined })}>{t("fetch.new")}</Button>}>
-        {!shown ? <Spinner label={t("loading")} /> : shown.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "transfers.none")}</Empty> : <Cards>{shown.map((one) => <Fetching key={one.transfer} one={one} onOffer={offer} />)}</Cards>}
+        {!shown ? <Waiting of="transfers" /> : shown.length === 0 ? <Empty>{t(desk.query ? "found_nothing" : "transfers.none")}</Empty> : <Cards>{shown.map((one) => <Fetching key={one.transfer} one={one} onOffer={offer} />)}</Cards>}
       </Section>
       <Section id="giving" title={t("transfers.giving")}>
         {given && given.length > 0 ? <Cards>{given.map((one) => <Given key={`${one.share} ${one.device}`} one={one} />)}</Cards> : <Empty>{t(desk.query ? "found_nothing" : "giving.none")}</Empty>}
