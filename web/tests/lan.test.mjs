@@ -222,6 +222,20 @@ test("the end of the page is said, and what it means; a device that is away is a
   await clean();
 });
 
+test("a device that is silent after the page's time has ended it", async () => {
+  const { page, served, clean } = await started({ allowed: /ERR_/ });
+  await page.getByRole("heading", { name: "desk" }).waitFor();
+  served.expires_s = 1;
+  const look = () => page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await look();
+  await page.locator(".notice", { hasText: "Until this page ends: 0 sec" }).waitFor();
+  await page.waitForFunction((at) => Date.now() > at, Date.now() + 1100);
+  await page.context().setOffline(true);
+  await look();
+  await page.getByRole("heading", { name: "This page has ended" }).waitFor();
+  await clean();
+});
+
 test("a page that takes nothing says so; one that shares nothing too", async () => {
   const served = await serve_lan({ dist, shares: {} });
   served.may_upload = false;

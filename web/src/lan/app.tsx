@@ -156,7 +156,8 @@ export function App({ uploads }: { uploads: Uploads }) {
   useEffect(() => {
     if (moved && !place) heading.current?.focus();
   }, [place, moved]);
-  const ended = error?.code === "ended";
+  // A daemon without any page left listens no more: after the time the silence is the end.
+  const ended = error?.code === "ended" || (error?.code === "away" && ends_at > 0 && Date.now() >= ends_at);
   const foot = <span>{t("about")}</span>;
   if (ended) {
     return (
