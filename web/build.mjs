@@ -52,6 +52,13 @@ export async function build({ out, core, minify = true }) {
     define.HITHER_WASM_URL = JSON.stringify(wasm.url);
     define.HITHER_WASM_INTEGRITY = JSON.stringify(wasm.integrity);
   }
+  const words = {};
+  for (const language of ["de", "zh"]) {
+    const source = join(web, `src/i18n/link.${language}.json`);
+    // Parsed and written anew: without what is there for people who edit it.
+    if (existsSync(source)) words[language] = asset(`words-${language}`, ".json", JSON.stringify(JSON.parse(await readFile(source, "utf8"))));
+  }
+  define.HITHER_LINK_WORDS = JSON.stringify(words);
   const bundle = async (entry) => {
     const result = await esbuild.build({
       absWorkingDir: web,
@@ -99,7 +106,7 @@ export async function build({ out, core, minify = true }) {
   }
   if (pages.index) {
     // The shell of the link page: what the service worker keeps. Its hash names the cache.
-    const shell = [...pages.index, ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk)-/.test(path)).map((path) => `/${path}`)].sort();
+    const shell = [...pages.index, ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk|words-..)-/.test(path)).map((path) => `/${path}`)].sort();
     const html = files.get("index.html");
     define.HITHER_SHELL = JSON.stringify(shell);
     define.HITHER_VERSION = JSON.stringify(digest("sha256", shell.join() + html, "hex").slice(0, 12));

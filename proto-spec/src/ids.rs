@@ -190,6 +190,25 @@ secret!(
     "Lets a device register at a relay: who has it may spend it."
 );
 
+secret!(
+    ChunkToken,
+    16,
+    "a token for chunks",
+    "Lets its bearer read the ciphertext of one share from one store by GET, for a while."
+);
+
+impl ChunkToken {
+    /// Parses the 32 hexadecimal digits that [`to_hex`](Self::to_hex) gives.
+    pub fn from_hex(text: &str) -> Result<Self, IdError> {
+        from_hex("a token for chunks in hexadecimal", text).map(Self)
+    }
+
+    /// 32 hexadecimal digits, for the path of a request. Never log or print them.
+    pub fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 impl MessageId {
     /// The id that things sealed outside of a message have (a device's card): 16 zero bytes.
     pub const NONE: Self = Self([0; 16]);

@@ -27,6 +27,7 @@ mod proof;
 mod range;
 mod relay;
 mod root;
+mod share_link;
 pub mod stamp;
 mod ticket;
 pub mod timeline;
@@ -61,8 +62,8 @@ pub use group::{
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    AskId, ChunkId, ChunkKey, CircuitId, GroupId, GroupSecret, IdError, IndexTopic, Invitation,
-    KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId,
+    AskId, ChunkId, ChunkKey, ChunkToken, CircuitId, GroupId, GroupSecret, IdError, IndexTopic,
+    Invitation, KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId,
 };
 pub use knock::Knock;
 pub use manifest::{
@@ -83,7 +84,8 @@ pub use relay::{
     GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed,
     GroupStanding, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, OwnAnswer,
     OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
-    RelayRefusalCode, RelayUrl, RelayUrlError, Welcome, index_node,
+    RelayRefusalCode, RelayUrl, RelayUrlError, WebAddress, WebAddressError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
+pub use share_link::{MAX_SHARE_LINK, ShareLink, ShareLinkError};
 pub use ticket::{Pin, Ticket, TicketError};

@@ -63,6 +63,16 @@ pub const MAX_HOLDERS: usize = 16;
 /// Longest answer to a lookup, bytes: [`MAX_HOLDERS`] with every address they may have.
 pub const MAX_FRAME_LOOKUP: usize = 128 * 1024;
 
+/// Longest life of a token for chunks, milliseconds (one day).
+pub const MAX_CHUNK_TOKEN_MS: u32 = 86_400_000;
+/// Most positions in one request for chunks by GET.
+pub const MAX_GET_POSITIONS: u32 = 4096;
+/// Most bytes of ciphertext in one answer to such a request; one position is given whatever its
+/// length.
+pub const MAX_GET_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest text that says where a relay serves browsers, bytes.
+pub const MAX_WEB: usize = 512;
+
 /// Longest frame a relay accepts from who has not registered (or shown an invitation) yet, bytes.
 pub const MAX_RELAY_FRAME_UNKNOWN: usize = 1024;
 /// Longest frame between a device and a relay, bytes. [`MAX_DEVICES`] cards of full length fit,

@@ -15,12 +15,13 @@
 mod pinned;
 
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, ChunkId, ChunkKey, ChunkRecord, CircuitId,
-    CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage, Invitation,
-    Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Progress, Proof, ProofKey,
-    ProofKind, ProofPurpose, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
-    RelayRefusalCode, RelayUrl, Root, ShareSecret, Side, SignedHead, Space, StreamBinding, Terms,
-    Ticket, Want, claim_weight, decode_frame, decode_relay_frame, encode_frame, encode_relay_frame,
+    Announcement, BlindKey, BlindQuery, BlindReply, ChunkId, ChunkKey, ChunkRecord, ChunkToken,
+    CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage,
+    Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Progress,
+    Proof, ProofKey, ProofKind, ProofPurpose, Purpose, PutRecord, Ranges, RelayMessage,
+    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root, ShareLink, ShareSecret, Side,
+    SignedHead, Space, StreamBinding, Terms, Ticket, Want, claim_weight, decode_frame,
+    decode_relay_frame, encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use pinned::{Vector, assert_pinned, assert_quoted, hex};
@@ -197,6 +198,18 @@ fn vectors() -> Vec<Vector> {
         ("frame: terms", hex(&encode_frame(&terms()))),
         ("frame: progress", hex(&encode_frame(&progress()))),
         (
+            "frame: chunk token request",
+            hex(&encode_frame(&Message::ChunkTokenRequest)),
+        ),
+        ("frame: chunk token", hex(&encode_frame(&chunk_token()))),
+        (
+            "link",
+            format!("https://relay.example.org/l#{ticket}")
+                .parse::<ShareLink>()
+                .unwrap()
+                .to_string(),
+        ),
+        (
             "claim weight of the span at position 64",
             format!("{:016x}", claim_weight(owner, secret.share_id(), 64)),
         ),
@@ -245,6 +258,13 @@ fn progress() -> Message {
         bytes: 1 << 20,
         complete: true,
     })
+}
+
+fn chunk_token() -> Message {
+    Message::ChunkToken {
+        token: Some(ChunkToken::new([9; 16])),
+        lives_ms: 600_000,
+    }
 }
 
 fn relay_open() -> Message {

@@ -6,7 +6,7 @@
 set -euo pipefail
 root=$(cd "${1:-$(dirname "$0")/../..}" && pwd)
 declare -A floor=(
-    [proto-spec]=0 [util]=0
+    [proto-spec]=0 [util]=0 [web-assets]=0
     [engine]=1 [content]=1 [carrier]=1 [api]=1
     [swarm]=2 [relay-server]=2 [cli]=2
     [relay-client]=3
@@ -14,7 +14,7 @@ declare -A floor=(
     [tests]=5 [tests/decoders]=5
 )
 declare -A folder=(
-    [hither-proto]=proto-spec [hither-util]=util [hither-engine]=engine [hither-content]=content [hither-carrier]=carrier
+    [hither-proto]=proto-spec [hither-util]=util [hither-web-assets]=web-assets [hither-engine]=engine [hither-content]=content [hither-carrier]=carrier
     [hither-api]=api [hither-swarm]=swarm [hither-relay-client]=relay-client [hither-daemon]=daemon [hither-cli]=cli
     [hither-relay]=relay-server [hither-tests]=tests [hither-decoders]=tests/decoders
 )

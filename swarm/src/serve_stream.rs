@@ -112,7 +112,7 @@ pub(crate) async fn run(
         .up(device, swarm.links.name(device).as_ref(), place);
 
     let (sender, inputs) = mpsc::unbounded_channel();
-    let backlog = Arc::new(Backlog::default());
+    let (backlog, said) = (Arc::new(Backlog::default()), sender.clone());
     swarm
         .core
         .routes
@@ -153,6 +153,14 @@ pub(crate) async fn run(
             Ok(Some(Message::Cancel { request })) => swarm
                 .core
                 .with(|engine, _| engine.handle_cancel(id, request)),
+            Ok(Some(Message::ChunkTokenRequest)) => {
+                backlog.added();
+                // Only stores give chunks by GET. An error means that nobody writes any more.
+                let _ = said.send(ServeInput::Tell(Message::ChunkToken {
+                    token: None,
+                    lives_ms: 0,
+                }));
+            }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 if carrier == CarrierKind::Relayed {

@@ -29,7 +29,8 @@ export async function open(browser, url, { scheme = "light", size = WIDE, langua
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
   page.on("request", (request) => {
     const to = request.url();
-    if (!to.startsWith(`${origin}/`) && !/^(blob|data|ws):/.test(to)) problems.push(`request to ${to}`);
+    // The viewer of PDF is a part of the browser.
+    if (!to.startsWith(`${origin}/`) && !/^(blob|data|chrome-extension|chrome):/.test(to)) problems.push(`request to ${to}`);
   });
   await page.addInitScript(() => {
     globalThis.violations = [];

@@ -342,6 +342,7 @@ impl Talk<'_> {
             stores: Vec::new(),
             front: None,
             max_message: MAX_MESSAGE as u32,
+            web: None,
         }));
         write_relay_message(send, &welcome).await.ok()?;
         let waiting = self

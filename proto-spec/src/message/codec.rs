@@ -7,8 +7,11 @@ use super::{
 use crate::code::{code_from_wire, code_to_wire};
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::{MessageId, ShareId};
-use crate::limits::{CHUNK_TAG, MAX_CHUNK, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_SHARE, MAX_WANT};
+use crate::ids::{ChunkToken, MessageId, ShareId};
+use crate::limits::{
+    CHUNK_TAG, MAX_CHUNK, MAX_CHUNK_TOKEN_MS, MAX_CLAIMS, MAX_HOLDERS, MAX_ROOT, MAX_SHARE,
+    MAX_WANT,
+};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::Ranges;
@@ -47,6 +50,8 @@ impl Message {
                 request: m.request,
                 ranges: Ranges::parse(&m.ranges)?,
             },
+            Body::ChunkTokenRequest(_) => Self::ChunkTokenRequest,
+            Body::ChunkToken(m) => parse_chunk_token(&m)?,
             Body::NewHead(m) => Self::NewHead(UncheckedHead::from_wire(
                 m.head.ok_or(MessageError::Malformed)?,
             )),
@@ -149,6 +154,14 @@ impl Message {
             Self::NotHeld { request, ranges } => Body::NotHeld(wire::NotHeld {
                 request: *request,
                 ranges: ranges.to_wire(),
+            }),
+            Self::ChunkTokenRequest => Body::ChunkTokenRequest(wire::ChunkTokenRequest {}),
+            Self::ChunkToken { token, lives_ms } => Body::ChunkToken(wire::ChunkToken {
+                token: token
+                    .as_ref()
+                    .map(|token| token.expose().to_vec().into())
+                    .unwrap_or_default(),
+                lives_ms: *lives_ms,
             }),
             Self::NewHead(head) => Body::NewHead(wire::NewHead {
                 head: Some(head.to_wire()),
@@ -390,6 +403,21 @@ fn parse_want(m: &wire::Want) -> Result<Want, MessageError> {
         space,
         version: m.version,
         ranges,
+    })
+}
+
+/// An empty token is a no, and lives for no time.
+fn parse_chunk_token(m: &wire::ChunkToken) -> Result<Message, MessageError> {
+    let token = match m.token.is_empty() {
+        true => None,
+        false => Some(ChunkToken::from_slice(&m.token)?),
+    };
+    if m.lives_ms > MAX_CHUNK_TOKEN_MS || token.is_none() && m.lives_ms > 0 {
+        return Err(MessageError::Value("life of a token"));
+    }
+    Ok(Message::ChunkToken {
+        token,
+        lives_ms: m.lives_ms,
     })
 }
 

@@ -10,7 +10,7 @@ pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
 use crate::code::CodeMessage;
 use crate::device::{DeviceId, DeviceName};
 use crate::head::UncheckedHead;
-use crate::ids::{IdError, MessageId, ShareId};
+use crate::ids::{ChunkToken, IdError, MessageId, ShareId};
 use crate::price::Price;
 use crate::proof::{BlindQuery, BlindReply, Proof};
 use crate::range::{RangeError, Ranges};
@@ -275,6 +275,16 @@ pub enum Message {
         request: u64,
         /// Which of its positions.
         ranges: Ranges,
+    },
+    /// On a stream for chunks: is there a token for reading them by GET?
+    ChunkTokenRequest,
+    /// Answers [`Message::ChunkTokenRequest`].
+    ChunkToken {
+        /// The token; `None`: chunks are not given by GET here, or not now.
+        token: Option<ChunkToken>,
+        /// For so long it is good, milliseconds; at most
+        /// [`MAX_CHUNK_TOKEN_MS`](crate::limits::MAX_CHUNK_TOKEN_MS).
+        lives_ms: u32,
     },
     /// The share has a new version.
     NewHead(UncheckedHead),

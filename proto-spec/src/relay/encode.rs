@@ -1,7 +1,8 @@
 //! From [`RelayMessage`] to the wire.
 
 use super::{
-    Card, DeviceEntry, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, Welcome,
+    Card, DeviceEntry, Nearness, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal,
+    WebAddress, Welcome,
 };
 use crate::device::DeviceId;
 use crate::ids::{Invitation, MessageId, ShareId};
@@ -195,6 +196,11 @@ fn welcome_to_wire(welcome: &Welcome) -> wire::Welcome {
         stores: addresses(&welcome.stores),
         front: welcome.front.as_ref().map(RelayAddress::to_wire),
         max_message: welcome.max_message,
+        web: welcome
+            .web
+            .as_ref()
+            .map(WebAddress::to_string)
+            .unwrap_or_default(),
     }
 }
 

@@ -15,6 +15,7 @@ mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
 mod url;
+mod web;
 
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
 pub use circuit::CircuitMessage;
@@ -27,6 +28,7 @@ pub use index::{IndexHolder, IndexMessage, index_node};
 pub use own::{OwnAnswer, OwnRequest};
 pub use refusal::{RelayRefusal, RelayRefusalCode};
 pub use url::{RelayUrl, RelayUrlError};
+pub use web::{WebAddress, WebAddressError};
 
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -115,6 +117,8 @@ pub struct Welcome {
     /// Longest sealed message that the relay takes, bytes; at most
     /// [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE).
     pub max_message: u32,
+    /// Where browsers open shares; `None`: nowhere.
+    pub web: Option<WebAddress>,
 }
 
 /// What a device says of itself to one of the user's other devices.

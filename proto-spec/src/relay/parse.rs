@@ -3,7 +3,7 @@
 
 use super::{
     Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, IndexMessage, Nearness, OwnAnswer,
-    OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, Welcome,
+    OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, WebAddress, Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -172,6 +172,14 @@ fn device(m: wire::DeviceEntry) -> Parsed<DeviceEntry> {
     })
 }
 
+fn web(text: &str) -> Parsed<Option<WebAddress>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_| MessageError::Value("web address"))
+}
+
 fn welcome(m: wire::Welcome) -> Parsed<Welcome> {
     if !RELAY_PING_MS.contains(&m.ping_ms) {
         return Err(MessageError::Value("time between pings"));
@@ -183,6 +191,7 @@ fn welcome(m: wire::Welcome) -> Parsed<Welcome> {
         stores: relays(m.stores)?,
         front: m.front.map(RelayAddress::parse).transpose()?,
         max_message: m.max_message.min(MAX_MESSAGE as u32),
+        web: web(&m.web)?,
     })
 }
 

@@ -79,6 +79,7 @@ fn welcome(devices: usize, card: usize, stores: Vec<RelayAddress>) -> RelayMessa
         front: stores.first().cloned(),
         stores,
         max_message: MAX_MESSAGE as u32,
+        web: (devices > 0).then(|| "https://relay.example.org:8443".parse().unwrap()),
     }))
 }
 

@@ -227,6 +227,10 @@ fn lengths_and_values_are_bounded() {
             changed!(Welcome, |m| m.user = bytes(15)),
         ),
         (
+            changed!(Welcome, |m| m.web = String::new()),
+            changed!(Welcome, |m| m.web = "http://relay.example.org".into()),
+        ),
+        (
             changed!(Hello, |m| m.invitation = bytes(16)),
             changed!(Hello, |m| m.invitation = bytes(15)),
         ),

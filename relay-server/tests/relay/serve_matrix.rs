@@ -442,6 +442,8 @@ async fn nothing_else_begins_a_stream() {
                 | Message::Served { .. }
                 | Message::Busy { .. }
                 | Message::NotHeld { .. }
+                | Message::ChunkTokenRequest
+                | Message::ChunkToken { .. }
                 | Message::NewHead(_)
                 | Message::Ping { .. }
                 | Message::Pong { .. }

@@ -85,8 +85,13 @@ pub fn ask(data: &[u8]) {
     }
 }
 
-/// Tickets, as text.
+/// Tickets and links, as text.
 pub fn ticket(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(link) = text.parse::<hither_proto::ShareLink>()
+    {
+        assert_eq!(link.to_string().parse(), Ok(link));
+    }
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(ticket) = text.parse::<hither_proto::Ticket>()
     {
@@ -143,6 +148,9 @@ pub fn relay_url(data: &[u8]) {
     }
     if let Ok(at) = text.parse::<hither_proto::HostPort>() {
         assert_eq!(at.to_string().parse(), Ok(at));
+    }
+    if let Ok(web) = text.parse::<hither_proto::WebAddress>() {
+        assert_eq!(web.to_string().parse(), Ok(web));
     }
 }
 

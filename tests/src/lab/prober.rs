@@ -10,10 +10,10 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, Claims, CodeConfirmation, CodeMessage, Delta,
-    DeviceId, DeviceName, DevicePurpose, Introduction, Letter, Message, MessageId, OfferKind,
-    Opened, PositionRange, Progress, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal,
-    RelayPurpose, ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
+    Announcement, BlindKey, BlindQuery, BlindReply, ChunkToken, Claims, CodeConfirmation,
+    CodeMessage, Delta, DeviceId, DeviceName, DevicePurpose, Introduction, Letter, Message,
+    MessageId, OfferKind, Opened, PositionRange, Progress, Proof, ProofKey, ProofKind, Purpose,
+    Ranges, Refusal, RelayPurpose, ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -85,6 +85,8 @@ fn kind(message: &Message) -> &'static str {
         Message::Served { .. } => "served",
         Message::Busy { .. } => "busy",
         Message::NotHeld { .. } => "not held",
+        Message::ChunkTokenRequest => "chunk token request",
+        Message::ChunkToken { .. } => "chunk token",
         Message::NewHead(_) => "new head",
         Message::Ping { .. } => "ping",
         Message::Pong { .. } => "pong",
@@ -221,6 +223,11 @@ impl Knows {
                 ranges: ranges(),
             }),
             Message::Cancel { request: 1 },
+            Message::ChunkTokenRequest,
+            Message::ChunkToken {
+                token: Some(ChunkToken::new([5; 16])),
+                lives_ms: 600_000,
+            },
             Message::Chunk {
                 request: 1,
                 position: 0,

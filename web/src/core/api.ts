@@ -4,15 +4,18 @@ export type EntryKind = "file" | "folder" | "symlink";
 
 export interface Entry {
   index: number;
+  /** Names from the top down to the entry. Any text but `/` and NUL: never to be shown or used as a path as it is. */
   path: string[];
   kind: EntryKind;
+  /** Bytes; 0 for folders and symlinks. */
   size: number;
   modified_ms: number;
   executable: boolean;
+  /** Of a symlink. Never to be followed. */
   target?: string;
 }
 
-/** `code`: "ticket" | "not_found" | "gone" | "unreachable" | "damaged" | "busy" | "too_new" | "aborted" */
+/** `code`: "ticket" | "not_found" | "gone" | "unreachable" | "damaged" | "busy" | "too_new" | "too_large" | "aborted" */
 export class CoreError extends Error {
   code: string;
   retry_after_ms?: number;
@@ -27,7 +30,9 @@ export interface Source {
   kind: "store" | "device";
   id: string;
   state: "open" | "waiting" | "closed";
+  /** Bytes of chunks that it gave. */
   bytes: number;
+  /** Bytes per second, lately. */
   rate: number;
 }
 

@@ -90,10 +90,19 @@ const LanguageContext = createContext<{ language: Language; locale: string; chan
 });
 export const LanguageProvider = LanguageContext.Provider;
 
-/** The page's language, for the root component: kept, or chosen by the browser's, set on `<html lang>`. */
-export function useLanguageChoice(): { language: Language; locale: string; change: Change } {
-  const [kept, change] = useState<string | null>(kept_language);
-  const [language, locale] = choose_language(is_language(kept) ? [...navigator.languages.filter((tag) => tag.toLowerCase().startsWith(kept)), kept] : navigator.languages);
+/** The language that was chosen here before, or else that of the browser, and its tag. */
+export function current_language(): [Language, string] {
+  const kept = kept_language();
+  if (!is_language(kept)) return choose_language(navigator.languages);
+  return choose_language([...navigator.languages.filter((tag) => tag.toLowerCase().split("-")[0] === kept), kept]);
+}
+
+/**
+ * The page's language, for the root component, set on `<html lang>`. `prepare` brings what another language
+ * needs before it is shown.
+ */
+export function useLanguageChoice(prepare?: (language: Language) => Promise<void>): { language: Language; locale: string; change: Change } {
+  const [[language, locale], set_current] = useState(current_language);
   useEffect(() => {
     document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
   }, [language]);
@@ -106,7 +115,8 @@ export function useLanguageChoice(): { language: Language; locale: string; chang
       } catch {
         // Storage is forbidden: the choice lasts as long as the page.
       }
-      change(wanted);
+      const [, tag] = choose_language([...navigator.languages.filter((own) => own.toLowerCase().split("-")[0] === wanted), wanted]);
+      void (prepare?.(wanted) ?? Promise.resolve()).then(() => set_current([wanted, tag]));
     },
   };
 }

@@ -8,7 +8,7 @@ import { About } from "./about.tsx";
 import { ServiceLink } from "./save/sw-link.ts";
 import { ShareScreen } from "./share.tsx";
 import { parse_ticket, type Parsed } from "./ticket.ts";
-import { link_words, type LinkKey } from "./words.ts";
+import { link_words, load_words, type LinkKey } from "./words.ts";
 
 type Screen =
   | { kind: "start"; wrong: "missing" | "broken" }
@@ -25,7 +25,7 @@ function first_screen(parsed: Parsed): Screen {
 }
 
 export function App() {
-  const language = useLanguageChoice();
+  const language = useLanguageChoice(load_words);
   return (
     <LanguageProvider value={language}>
       <LinkPage />

@@ -1,5 +1,5 @@
 /** Downloads of this tab, and those that an earlier tab left unfinished. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useWords, type Words } from "../i18n/index.ts";
 import { Button, Live, Name, Progress } from "../ui-kit/components.tsx";
 import { Icon } from "../ui-kit/icons.tsx";
@@ -12,9 +12,13 @@ const KNOWN_FAILURES = new Set(["gone", "not_found", "damaged", "too_new", "stop
 
 export function Downloads({ downloads, onRemove, onAgain }: { downloads: readonly Download[]; onRemove: (download: Download) => void; onAgain: (download: Download) => void }) {
   const { t } = useWords(link_words);
-  if (downloads.length === 0) return null;
+  const section = useRef<HTMLElement>(null);
+  const newest = downloads[0];
+  // What was just started is seen, however far down the list its button was.
+  useEffect(() => section.current?.scrollIntoView({ block: "nearest" }), [newest]);
+  if (!newest) return null;
   return (
-    <section class="card padded stack" aria-labelledby="downloads">
+    <section class="card padded stack" aria-labelledby="downloads" ref={section}>
       <h2 id="downloads">{t("downloads")}</h2>
       {downloads.map((download) => (
         <Running key={download.id} download={download} onRemove={onRemove} onAgain={onAgain} />

@@ -42,7 +42,10 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
   const chosen_size = roots.reduce((sum, node) => sum + node.size, 0);
 
   useTitle(`${downloads.percent === undefined ? "" : `${format.percent(downloads.percent)} · `}${display_name(folder === top ? share.name : folder.name)} – Hither`);
-  const get = (what: ReadonlySet<Node>) => void downloads.start(what);
+  const get = (what: ReadonlySet<Node>) => {
+    if (what === chosen) set_chosen(new Set<Node>());
+    void downloads.start(what);
+  };
   const show = (node: Node) => {
     if (node.entry.kind !== "folder") return set_preview(node);
     set_query("");
@@ -74,9 +77,6 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
       )}
       <Unfinished kept={downloads.kept} onContinue={(kept) => void downloads.go_on(kept)} onDiscard={(kept) => void downloads.discard(kept)} />
       <Downloads downloads={downloads.all} onRemove={(download) => downloads.ask_remove(download)} onAgain={(download) => void downloads.again(download)} />
-      {downloads.lasting_offered && (
-        <Check label={t("lasting")} shown={t("lasting")} on={downloads.lasting} onChange={downloads.set_lasting} />
-      )}
       {!single && <Way folder={folder} onGo={show} />}
       {!single && <Field label={t("search")} plain type="search" placeholder={t("search")} value={query} onValue={set_query} />}
       <Live every={0} text={searching ? t("found", { n: nodes.length }) : ""} />
@@ -117,6 +117,9 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
             <Button kind="quiet" icon="close" label={t("choose_none")} onClick={() => set_chosen(new Set())} />
           </span>
         </div>
+      )}
+      {downloads.lasting_offered && (
+        <Check label={t("lasting")} shown={t("lasting")} on={downloads.lasting} onChange={downloads.set_lasting} />
       )}
       <Sources share={share} />
       {preview && (

@@ -15,11 +15,13 @@ export function Name({ text }: { text: string }) {
 export function Parts({ of }: { of: readonly string[] }) {
   const shown = of.filter((part) => part !== "");
   return (
-    <>
-      {shown.map((part, at) => (
-        <span class="part" key={at}>{at === 0 ? "" : "· "}{part}{at < shown.length - 1 ? " " : ""}</span>
-      ))}
-    </>
+    <span class="parts">
+      <span>
+        {shown.map((part, at) => (
+          <span class="part" key={at}>{part} </span>
+        ))}
+      </span>
+    </span>
   );
 }
 

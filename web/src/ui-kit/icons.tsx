@@ -17,7 +17,7 @@ const PATHS = {
   check: "M5 12.5l4.5 4.5L19 7.5",
   search: "M16.5 16.5L21 21M18 11a7 7 0 1 1-14 0 7 7 0 0 1 14 0z",
   back: "M19 12H5M11 6l-6 6 6 6",
-  forward: "M9 5l7 7-7 7",
+  forward: "M5 12h14M13 6l6 6-6 6",
   up: "M12 19V5M6 11l6-6 6 6",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   info: "M12 11v6M12 7.5v.1M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0z",

@@ -88,6 +88,15 @@ fn samples() -> Vec<Message> {
             retry_after_ms: 100,
         },
         Message::NotHeld { request: 1, ranges },
+        Message::ChunkTokenRequest,
+        Message::ChunkToken {
+            token: Some(ChunkToken::new([9; 16])),
+            lives_ms: MAX_CHUNK_TOKEN_MS,
+        },
+        Message::ChunkToken {
+            token: None,
+            lives_ms: 0,
+        },
         Message::NewHead(UncheckedHead::default()),
         Message::Ping { nonce: 5 },
         Message::Pong { nonce: 5 },
@@ -174,6 +183,27 @@ fn hostile_messages_about_codes_are_refused() {
     let later = with(Some(What::Refused(77)));
     let spent = Message::Code(Box::new(CodeMessage::Refused(CodeRefusal::Spent)));
     assert_eq!(later, Ok(spent));
+}
+
+#[test]
+fn hostile_tokens_are_refused() {
+    let with = |token: Vec<u8>, lives_ms| {
+        Message::parse(Body::ChunkToken(wire::ChunkToken {
+            token: token.into(),
+            lives_ms,
+        }))
+    };
+    assert!(with(vec![1; 16], MAX_CHUNK_TOKEN_MS).is_ok());
+    assert!(with(vec![1; 16], MAX_CHUNK_TOKEN_MS + 1).is_err());
+    assert!(with(vec![1; 15], 1).is_err());
+    assert!(with(vec![1; 17], 1).is_err());
+    assert!(with(Vec::new(), 0).is_ok());
+    assert!(with(Vec::new(), 1).is_err());
+    let shown = format!("{:?}", with(vec![1; 16], 1));
+    assert!(
+        !shown.contains("1, 1") && !shown.contains("0101"),
+        "{shown}"
+    );
 }
 
 fn claims() -> Claims {

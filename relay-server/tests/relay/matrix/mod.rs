@@ -416,6 +416,7 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         stores: Vec::new(),
         front: None,
         max_message: 1000,
+        web: None,
     };
     let records = vec![PutRecord {
         id: id(b"x"),
@@ -692,6 +693,11 @@ pub fn link_messages(place: &Place) -> Vec<Message> {
             ranges: ranges(0..5),
         }),
         Message::Cancel { request: 5 },
+        Message::ChunkTokenRequest,
+        Message::ChunkToken {
+            token: None,
+            lives_ms: 0,
+        },
         Message::Chunk {
             request: 5,
             position: 0,

@@ -86,6 +86,7 @@ export class StreamSink implements Sink {
   readonly #end: () => void;
   readonly #frame: HTMLIFrameElement;
   #pulled: (() => void) | undefined;
+  #refused: ((why: Error) => void) | undefined;
   #piece: { bytes: Uint8Array | undefined; taken: () => void; failed: (why: Error) => void } | undefined;
   #stopped: Error | undefined;
 
@@ -109,6 +110,7 @@ export class StreamSink implements Sink {
   #next(): Promise<Uint8Array | undefined> {
     return new Promise((resolve, reject) => {
       if (this.#stopped) return reject(this.#stopped);
+      this.#refused = reject;
       this.#pulled = () => {
         this.#pulled = undefined;
         const piece = this.#piece;
@@ -123,6 +125,7 @@ export class StreamSink implements Sink {
   #stop(why: Error): void {
     this.#stopped = why;
     this.#piece?.failed(why);
+    this.#refused?.(why);
     this.#end();
   }
 

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Builds the page's core for WebAssembly and puts it where the page's build takes it: web/src/core/core.wasm.
+#
+# Needs: a clang that knows the target wasm32 (ring has C in it), and Rust's library for wasm32-unknown-unknown:
+#   rustup target add wasm32-unknown-unknown
+# or, from Debian alone, the packages rustc-web, cargo-web, libstd-rust-web-dev-wasm32, rust-web-src, clang and lld; then
+#   RUSTC_BOOTSTRAP=1 BUILD_STD=1 web-core/build.sh
+# builds the library from its sources. CC_wasm32_unknown_unknown and AR_wasm32_unknown_unknown name other tools than clang and ar.
+set -eu
+cd "$(dirname "$0")"
+
+target=wasm32-unknown-unknown
+export CC_wasm32_unknown_unknown="${CC_wasm32_unknown_unknown:-clang}"
+export AR_wasm32_unknown_unknown="${AR_wasm32_unknown_unknown:-ar}"
+# simd128: BLAKE3 is three times as fast with it. Every browser that has what the page needs has it.
+export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+simd128,+bulk-memory"
+
+if [ "${BUILD_STD:-}" ]; then
+    std="-Z build-std=std,panic_abort"
+elif [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+    std=""
+else
+    echo "Rust's library for $target is missing: rustup target add $target" >&2
+    echo "(or see the beginning of $0 for Debian's packages)" >&2
+    exit 1
+fi
+
+# shellcheck disable=SC2086 # no flag, or two
+cargo build --locked --release --target $target --lib $std
+built="${CARGO_TARGET_DIR:-target}/$target/release/hither_web_core.wasm"
+to=../web/src/core/core.wasm
+mkdir -p ../web/src/core
+if command -v wasm-opt >/dev/null; then
+    wasm-opt -Oz --enable-simd --enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext \
+        --enable-mutable-globals --enable-reference-types --enable-multivalue "$built" -o $to
+else
+    echo "wasm-opt (Debian: binaryen) is not there: the module is a little larger without it" >&2
+    cp "$built" $to
+fi
+
+echo "bytes: $(wc -c <$to)"
+echo "gzip -9: $(gzip -9 -c $to | wc -c)"
+if command -v brotli >/dev/null; then echo "brotli: $(brotli -c $to | wc -c)"; fi

@@ -1,0 +1,106 @@
+/** The worker in which the core runs: it owns the module and the sockets, so that the page stays smooth. */
+
+import { Driver, type Report } from "./driver.ts";
+import { device_seed } from "./key.ts";
+import type { FromWorker, ToWorker } from "./messages.ts";
+import { open_pipe } from "./pipe.ts";
+import { input } from "./wire.ts";
+
+declare const HITHER_WASM_URL: string;
+declare const HITHER_WASM_INTEGRITY: string;
+
+/** The one relay that a page reaches: the one that served it. */
+const OWN = 0;
+/** Pause before the relay is asked again who it is, milliseconds: the first, and the longest. */
+const PAUSE_MS = [500, 10_000] as const;
+
+interface Scope {
+  postMessage(message: FromWorker, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
+}
+
+const scope = globalThis as unknown as Scope;
+const origin = location.origin;
+
+const driver = new Driver(
+  {
+    now: () => performance.now(),
+    random: (bytes) => void crypto.getRandomValues(bytes),
+    open_pipe: (_, events) => open_pipe(origin, events),
+    get: (_, path, signal) => fetch(new URL(path, origin), { signal, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer" }),
+    subtle: (crypto as Partial<Crypto>).subtle,
+  },
+  report,
+);
+
+function report(message: Report): void {
+  if (message.kind === "bytes") scope.postMessage(message, [message.bytes.buffer]);
+  else scope.postMessage(message);
+}
+
+/** Who serves this page. Asked again until it answers: the network may come back. */
+async function relay(): Promise<string> {
+  for (let pause: number = PAUSE_MS[0]; ; pause = Math.min(pause * 2, PAUSE_MS[1])) {
+    try {
+      const answer = await fetch(new URL("/.well-known/hither", origin), { credentials: "omit", cache: "no-store" });
+      const facts: unknown = answer.ok ? await answer.json() : undefined;
+      if (is_facts(facts)) return facts.relay;
+    } catch {
+      // Tried again.
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+function is_facts(facts: unknown): facts is { relay: string } {
+  return typeof facts === "object" && facts !== null && "relay" in facts && typeof facts.relay === "string";
+}
+
+async function module(): Promise<WebAssembly.Module> {
+  const answer = await fetch(HITHER_WASM_URL, HITHER_WASM_INTEGRITY ? { integrity: HITHER_WASM_INTEGRITY } : {});
+  if (!answer.ok) throw new Error(`the core's module: status ${answer.status}`);
+  return WebAssembly.compileStreaming(answer);
+}
+
+/** Until the relay is known, what the page says waits. */
+let waiting: ToWorker[] | undefined = [];
+
+function hear(message: ToWorker): void {
+  switch (message.kind) {
+    case "open":
+      return driver.tell(input.open(message.share, message.ticket));
+    case "read":
+      return driver.tell(input.read(message.share, message.reading, message.entry, message.offset));
+    case "taken":
+      return driver.tell(input.taken(message.share, message.reading, message.bytes));
+    case "read_no_more":
+      return driver.tell(input.read_no_more(message.share, message.reading));
+    case "close":
+      return driver.tell(input.close(message.share));
+    case "back":
+      return driver.tell(input.back());
+  }
+}
+
+/** Something that must not happen, such as a trap in the module: the page must not wait for ever. */
+function broken(error: unknown): void {
+  scope.postMessage({ kind: "broken", code: "unreachable", message: error instanceof Error ? error.message : String(error) });
+}
+
+scope.onmessage = ({ data }) => {
+  if (waiting) waiting.push(data);
+  else hear(data);
+};
+addEventListener("error", ({ message }) => broken(message));
+addEventListener("unhandledrejection", ({ reason }) => broken(reason));
+
+async function begin(): Promise<void> {
+  const known = relay();
+  await driver.start(module(), await device_seed());
+  driver.tell(input.endpoint(OWN, await known));
+  const heard = waiting ?? [];
+  waiting = undefined;
+  heard.forEach(hear);
+}
+
+begin().catch(broken);
