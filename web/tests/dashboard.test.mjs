@@ -511,6 +511,50 @@ test("a daemon that ends is said, tried again, and everything is read anew when 
   await served.close();
 });
 
+test("an unseen page gives its connections back, and reads everything anew when it is looked at", async () => {
+  const { page, daemon, clean } = await at(`transfers/${FILM}`, { setup: (of) => of.clock.install() });
+  await page.getByRole("img", { name: /is here/ }).waitFor();
+  assert.deepEqual([daemon.streams.size, daemon.views.size], [1, 1]);
+  const look = (state) =>
+    page.evaluate((to) => {
+      Object.defineProperty(document, "visibilityState", { value: to, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
+  const until_open = async (count) => {
+    while (daemon.streams.size !== count || daemon.views.size !== count) await new Promise((go_on) => setTimeout(go_on, 20));
+  };
+  await look("hidden");
+  await page.clock.fastForward(5000);
+  assert.deepEqual([daemon.streams.size, daemon.views.size], [1, 1], "a glance elsewhere breaks nothing off");
+  await page.clock.fastForward(6000);
+  await until_open(0);
+  daemon.state.view.transfer.name = "renamed.mkv";
+  for (const one of [...daemon.state.transfers, ...daemon.state.events.filter((event) => event.event === "transfer")]) one.name = "renamed.mkv";
+  await look("visible");
+  await until_open(1);
+  await page.getByRole("heading", { name: "renamed.mkv" }).waitFor();
+  await clean();
+});
+
+test("a view that tells thousands of times a second is drawn a few times", async () => {
+  const { page, daemon, clean } = await at(`transfers/${FILM}`);
+  await page.getByRole("img", { name: /is here/ }).waitFor();
+  await page.evaluate(() => {
+    globalThis.drawn = 0;
+    const width = Object.getOwnPropertyDescriptor(HTMLCanvasElement.prototype, "width");
+    Object.defineProperty(HTMLCanvasElement.prototype, "width", { ...width, set(value) { globalThis.drawn += 1; width.set.call(this, value); } });
+  });
+  const [view] = daemon.views;
+  for (let count = 1; count <= 3000; count += 1) {
+    const told = structuredClone(daemon.state.view);
+    told.sources[0].rate = count * 1000;
+    if (!view.write(`data: ${JSON.stringify(told)}\n\n`)) await new Promise((go_on) => view.once("drain", go_on));
+  }
+  await page.locator("tbody tr", { hasText: "3 MB/s" }).first().waitFor();
+  assert.ok((await page.evaluate(() => globalThis.drawn)) < 40);
+  await clean();
+});
+
 test("a list that cannot be read says why, and is read again on request", async () => {
   let broken = true;
   const { page, clean } = await at("groups", { allowed: /503/, answers: { "GET groups": (_, answer) => (broken ? problem(answer, 503, "no_relay", "The relay could not be reached.", "Is there a network?") : DESK.groups) } });

@@ -139,7 +139,7 @@ test("several files are sent at a time with their progress; a failed one is trie
   // A name that is taken: the page says what it is called there.
   await chooser(page).setInputFiles([file("a.bin")]);
   await page.getByText("a (2).bin").waitFor();
-  await page.getByRole("button", { name: "Take off the list what has arrived" }).click();
+  await page.getByRole("button", { name: "Clear what has arrived" }).click();
   assert.equal(await page.locator(".upload").count(), 0);
   await clean();
 });

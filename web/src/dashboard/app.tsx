@@ -130,7 +130,7 @@ const MOST_FEEDBACKS = 4;
 export function App({ live }: { live: Live }) {
   const { t } = useSay();
   const route = useRoute();
-  const lists = useLists(live, "status", "nearby", "asks", "transfers");
+  const lists = useLists(live, "status", "nearby", "asks", "transfers", "groups");
   const [search, set_search] = useState("");
   const [feedbacks, set_feedbacks] = useState<(Feedback & { id: number })[]>([]);
   const [question, set_question] = useState<(Question & { answer: (yes: boolean) => void }) | undefined>();

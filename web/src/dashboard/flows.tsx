@@ -4,7 +4,7 @@ import { Button, Check, CopyText, Dialog, Field, Live as Aloud, Name, Notice, Pr
 import { Qr } from "../ui-kit/qr.tsx";
 import { Problem, call, newest, work } from "./api.ts";
 import { act, useDesk, useSay, type Desk } from "./desk.tsx";
-import { useLists } from "./live.ts";
+import { useLists, useSeen } from "./live.ts";
 import { Choice, Facts, Mono, ProblemText, Radios } from "./parts.tsx";
 import type { Device, Existing, Message, Offer, Sent, Told, Transfer } from "./types.ts";
 
@@ -395,10 +395,13 @@ export function whole_message(id: number): Promise<Message> {
 /** How often what is watched is drawn anew, ms. */
 const LOOK_MS = 250;
 
-/** A transfer as somebody watches it; reconnects by itself while it is shown. */
+/** A stream as somebody watches it; reconnects by itself, and rests while nobody looks. */
 export function useStream<T>(path: string): { value: T | undefined; problem: Problem | undefined } {
   const [state, set_state] = useState<{ value: T | undefined; problem: Problem | undefined }>({ value: undefined, problem: undefined });
+  const seen = useSeen();
+  useEffect(() => set_state({ value: undefined, problem: undefined }), [path]);
   useEffect(() => {
+    if (!seen) return undefined;
     const stop = new AbortController();
     const follow = async () => {
       while (!stop.signal.aborted) {
@@ -414,9 +417,8 @@ export function useStream<T>(path: string): { value: T | undefined; problem: Pro
         await new Promise((go) => setTimeout(go, 2000));
       }
     };
-    set_state({ value: undefined, problem: undefined });
     void follow();
     return () => stop.abort();
-  }, [path]);
+  }, [path, seen]);
   return state;
 }

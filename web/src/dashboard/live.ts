@@ -11,7 +11,7 @@ export type Connection = "connecting" | "open" | "down" | "signed_out";
 /** Milliseconds between attempts to reach a daemon that does not answer; the last counts for all later ones. */
 const RETRY_MS: readonly number[] = [500, 1000, 2000, 4000, 8000, 15_000];
 /** For how long an unseen page keeps its stream: a browser gives a site six connections for all its tabs. */
-const UNSEEN_MS = 30_000;
+export const UNSEEN_MS = 10_000;
 /** How often lists are read again that no event tells of. */
 const EVERY_MS: Partial<Record<ListName, number>> = {
   status: 5000, devices: 8000, groups: 10_000, catalogue: 10_000, inbox: 10_000, outbox: 8000, relays: 5000, "asks/grants": 15_000, transfers: 10_000, giving: 15_000, pages: 8000,
@@ -195,6 +195,25 @@ export class Live {
     const names: readonly ListName[] = what === "shares" ? ["shares"] : what === "config" ? ["config", "receive", "status"] : [];
     await Promise.all(names.filter((name) => this.#watched.has(name)).map((name) => this.read(name)));
   }
+}
+
+/** Whether somebody looks at the page, or did a moment ago. */
+export function useSeen(): boolean {
+  const [seen, set_seen] = useState(document.visibilityState !== "hidden");
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const changed = () => {
+      clearTimeout(timer);
+      if (document.visibilityState === "hidden") timer = setTimeout(() => set_seen(false), UNSEEN_MS);
+      else set_seen(true);
+    };
+    document.addEventListener("visibilitychange", changed);
+    return () => {
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", changed);
+    };
+  }, []);
+  return seen;
 }
 
 /** The copy as it is now, for a component that shows some lists of it. */

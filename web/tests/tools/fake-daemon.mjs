@@ -41,6 +41,8 @@ export function fake_daemon(answers = {}) {
       streams.clear();
     },
     streams,
+    /** Open streams that watch a transfer. */
+    views: new Set(),
     api(request, answer, body, url) {
       const path = decodeURIComponent(url.pathname.slice("/v1/".length));
       const key = `${request.method} ${path}`;
@@ -55,7 +57,11 @@ export function fake_daemon(answers = {}) {
           answer.on("close", () => streams.delete(answer));
           for (const event of state.events.filter((one) => one.event !== "asks")) answer.write(frame(event));
           answer.write(frame({ event: "asks", ...state.asks }));
-        } else answer.write(frame(state.view));
+        } else {
+          daemon.views.add(answer);
+          answer.on("close", () => daemon.views.delete(answer));
+          answer.write(frame(state.view));
+        }
         return;
       }
       const given = daemon.answers[key];
