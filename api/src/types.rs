@@ -394,6 +394,10 @@ pub struct TransferInfo {
     pub follow: Option<FollowInfo>,
     /// Where its bytes came from so far.
     pub sources: Vec<SourceBytes>,
+    /// The currency of every cost and price; absent where none is configured or nothing is told of
+    /// costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     /// Names of the last version written that could not be written as they are.
     #[serde(default, skip_serializing_if = "NamesInfo::is_nothing")]
     pub names: NamesInfo,

@@ -289,6 +289,7 @@ pub mod tests {
             times: 0,
             since: 10,
             done: None,
+            by_store: false,
         }
     }
 

@@ -5,14 +5,16 @@
 //! in the last word of its fetch, whoever gave it the bytes. That word need not be true: whoever
 //! knows the share's secret can end a share that was given away once, as whoever fetches it can.
 
+mod kept;
 mod notice;
 
 use crate::groups::Groups;
 use crate::library::Library;
+use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use hither_api::{Event, Giving as Direction, GivingInfo};
-use hither_proto::{DeviceId, ShareId, display_name};
-use hither_relay_client::RelayClient;
+use hither_proto::{DeviceId, FetchReceived, ShareId, StoreFetch, display_name};
+use hither_relay_client::{RelayClient, StoreFetches};
 use hither_swarm::{Completion, Giving, Swarm};
 use hither_util::tasks::Tasks;
 use std::collections::HashMap;
@@ -38,7 +40,11 @@ pub(crate) struct GivingService {
     /// True if the desktop is told when somebody has all of something.
     pub notify: bool,
     pub completed: broadcast::Sender<GivingInfo>,
+    /// Who came to have all of something, over restarts.
+    pub kept: Arc<KeptGivings>,
 }
+
+pub(crate) use kept::KeptGivings;
 
 /// Makes the channel for [`GivingService::completed`].
 pub(crate) fn completions() -> broadcast::Sender<GivingInfo> {
@@ -62,10 +68,8 @@ async fn complete(service: &Arc<GivingService>, one: Completion) {
     let Some(record) = service.library.share_record(one.share) else {
         return;
     };
-    let listed = service.swarm.givings().all();
-    let giving = listed
-        .into_iter()
-        .find(|giving| giving.share == one.share && giving.device == one.device);
+    let giving = service.swarm.givings().of(one.share, one.device);
+    service.keep(one.share, one.device).await;
     let name = service.name(one.device);
     tracing::debug!(share = ?one.share, device = ?one.device, version = one.version, "a device has all of a share");
     // A follower has every version in turn: its user hears of the first.
@@ -91,7 +95,57 @@ async fn complete(service: &Arc<GivingService>, one: Completion) {
     }
 }
 
+/// Relays tell who reads from their stores.
+impl StoreFetches for GivingService {
+    fn heard(self: Arc<Self>, fetches: Vec<StoreFetch>) -> BoxFuture<'static, Vec<FetchReceived>> {
+        Box::pin(async move {
+            let mut received = Vec::with_capacity(fetches.len());
+            for one in fetches {
+                // A share that has ended is of no interest any more.
+                let is_shared = self.library.share_record(one.share).is_some();
+                if is_shared {
+                    let givings = self.swarm.givings();
+                    givings.said_to_store(one.share, one.device, &one.progress, one.revision);
+                }
+                // The relay forgets a completion only when it is durable here.
+                let known = !is_shared || !one.progress.complete;
+                if known || self.keep(one.share, one.device).await {
+                    received.push(one.received());
+                }
+            }
+            received
+        })
+    }
+}
+
 impl GivingService {
+    /// Tells the record of what is given what outlived the last run. Blocks.
+    pub(crate) fn restore(&self) -> Result<(), hither_content::storage::StorageError> {
+        let is_shared = |share| self.library.share_record(share).is_some();
+        self.kept.restore(self.swarm.givings(), is_shared)
+    }
+
+    /// Makes durable that a device has all of a share, if it does; returns whether that is so.
+    async fn keep(self: &Arc<Self>, share: ShareId, device: DeviceId) -> bool {
+        let giving = self.swarm.givings().of(share, device);
+        let Some(finished) = giving.and_then(|giving| giving.finished()) else {
+            return true;
+        };
+        let of = Arc::clone(self);
+        let kept = tokio::task::spawn_blocking(move || {
+            let is_shared = |share| of.library.share_record(share).is_some();
+            of.kept.keep(&finished, is_shared)
+        });
+        match kept.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "who has all of a share could not be written down");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The name of a device as this one knows it: one of its user's, one that the user said yes to,
     /// a member of a group; else its short id.
     fn name(&self, device: DeviceId) -> String {
@@ -139,6 +193,7 @@ impl GivingService {
             times: giving.times,
             since: giving.since,
             done: giving.done,
+            by_store: giving.by_store,
         }
     }
 

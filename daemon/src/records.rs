@@ -288,6 +288,9 @@ pub(crate) struct TransferRecord {
     /// Most that it may cost, in units of currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<f64>,
+    /// A device that gave had set a price of its own.
+    #[serde(default)]
+    pub priced: bool,
     #[serde(default)]
     pub name: String,
     /// The path where it is or will be.

@@ -269,6 +269,7 @@ mod tests {
     #[test]
     fn every_answer_has_words_every_call_its_errors_and_no_request_takes_unknown_fields() {
         let description = document();
+        let mut names = std::collections::HashSet::new();
         let resolve = |schema: &serde_json::Value| {
             let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
             description["components"]["schemas"][name].clone()
@@ -277,6 +278,8 @@ mod tests {
             for (method, call) in calls.as_object().unwrap() {
                 let responses = call["responses"].as_object().unwrap();
                 assert!(responses.contains_key("default"), "{method} {path}");
+                let name = call["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{name} is the name of two calls");
                 for response in responses.values() {
                     let said = response["description"].as_str().unwrap();
                     assert!(!said.is_empty(), "{method} {path}");
