@@ -263,6 +263,12 @@ pub enum ChangedList {
     Shares,
     /// `GET /v1/config`.
     Config,
+    /// `GET /v1/groups`, or who is in one of them.
+    Groups,
+    /// `GET /v1/relays`.
+    Relays,
+    /// `GET /v1/devices`: the devices of the user at relays, and those that are known.
+    Devices,
 }
 
 /// How work ended well.

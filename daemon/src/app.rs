@@ -488,6 +488,8 @@ impl App {
             giving: Arc::clone(&giving),
             settings: Arc::clone(&settings),
             shares: news,
+            groups: Arc::clone(&group_states),
+            relays: Arc::clone(&relays),
         });
         let app = Self {
             swarm,

@@ -10,6 +10,7 @@ mod notice;
 
 use crate::groups::Groups;
 use crate::library::Library;
+use crate::records::ShareRecord;
 use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use hither_api::{Event, Giving as Direction, GivingInfo};
@@ -83,14 +84,14 @@ async fn complete(service: &Arc<GivingService>, one: Completion) {
             .tasks
             .spawn(async move { notice::show(&title).await });
     }
-    if record.once
+    if (record.once || service.is_delivered(&record, one.share))
         && let Some(share) = service.swarm.shares().get(one.share)
     {
-        tracing::info!(share = ?one.share, "a share ended: it was for one fetch");
+        tracing::info!(share = ?one.share, "a share ended: who it was for has all of it");
         let library = Arc::clone(&service.library);
         let ended = tokio::task::spawn_blocking(move || library.unshare(&share)).await;
         if let Ok(Err(error)) = ended {
-            tracing::error!(%error, "a share for one fetch could not be ended");
+            tracing::error!(%error, "a share could not be ended although it should");
         }
     }
 }
@@ -123,6 +124,16 @@ impl GivingService {
     pub(crate) fn restore(&self) -> Result<(), hither_content::storage::StorageError> {
         let is_shared = |share| self.library.share_record(share).is_some();
         self.kept.restore(self.swarm.givings(), is_shared)
+    }
+
+    /// Whether all the devices that a share was only sent to have all of it.
+    fn is_delivered(&self, record: &ShareRecord, share: ShareId) -> bool {
+        let has = |device: &String| {
+            let device = device.parse::<DeviceId>().ok();
+            let giving = device.and_then(|device| self.swarm.givings().of(share, device));
+            giving.is_some_and(|giving| giving.times > 0)
+        };
+        !record.offered.is_empty() && record.offered.iter().all(has)
     }
 
     /// Makes durable that a device has all of a share, if it does; returns whether that is so.
@@ -203,13 +214,24 @@ impl GivingService {
         all.retain(|giving| {
             let is_meant = only.is_none_or(|only| only == giving.share);
             // A device that only asked what there is has fetched nothing.
-            is_meant && (giving.version > 0 || giving.given > 0 || giving.open)
+            is_meant && !giving.hidden && (giving.version > 0 || giving.given > 0 || giving.open)
         });
         all.sort_by_key(|giving| {
             let active = giving.open && !giving.complete;
             (!active, std::cmp::Reverse(giving.since), giving.device)
         });
         all.into_iter().map(|giving| self.info(giving)).collect()
+    }
+
+    /// Leaves those out of the list that fetch nothing now. Blocks.
+    pub(crate) fn clear(&self) -> Result<(), hither_content::storage::StorageError> {
+        let is_shared = |share| self.library.share_record(share).is_some();
+        for one in self.swarm.givings().hide() {
+            if let Some(finished) = one.finished() {
+                self.kept.keep(&finished, is_shared)?;
+            }
+        }
+        Ok(())
     }
 
     /// How many devices fetch something now.

@@ -74,6 +74,9 @@ pub(crate) struct ShareRecord {
     /// It ends as soon as one device has all of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
+    /// It was only sent to these devices (their ids), and ends when all of them have all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<String>,
     /// Its file came through a pipe and goes with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub piped: bool,

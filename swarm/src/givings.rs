@@ -68,6 +68,8 @@ pub struct Giving {
     pub by_store: bool,
     /// The relay's revision of what it said last; 0: nothing.
     pub revision: u64,
+    /// The user does not want to see it, until something new happens.
+    pub hidden: bool,
 }
 
 impl Giving {
@@ -84,6 +86,7 @@ impl Giving {
             done: self.done?,
             by_store: self.by_store,
             revision: self.revision,
+            hidden: self.hidden,
         })
     }
 }
@@ -103,6 +106,7 @@ pub struct FinishedGiving {
     pub done: u64,
     pub by_store: bool,
     pub revision: u64,
+    pub hidden: bool,
 }
 
 /// A device came to have all of a version of a share.
@@ -173,6 +177,7 @@ struct Record {
     revision: u64,
     /// When a relay spoke of it last.
     heard: Option<Instant>,
+    hidden: bool,
 }
 
 impl Record {
@@ -192,6 +197,7 @@ impl Record {
             by_store: false,
             revision: 0,
             heard: None,
+            hidden: false,
         }
     }
 
@@ -219,6 +225,7 @@ impl Record {
             done: self.done,
             by_store: self.by_store,
             revision: self.revision,
+            hidden: self.hidden,
         }
     }
 
@@ -240,6 +247,8 @@ impl Record {
 
     /// Takes what the device says; returns whether it has come to have all of a version by that.
     fn take(&mut self, said: &Progress, now: Instant) -> bool {
+        // A follower that comes back says what it has: that is nothing new.
+        self.hidden &= said.complete && !self.on_its_way;
         self.version = said.version;
         self.has.is(said.bytes, now);
         self.complete = said.complete;
@@ -335,6 +344,7 @@ impl Givings {
         if let Some(record) = self.lock().records.get_mut(&(share, device)) {
             // A device that asks for something has not got all of it.
             record.on_its_way = true;
+            record.hidden = false;
             if data {
                 let total = record.given.total.saturating_add(bytes);
                 record.given.is(total, Instant::now());
@@ -407,7 +417,25 @@ impl Givings {
         (record.times, record.since) = (one.times, one.since);
         record.done = Some(one.done);
         (record.by_store, record.revision) = (one.by_store, one.revision);
+        record.hidden = one.hidden;
         true
+    }
+
+    /// Hides those that fetch nothing now; returns them.
+    pub fn hide(&self) -> Vec<Giving> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut hidden = Vec::new();
+        for (key, record) in &mut state.records {
+            let giving = record.giving(*key, now);
+            if !giving.hidden && (giving.complete || !giving.open) {
+                record.hidden = true;
+                hidden.push(record.giving(*key, now));
+            }
+        }
+        drop(state);
+        self.changed();
+        hidden
     }
 
     /// One device of a share.
@@ -553,6 +581,24 @@ mod tests {
         assert!(after.lock().news.is_empty());
         after.said_to_store(share, reader, &progress(100, true), 9);
         assert!(after.lock().news.len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_hidden_until_something_new_happens() {
+        let givings = Givings::default();
+        let (share, done, going) = (share(1), device(0), device(1));
+        let _open = givings.open(share, going, SourceKind::Lan);
+        givings.said(share, going, &progress(10, false));
+        drop(givings.open(share, done, SourceKind::Lan));
+        givings.said(share, done, &progress(0, false));
+        givings.said(share, done, &progress(100, true));
+        let hidden = givings.hide();
+        assert_eq!((hidden.len(), hidden[0].device), (1, done));
+        assert!(!givings.of(share, going).unwrap().hidden);
+        givings.said(share, done, &progress(100, true));
+        assert!(givings.of(share, done).unwrap().hidden);
+        givings.said(share, done, &progress(1, false));
+        assert!(!givings.of(share, done).unwrap().hidden);
     }
 
     #[tokio::test]

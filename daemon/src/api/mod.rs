@@ -57,8 +57,10 @@ use utoipa::OpenApi;
         transfers::resume,
         transfers::cancel,
         transfers::why,
+        transfers::clear,
         giving::giving,
         giving::events,
+        giving::clear,
         work::share,
         work::upload,
         work::fetch,
@@ -78,6 +80,7 @@ use utoipa::OpenApi;
         nearby::answer,
         nearby::events,
         mail::send,
+        mail::sent,
         mail::outbox,
         mail::take_back,
         mail::inbox,
@@ -172,7 +175,10 @@ fn router(app: App) -> Router {
         .route("/v1/config/reload", post(config::reload))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/listings", post(work::listing))
-        .route("/v1/transfers", get(transfers::transfers))
+        .route(
+            "/v1/transfers",
+            get(transfers::transfers).delete(transfers::clear),
+        )
         .route(
             "/v1/transfers/{transfer}",
             get(transfers::transfer).delete(transfers::cancel),
@@ -184,7 +190,7 @@ fn router(app: App) -> Router {
         .route("/v1/transfers/{transfer}/why", get(transfers::why))
         .route("/v1/transfers/{transfer}/events", get(work::events))
         .route("/v1/transfers/{transfer}/view", get(work::view))
-        .route("/v1/giving", get(giving::giving))
+        .route("/v1/giving", get(giving::giving).delete(giving::clear))
         .route("/v1/giving/events", get(giving::events))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/invite", post(relays::invite))
@@ -197,6 +203,7 @@ fn router(app: App) -> Router {
         .route("/v1/nearby/answer", post(nearby::answer))
         .route("/v1/nearby/events", get(nearby::events))
         .route("/v1/messages", post(mail::send))
+        .route("/v1/messages/{message}", get(mail::sent))
         .route("/v1/outbox", get(mail::outbox))
         .route("/v1/outbox/{id}", delete(mail::take_back))
         .route("/v1/inbox", get(mail::inbox))
@@ -262,7 +269,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 85);
+        assert_eq!(calls, 88);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 

@@ -33,6 +33,9 @@ struct GivingRecord {
     /// The relay's revision of what it said last.
     #[serde(default)]
     revision: u64,
+    /// The user does not want to see it.
+    #[serde(default)]
+    hidden: bool,
 }
 
 /// Keeps them.
@@ -79,6 +82,7 @@ impl KeptGivings {
                     done: record.done,
                     by_store: record.by_store,
                     revision: record.revision,
+                    hidden: record.hidden,
                 }),
                 _ => false,
             };
@@ -104,6 +108,7 @@ impl KeptGivings {
             given: one.given,
             by_store: one.by_store,
             revision: one.revision,
+            hidden: one.hidden,
         };
         let _writing = self.writing.lock();
         if !there(one.share) {
@@ -149,6 +154,7 @@ mod tests {
             done: 6,
             by_store: true,
             revision: 9,
+            hidden: false,
         }
     }
 

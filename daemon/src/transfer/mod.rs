@@ -31,6 +31,7 @@ use crate::live_view::Kept;
 use crate::records::{Records, TransferRecord, TransferState};
 use crate::settings::Setting;
 use hither_api::{CostMode, Event, Existing, Paths, Phase, SourceBytes, SourceKind, TransferInfo};
+use hither_content::storage::StorageError;
 use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, DeviceName, Manifest, ShareId, Ticket};
 use hither_relay_client::RelayClient;
@@ -487,6 +488,23 @@ impl Transfers {
     }
 
     /// Forgets the oldest ended transfers beyond [`MAX_ENDED`].
+    /// Forgets those that are done, or failed and left nothing that could go on. Blocks.
+    pub(crate) fn clear(&self, service: &TransferService) -> Result<(), StorageError> {
+        for one in self.all() {
+            let record = one.record();
+            let is_over = match record.state {
+                TransferState::Done => true,
+                TransferState::Failed => record.partial.is_none() && !record.follow,
+                TransferState::Active | TransferState::Paused => false,
+            };
+            if is_over && !one.is_running() {
+                service.records.remove_transfer(&one.id)?;
+                self.remove(&one.id);
+            }
+        }
+        Ok(())
+    }
+
     fn forget_old(&self, service: &TransferService) {
         let ended = self
             .all()

@@ -203,9 +203,9 @@ mod tests {
             ..told(SourceKind::Lan, 0.0)
         };
         assert_eq!(
-            source(&free, name),
+            source(&free, name, None),
             "From laptop-2: same network, 0.4 ms away. A part took 0.02 s; from the store it would have taken 0.31 s and cost \
-             0.09."
+             0.09 units."
         );
     }
 
@@ -222,9 +222,13 @@ mod tests {
             ..told(SourceKind::Store, 0.07)
         };
         assert_eq!(
-            source(&store, |id| name(if id == "a" { "b" } else { "a" })),
+            source(
+                &store,
+                |id| name(if id == "a" { "b" } else { "a" }),
+                Some("EUR")
+            ),
             "From the store: a store of a relay. A part took 1.2 s; from laptop-2 it would have taken 0.31 s and cost nothing. \
-             What costs less gave 60 Mbit/s, below your 95: waiting for it would have cost more. It cost 0.07."
+             What costs less gave 60 Mbit/s, below your 95: waiting for it would have cost more. It cost 0.07 EUR."
         );
     }
 
@@ -233,7 +237,7 @@ mod tests {
         let mut useless = told(SourceKind::Direct, 0.0);
         useless.source.bytes = 0;
         assert_eq!(
-            source(&useless, name),
+            source(&useless, name, None),
             "From laptop-2: directly, from another network. It was asked, and gave nothing that could be used."
         );
         let words = event("phone-1", JournalEvent::Stalled);
@@ -248,7 +252,7 @@ mod tests {
             (0.0123, "0.012"),
             (0.000_034_5, "0.000034"),
         ] {
-            assert_eq!(amount(units), text);
+            assert_eq!(amount(units, Some("€")), format!("{text} €"));
         }
         for (ms, text) in [
             (0.1, "0.001 s"),
