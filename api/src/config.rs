@@ -7,7 +7,7 @@
 
 use crate::ask::AskRules;
 use crate::config_keys::{KEYS, Key, TEMPLATE, parse_span, price};
-use crate::costs::Costs;
+use crate::costs::{Costs, parse_currency};
 use crate::limits::{RateLimits, parse_rate};
 use crate::nearby::NearbyVisibility;
 use crate::receive::{ReceivePolicy, ReceiveRules};
@@ -62,6 +62,8 @@ pub struct Config {
     pub trash: TrashRules,
     /// What data costs.
     pub costs: Costs,
+    /// The currency that stands behind amounts; empty for plain units.
+    pub currency: String,
     /// What is known of the link and the battery, and what follows from it.
     pub world: WorldRules,
     /// The engine that keeps the metadata on disk.
@@ -95,6 +97,7 @@ impl Default for Config {
             limits: RateLimits::default(),
             trash: TrashRules::default(),
             costs: Costs::default(),
+            currency: String::new(),
             world: WorldRules::default(),
             storage_engine: StorageEngine::default(),
             log: "info".into(),
@@ -333,9 +336,19 @@ impl Config {
             "network.metered" => self.world.metered = Metered::parse(&text()).unwrap_or_default(),
             "battery.low" => self.world.low = parse_percent(&text()).unwrap_or(self.world.low),
             "cost.mode" => self.costs.mode = text().parse().unwrap_or_default(),
-            "cost.store" => self.costs.store = price(value).unwrap_or_default(),
-            "cost.relayed" => self.costs.relayed = price(value).unwrap_or_default(),
-            "cost.metered" => self.costs.metered = price(value).unwrap_or_default(),
+            "cost.store" => {
+                self.costs.store = price(value).unwrap_or_default();
+                self.costs.configured = true;
+            }
+            "cost.relayed" => {
+                self.costs.relayed = price(value).unwrap_or_default();
+                self.costs.configured = true;
+            }
+            "cost.metered" => {
+                self.costs.metered = price(value).unwrap_or_default();
+                self.costs.configured = true;
+            }
+            "cost.currency" => self.currency = parse_currency(&text()).unwrap_or_default(),
             "follow.trash_keep" => {
                 self.trash.keep = parse_span(&text()).unwrap_or(self.trash.keep);
             }
@@ -413,6 +426,7 @@ impl Config {
             "cost.store" => self.costs.store.units_per_gib().to_string(),
             "cost.relayed" => self.costs.relayed.units_per_gib().to_string(),
             "cost.metered" => self.costs.metered.units_per_gib().to_string(),
+            "cost.currency" => self.currency.clone(),
             "follow.trash_keep" => match self.trash.keep {
                 Duration::ZERO => "0".to_owned(),
                 keep => humantime::format_duration(keep).to_string(),

@@ -2,7 +2,7 @@
 
 use crate::ask::AskCommand;
 use crate::config::ConfigError;
-use crate::costs::CostMode;
+use crate::costs::{CostMode, parse_currency};
 use crate::limits::{DeviceLimit, parse_rate};
 use crate::nearby::NearbyVisibility;
 use crate::receive::{ReceivePolicy, ReceiveRules};
@@ -115,11 +115,13 @@ pub const TEMPLATE: &str = "\
 
 ## How readily sources that cost something are used: saver, balanced or fast (an hour of waiting is worth 0.36, 3.60 or 36).
 # cost.mode = \"balanced\"
-## What a GiB costs, in your currency: from a store, from a device through a relay (whoever hosts them pays for traffic),
-## over a metered connection.
+## What a GiB costs: from a store, from a device through a relay (whoever hosts them pays for traffic), over a metered
+## connection. These usual prices only choose between sources; amounts are shown once one of the prices is set.
 # cost.store = 0.09
 # cost.relayed = 0.09
 # cost.metered = 2.0
+## The currency that stands behind amounts, at most 8 characters: \"EUR\"; empty: units.
+# cost.currency = \"\"
 
 ## What later versions replace or no longer have in a folder that is followed (hither fetch --follow) is kept in its
 ## .hither-trash: for so long, \"0\" for not at all, and at most so many bytes in each, the oldest going first; \"\" for any.
@@ -156,6 +158,7 @@ pub(crate) enum Kind {
     Percent,
     Mode,
     Price,
+    Currency,
     Engine,
     Visibility,
     AskCommands,
@@ -398,6 +401,11 @@ pub const KEYS: [Key; 43] = [
         kind: Kind::Price,
     },
     Key {
+        name: "cost.currency",
+        about: "what stands behind amounts",
+        kind: Kind::Currency,
+    },
+    Key {
         name: "follow.trash_keep",
         about: "how long the trash of what is followed is kept",
         kind: Kind::Span,
@@ -438,6 +446,7 @@ impl Kind {
             Self::Percent => "a part like \"20%\"",
             Self::Mode => "saver, balanced or fast",
             Self::Price => "a price for each GiB, a number from 0 on",
+            Self::Currency => "at most 8 printable characters, or empty",
             Self::Engine => "redb or sled",
             Self::Visibility => "everybody, known or nobody",
             Self::AskCommands => "a list like [\"photo.live rpicam-still -n -o {out}\"]",
@@ -460,6 +469,7 @@ impl Kind {
             | Self::Metered
             | Self::Percent
             | Self::Mode
+            | Self::Currency
             | Self::Engine
             | Self::Visibility
             | Self::Policy
@@ -516,6 +526,7 @@ impl Kind {
                 .as_str()
                 .is_some_and(|t| t.parse::<CostMode>().is_ok()),
             Self::Price => price(value).is_some(),
+            Self::Currency => value.as_str().is_some_and(|t| parse_currency(t).is_some()),
             Self::Engine => value
                 .as_str()
                 .is_some_and(|t| StorageEngine::parse(t).is_some()),

@@ -61,6 +61,9 @@ pub struct Costs {
     pub relayed: Price,
     /// Price of what goes over a metered connection.
     pub metered: Price,
+    /// The user has set at least one of the prices: amounts are told. Usual prices alone only choose
+    /// between sources, and nobody hears of them.
+    pub configured: bool,
 }
 
 /// Prices that are usual in 2026 (source-selection design, rule 4).
@@ -71,8 +74,20 @@ impl Default for Costs {
             store: Price::per_gib(0.09).unwrap_or_default(),
             relayed: Price::per_gib(0.09).unwrap_or_default(),
             metered: Price::per_gib(2.0).unwrap_or_default(),
+            configured: false,
         }
     }
+}
+
+/// Most characters of `cost.currency`.
+const MAX_CURRENCY: usize = 8;
+
+/// A currency as it stands behind amounts: at most 8 printable characters; empty for none.
+pub(crate) fn parse_currency(text: &str) -> Option<String> {
+    let text = text.trim();
+    let is_short = text.chars().count() <= MAX_CURRENCY;
+    // What is shown as it is has nothing to make visible.
+    (is_short && hither_proto::display_name(text) == text).then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -86,6 +101,16 @@ mod tests {
             assert_eq!(serde_json::to_value(mode).unwrap(), name);
         }
         assert_eq!("dear".parse::<CostMode>(), Err(CostModeError));
+    }
+
+    #[test]
+    fn a_currency_is_short_and_printable() {
+        for good in ["", "EUR", "€", "US-$", " CHF "] {
+            assert_eq!(parse_currency(good).as_deref(), Some(good.trim()));
+        }
+        for bad in ["too long a name", "a\u{1b}[m", "a\nb", "\u{202e}EUR"] {
+            assert_eq!(parse_currency(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

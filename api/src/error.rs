@@ -117,13 +117,25 @@ impl ErrorCode {
         match self {
             Self::BadRequest | Self::BadTicket | Self::NewerTicket => 400,
             Self::NotFound => 404,
-            Self::AlreadyFetching | Self::TargetExists | Self::OfferChanged => 409,
+            // The state of this device or of the world is in the way; the request may be repeated.
+            Self::AlreadyFetching
+            | Self::TargetExists
+            | Self::OfferChanged
+            | Self::NoHolder
+            | Self::NoRelay
+            | Self::Changing
+            | Self::Interrupted => 409,
+            // It was understood, and what it names cannot be used so.
+            Self::Unreadable
+            | Self::Unsharable
+            | Self::NotWritable
+            | Self::NotASingleFile
+            | Self::Damaged => 422,
             Self::Refused | Self::Declined | Self::HostileShare => 403,
             Self::NoSpace | Self::OverQuota => 507,
             Self::TooDear => 402,
-            Self::NoHolder | Self::NoRelay => 503,
             Self::TooLong => 413,
-            _ => 500,
+            Self::NoDaemon | Self::Internal => 500,
         }
     }
 }

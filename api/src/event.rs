@@ -71,7 +71,7 @@ pub struct SourceBytes {
     /// Plaintext bytes.
     pub bytes: u64,
     /// Their cost, those that came in vain included, in units of currency; absent when they
-    /// were free.
+    /// were free, and where no price is configured.
     #[serde(default, skip_serializing_if = "is_free")]
     pub cost: f64,
 }
@@ -213,6 +213,9 @@ pub enum Event {
         seconds: f64,
         /// Where the bytes of all versions so far came from.
         sources: Vec<SourceBytes>,
+        /// The currency of their costs, if one is configured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
     },
     /// How the upload of a share to a store stands; it goes on in the background.
     Upload(UploadInfo),
@@ -260,6 +263,12 @@ pub enum ChangedList {
     Shares,
     /// `GET /v1/config`.
     Config,
+    /// `GET /v1/groups`, or who is in one of them.
+    Groups,
+    /// `GET /v1/relays`.
+    Relays,
+    /// `GET /v1/devices`: the devices of the user at relays, and those that are known.
+    Devices,
 }
 
 /// How work ended well.
@@ -276,6 +285,9 @@ pub enum Done {
         seconds: f64,
         /// Where the bytes came from.
         sources: Vec<SourceBytes>,
+        /// The currency of their costs, if one is configured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        currency: Option<String>,
         /// The transfer, for `hither why`.
         transfer: String,
         /// True when all of it was there already, with the same content.

@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 /// The part that one device fetches of one share of this device, or fetched (`GET /v1/giving`).
 ///
 /// `given` is what this device sent. `has`, `total`, `rate`, `complete` and `times` are the word of
-/// the device that fetches, wherever it got its bytes: it need not be true.
+/// the device that fetches, wherever it got its bytes, or of the relay from whose store it takes
+/// everything (`by_store`): it need not be true.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GivingInfo {
     /// Always `giving`: tells it from a transfer, which has no such field.
@@ -20,7 +21,8 @@ pub struct GivingInfo {
     pub device: String,
     /// The name by which this device knows it, safe to show; its short id when it is a stranger.
     pub device_name: String,
-    /// How it is reached: `lan`, `direct` or `relayed`.
+    /// How it is reached: `lan`, `direct` or `relayed`; `store`: it takes everything from the store
+    /// of a relay.
     pub kind: SourceKind,
     /// True if it is there now.
     pub open: bool,
@@ -48,6 +50,9 @@ pub struct GivingInfo {
     /// When it came to have all of a version last, Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done: Option<u64>,
+    /// True if a relay said so of its store (`kind` is `store` then), and not the device itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_store: bool,
 }
 
 /// The direction of a [`GivingInfo`].
@@ -84,6 +89,7 @@ mod tests {
             times: 0,
             since: 9,
             done: None,
+            by_store: false,
         };
         let told = serde_json::to_value(&info).unwrap();
         assert_eq!(told["direction"], "giving");

@@ -24,6 +24,10 @@ pub struct SendRequest {
     /// The ticket of a share: a secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<TicketNote>,
+    /// The reader's device says when it has taken it (`taken` of `GET /v1/messages/{message}`): a
+    /// text or files, which a ticket brings by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub receipt: bool,
 }
 
 impl std::fmt::Debug for SendRequest {
@@ -88,6 +92,9 @@ pub struct SentInfo {
     /// soon as that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The reader's device said that it has taken it; only where it was asked to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken: bool,
     /// The same for the other devices that it is for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]

@@ -20,7 +20,8 @@ pub struct ShareRequest {
     /// What the share is called instead of the file's or folder's own name.
     #[serde(default)]
     pub name: Option<String>,
-    /// The share ends by itself after that many seconds.
+    /// The share ends by itself after that many seconds; 0: never. Absent: as it was shared before, if
+    /// it was.
     #[serde(default)]
     pub keep_seconds: Option<u64>,
     /// Never upload this share to a store, whatever the configuration says.
@@ -42,6 +43,10 @@ pub struct ShareRequest {
     /// Nothing is read before they are found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<String>,
+    /// It is only to reach the devices of `to`: the share ends when all of them have all of it, at the
+    /// latest after 30 days. What is shared already stays shared as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offer: bool,
     /// End the share as soon as one device has all of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
@@ -394,6 +399,10 @@ pub struct TransferInfo {
     pub follow: Option<FollowInfo>,
     /// Where its bytes came from so far.
     pub sources: Vec<SourceBytes>,
+    /// The currency of every cost and price; absent where none is configured or nothing is told of
+    /// costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     /// Names of the last version written that could not be written as they are.
     #[serde(default, skip_serializing_if = "NamesInfo::is_nothing")]
     pub names: NamesInfo,

@@ -3,11 +3,12 @@
 use crate::output::Output;
 use crate::session::Session;
 use crate::show::{Align, Column, Table, ago, bytes, count, duration, kind_words};
-use hither_api::{ApiError, Client, ClientError, ErrorCode, Event, Events, GivingInfo};
+use hither_api::{ApiError, Client, ClientError, ErrorCode, Event, Events, GivingInfo, ShareInfo};
 use hither_proto::display_name;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 /// Lines of devices at most; of more only how many.
 const LINES: usize = 8;
@@ -41,32 +42,47 @@ impl Before {
     }
 }
 
-/// A wait until so many devices have all of a share.
-#[derive(Debug)]
+/// How long after a daemon that was stopped it is looked whether another one runs.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A wait until so many devices have all of a share. It goes on when the daemon ends and is started
+/// again, which knows who has all of it.
 pub struct Waiting {
+    share: String,
+    /// Asks the daemon, and starts it again when it died; one that was stopped is left alone.
+    client: Client,
     events: Events,
     wanted: usize,
     before: Before,
     have: HashSet<String>,
+    /// Only these count; empty: everybody.
+    only: HashSet<String>,
 }
 
 impl Waiting {
     /// From here on nobody is missed.
     pub async fn begin(
-        client: &Client,
+        client: Client,
         share: &str,
         wanted: u32,
         before: Before,
     ) -> Result<Self, ApiError> {
-        let events = client
-            .events(&format!("/v1/giving/events?share={share}"))
-            .await?;
+        let events = client.events(&of(share)).await?;
         Ok(Self {
+            share: share.to_owned(),
+            client,
             events,
             wanted: wanted as usize,
             before,
             have: HashSet::new(),
+            only: HashSet::new(),
         })
+    }
+
+    /// The same of these devices only.
+    pub fn of(mut self, devices: HashSet<String>) -> Self {
+        self.only = devices;
+        self
     }
 
     /// Shows how far each device is, until enough have all of it.
@@ -75,11 +91,21 @@ impl Waiting {
     pub async fn end(mut self, session: &Session<'_>) -> Result<(), ApiError> {
         let mut lines = Lines::new(session.out, self.words());
         while self.have.len() < self.wanted {
-            let Some(event) = self.events.next().await? else {
-                let message = "The share ended before so many devices had all of it.";
-                return Err(
-                    ApiError::new(ErrorCode::NotFound, message).with_hint("See: hither list")
-                );
+            let event = match self.events.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => {
+                    self.events = self.after_the_end(&lines).await?;
+                    continue;
+                }
+                Err(ClientError::Gone | ClientError::NotRunning) => {
+                    self.events = match self.client.events(&of(&self.share)).await {
+                        Ok(events) => events,
+                        // It was stopped and did not die.
+                        Err(_) => self.after_the_end(&lines).await?,
+                    };
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
             match event {
                 Event::Giving(one) => {
@@ -98,8 +124,37 @@ impl Waiting {
         Ok(())
     }
 
+    /// The events ended: with the share, or with a daemon that was stopped. The next one is waited for.
+    async fn after_the_end(&self, lines: &Lines) -> Result<Events, ApiError> {
+        let watching = self.client.clone().watching();
+        lines.head("Waiting until the daemon runs again; Ctrl-C leaves it shared.".into());
+        loop {
+            match watching.get::<Vec<ShareInfo>>("/v1/shares").await {
+                Ok(shares) if shares.iter().any(|one| one.share == self.share) => {
+                    match watching.events(&of(&self.share)).await {
+                        Ok(events) => {
+                            lines.head(self.words());
+                            return Ok(events);
+                        }
+                        Err(ClientError::Gone | ClientError::NotRunning) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Ok(_) => {
+                    let message = "The share ended before so many devices had all of it.";
+                    let error = ApiError::new(ErrorCode::NotFound, message);
+                    return Err(error.with_hint("See: hither list"));
+                }
+                Err(ClientError::Gone | ClientError::NotRunning) => {}
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
     fn has(&mut self, session: &Session<'_>, lines: &mut Lines, one: &GivingInfo) {
-        if self.have.insert(one.device.clone()) {
+        let counts = self.only.is_empty() || self.only.contains(&one.device);
+        if counts && self.have.insert(one.device.clone()) {
             session.out.json(&event_of("fetched", one));
             let name = display_name(&one.device_name);
             lines.suspend(|| session.out.note(&format!("{name} has all of it.")));
@@ -116,6 +171,11 @@ impl Waiting {
             ),
         }
     }
+}
+
+/// The call that tells of a share.
+fn of(share: &str) -> String {
+    format!("/v1/giving/events?share={share}")
 }
 
 /// An event about one device, in JSON.
@@ -215,10 +275,12 @@ fn state(one: &GivingInfo) -> String {
             format!("fetching {}%", percent.min(100))
         }
         (false, true, _) => "looking".into(),
+        // It may have wanted no more than that part.
+        (false, false, _) if one.times > 0 => "gone, had all".into(),
         (false, false, Some(percent)) if one.version > 0 => {
-            format!("left at {}%", percent.min(100))
+            format!("gone, has {}%", percent.min(100))
         }
-        (false, false, _) => "left".into(),
+        (false, false, _) => "gone".into(),
     }
 }
 
@@ -289,6 +351,7 @@ pub mod tests {
             times: 0,
             since: 10,
             done: None,
+            by_store: false,
         }
     }
 
@@ -365,7 +428,7 @@ pub mod tests {
             remaining: None,
             ..giving("a")
         };
-        assert_eq!(standing(&left), "a: left at 40%, same network");
+        assert_eq!(standing(&left), "a: gone, has 40%, same network");
         assert_eq!(event_of("progress", &left)["phase"], "giving");
     }
 }

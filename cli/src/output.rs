@@ -5,7 +5,8 @@
 
 use crate::cli::Global;
 use crate::failure::{hint, told};
-use console::{Style, Term};
+use crate::show::wrap;
+use console::{Style, Term, measure_text_width};
 use hither_api::{ApiError, ErrorCode, Event, Exit};
 use hither_proto::display_name;
 use serde::Serialize;
@@ -150,10 +151,10 @@ impl Output {
         }
     }
 
-    /// A line about the result, for people.
+    /// A line about the result, for people: on a terminal broken between words.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            self.result(line);
+            self.result(&folded(line, self.size().0));
         }
     }
 
@@ -197,7 +198,7 @@ impl Output {
     /// A line on standard error, for people.
     pub fn note(&self, line: &str) {
         if !self.quiet && !self.json {
-            self.write_stderr(&format!("{line}\n"));
+            self.write_stderr(&format!("{}\n", self.folded_for_stderr(line)));
         }
     }
 
@@ -213,7 +214,8 @@ impl Output {
             .bold()
             .force_styling(self.stderr.colours)
             .apply_to("Warning:");
-        self.write_stderr(&format!("{label} {}\n", display_name(message)));
+        let text = format!("{label} {}", display_name(message));
+        self.write_stderr(&format!("{}\n", self.folded_for_stderr(&text)));
     }
 
     /// Why the command failed: the last JSON line, or a sentence and a hint on standard error.
@@ -229,16 +231,27 @@ impl Output {
         };
         let hint = display_name(hint);
         if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Declined) {
-            return self.write_stderr(&format!("{}\n", format!("{message} {hint}").trim_end()));
+            let text = format!("{message} {hint}");
+            let text = self.folded_for_stderr(text.trim_end());
+            return self.write_stderr(&format!("{text}\n"));
         }
         let label = Style::new()
             .red()
             .bold()
             .force_styling(self.stderr.colours)
             .apply_to("Error:");
-        self.write_stderr(&format!("{label} {message}\n"));
+        let text = self.folded_for_stderr(&format!("{label} {message}"));
+        self.write_stderr(&format!("{text}\n"));
         if !hint.is_empty() {
-            self.write_stderr(&format!("{hint}\n"));
+            self.write_stderr(&format!("{}\n", self.folded_for_stderr(&hint)));
+        }
+    }
+
+    /// Lines for standard error, broken between words where it is a terminal.
+    fn folded_for_stderr(&self, text: &str) -> String {
+        match self.stderr.terminal {
+            true => folded(text, self.columns_of_stderr()),
+            false => text.to_owned(),
         }
     }
 
@@ -281,6 +294,20 @@ impl Output {
     }
 }
 
+/// Lines of which none is wider than `width` columns, broken between words. A line that fits stays as
+/// it is; one that does not keeps its indentation, and a word that is longer than a line stays whole, so that it can be
+/// copied.
+fn folded(text: &str, width: usize) -> String {
+    let fold = |line: &str| {
+        if measure_text_width(line) <= width {
+            return line.to_owned();
+        }
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        wrap(&line[..indent], line, width)
+    };
+    text.split('\n').map(fold).collect::<Vec<_>>().join("\n")
+}
+
 /// JSON in which nothing is left that a terminal could obey, or that could not be seen: outside of
 /// its strings there is no such character, and inside it stands as an escape.
 fn escaped(json: &str) -> String {
@@ -302,6 +329,16 @@ fn escaped(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_break_between_words_only_where_they_must() {
+        let text = "a  b\n  one two three four\n\nlonglonglonglong x";
+        assert_eq!(
+            folded(text, 12),
+            "a  b\n  one two\n  three four\n\nlonglonglonglong\nx"
+        );
+        assert_eq!(folded(text, usize::MAX), text);
+    }
 
     #[test]
     fn json_has_nothing_that_a_terminal_obeys_and_says_the_same() {

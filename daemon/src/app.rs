@@ -12,7 +12,7 @@ use crate::code::{self, CodeService};
 use crate::dashboard::DashboardService;
 use crate::diagnostics::Diagnostics;
 use crate::exposed::{ExposedDeps, ExposedService};
-use crate::giving::{self, GivingService};
+use crate::giving::{self, GivingService, KeptGivings};
 use crate::groups::{GroupService, Groups};
 use crate::index::{Index, IndexService};
 use crate::library::{Library, LibraryDeps, LibraryListener, LibraryNews};
@@ -41,7 +41,7 @@ use hither_content::storage::{Engine, Opened, Storage};
 use hither_content::{ChunkMap, Handles, KeptClock, OwnData, StampClock};
 use hither_proto::{DeviceId, DeviceName};
 use hither_relay_client::{
-    CatalogueDigest, Deliveries, GroupNews, RelayClient, RelayClientDeps, Subscribers,
+    CatalogueDigest, Deliveries, GroupNews, RelayClient, RelayClientDeps, StoreFetches, Subscribers,
 };
 use hither_swarm::{KnownDevices, Membership, Swarm, SwarmDeps, SwarmInputs, Twins, Warnings};
 use hither_util::private_fs::create_folder;
@@ -297,6 +297,7 @@ impl App {
         let catalogue_state = Arc::new(Catalogue::new(&base.storage));
         let watches = Arc::new(Watches::default());
         let news = Arc::new(LibraryNews::new());
+        let kept_givings = Arc::new(KeptGivings::new(Arc::clone(&base.storage)));
         let settings = Settings::new(base.config.as_ref().clone());
 
         let (swarm, inputs) = base.swarm(&group_states)?;
@@ -310,6 +311,7 @@ impl App {
                 Arc::clone(&group_states) as Arc<dyn LibraryListener>,
                 Arc::clone(&watches) as Arc<dyn LibraryListener>,
                 Arc::clone(&news) as Arc<dyn LibraryListener>,
+                Arc::clone(&kept_givings) as Arc<dyn LibraryListener>,
             ],
         )?;
         let nearby = base.nearby(&swarm, &relays, &settings);
@@ -358,6 +360,8 @@ impl App {
             paths: base.paths.clone(),
             tasks: base.tasks.clone(),
             mode: settings.setting(|config| config.costs.mode),
+            priced: settings.setting(|config| config.costs.configured),
+            currency: settings.setting(|config| config.currency.clone()),
             wait: settings.setting(|config| config.wait),
         });
         let giving = Arc::new(GivingService {
@@ -368,6 +372,7 @@ impl App {
             tasks: base.tasks.clone(),
             notify: base.config.giving_notify,
             completed: giving::completions(),
+            kept: kept_givings,
         });
         let groups = Arc::new(GroupService {
             device: base.device,
@@ -500,6 +505,8 @@ impl App {
             giving: Arc::clone(&giving),
             settings: Arc::clone(&settings),
             shares: news,
+            groups: Arc::clone(&group_states),
+            relays: Arc::clone(&relays),
         });
         let app = Self {
             swarm,
@@ -527,6 +534,7 @@ impl App {
         };
         app.connect();
         app.library.load_shares()?;
+        app.giving.restore().map_err(storage)?;
         transfer::resume_all(&app.transfers)?;
         app.library
             .remove_orphans(&app.transfers.transfers.records());
@@ -538,7 +546,9 @@ impl App {
         let deliveries: Arc<dyn Deliveries> = Arc::clone(&self.mail) as _;
         let groups: Arc<dyn GroupNews> = Arc::clone(&self.groups) as _;
         let catalogue: Arc<dyn CatalogueDigest> = Arc::clone(&self.catalogue) as _;
+        let fetches: Arc<dyn StoreFetches> = Arc::clone(&self.giving) as _;
         self.relays.subscribe(Subscribers {
+            fetches: Arc::downgrade(&fetches),
             deliveries: Arc::downgrade(&deliveries),
             groups: Arc::downgrade(&groups),
             catalogue: Arc::downgrade(&catalogue),

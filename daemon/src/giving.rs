@@ -5,14 +5,17 @@
 //! in the last word of its fetch, whoever gave it the bytes. That word need not be true: whoever
 //! knows the share's secret can end a share that was given away once, as whoever fetches it can.
 
+mod kept;
 mod notice;
 
 use crate::groups::Groups;
 use crate::library::Library;
+use crate::records::ShareRecord;
+use futures::future::BoxFuture;
 use futures::stream::{self, Stream};
 use hither_api::{Event, Giving as Direction, GivingInfo};
-use hither_proto::{DeviceId, ShareId, display_name};
-use hither_relay_client::RelayClient;
+use hither_proto::{DeviceId, FetchReceived, ShareId, StoreFetch, display_name};
+use hither_relay_client::{RelayClient, StoreFetches};
 use hither_swarm::{Completion, Giving, Swarm};
 use hither_util::tasks::Tasks;
 use std::collections::HashMap;
@@ -38,7 +41,11 @@ pub(crate) struct GivingService {
     /// True if the desktop is told when somebody has all of something.
     pub notify: bool,
     pub completed: broadcast::Sender<GivingInfo>,
+    /// Who came to have all of something, over restarts.
+    pub kept: Arc<KeptGivings>,
 }
+
+pub(crate) use kept::KeptGivings;
 
 /// Makes the channel for [`GivingService::completed`].
 pub(crate) fn completions() -> broadcast::Sender<GivingInfo> {
@@ -62,10 +69,8 @@ async fn complete(service: &Arc<GivingService>, one: Completion) {
     let Some(record) = service.library.share_record(one.share) else {
         return;
     };
-    let listed = service.swarm.givings().all();
-    let giving = listed
-        .into_iter()
-        .find(|giving| giving.share == one.share && giving.device == one.device);
+    let giving = service.swarm.givings().of(one.share, one.device);
+    service.keep(one.share, one.device).await;
     let name = service.name(one.device);
     tracing::debug!(share = ?one.share, device = ?one.device, version = one.version, "a device has all of a share");
     // A follower has every version in turn: its user hears of the first.
@@ -79,19 +84,79 @@ async fn complete(service: &Arc<GivingService>, one: Completion) {
             .tasks
             .spawn(async move { notice::show(&title).await });
     }
-    if record.once
+    if (record.once || service.is_delivered(&record, one.share))
         && let Some(share) = service.swarm.shares().get(one.share)
     {
-        tracing::info!(share = ?one.share, "a share ended: it was for one fetch");
+        tracing::info!(share = ?one.share, "a share ended: who it was for has all of it");
         let library = Arc::clone(&service.library);
         let ended = tokio::task::spawn_blocking(move || library.unshare(&share)).await;
         if let Ok(Err(error)) = ended {
-            tracing::error!(%error, "a share for one fetch could not be ended");
+            tracing::error!(%error, "a share could not be ended although it should");
         }
     }
 }
 
+/// Relays tell who reads from their stores.
+impl StoreFetches for GivingService {
+    fn heard(self: Arc<Self>, fetches: Vec<StoreFetch>) -> BoxFuture<'static, Vec<FetchReceived>> {
+        Box::pin(async move {
+            let mut received = Vec::with_capacity(fetches.len());
+            for one in fetches {
+                // A share that has ended is of no interest any more.
+                let is_shared = self.library.share_record(one.share).is_some();
+                if is_shared {
+                    let givings = self.swarm.givings();
+                    givings.said_to_store(one.share, one.device, &one.progress, one.revision);
+                }
+                // The relay forgets a completion only when it is durable here.
+                let known = !is_shared || !one.progress.complete;
+                if known || self.keep(one.share, one.device).await {
+                    received.push(one.received());
+                }
+            }
+            received
+        })
+    }
+}
+
 impl GivingService {
+    /// Tells the record of what is given what outlived the last run. Blocks.
+    pub(crate) fn restore(&self) -> Result<(), hither_content::storage::StorageError> {
+        let is_shared = |share| self.library.share_record(share).is_some();
+        self.kept.restore(self.swarm.givings(), is_shared)
+    }
+
+    /// Whether all the devices that a share was only sent to have all of it.
+    fn is_delivered(&self, record: &ShareRecord, share: ShareId) -> bool {
+        let has = |device: &String| {
+            let device = device.parse::<DeviceId>().ok();
+            let giving = device.and_then(|device| self.swarm.givings().of(share, device));
+            giving.is_some_and(|giving| giving.times > 0)
+        };
+        !record.offered.is_empty() && record.offered.iter().all(has)
+    }
+
+    /// Makes durable that a device has all of a share, if it does; returns whether that is so.
+    async fn keep(self: &Arc<Self>, share: ShareId, device: DeviceId) -> bool {
+        let giving = self.swarm.givings().of(share, device);
+        let Some(finished) = giving.and_then(|giving| giving.finished()) else {
+            return true;
+        };
+        let of = Arc::clone(self);
+        let kept = tokio::task::spawn_blocking(move || {
+            let is_shared = |share| of.library.share_record(share).is_some();
+            of.kept.keep(&finished, is_shared)
+        });
+        match kept.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "who has all of a share could not be written down");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The name of a device as this one knows it: one of its user's, one that the user said yes to,
     /// a member of a group; else its short id.
     fn name(&self, device: DeviceId) -> String {
@@ -139,6 +204,7 @@ impl GivingService {
             times: giving.times,
             since: giving.since,
             done: giving.done,
+            by_store: giving.by_store,
         }
     }
 
@@ -148,13 +214,24 @@ impl GivingService {
         all.retain(|giving| {
             let is_meant = only.is_none_or(|only| only == giving.share);
             // A device that only asked what there is has fetched nothing.
-            is_meant && (giving.version > 0 || giving.given > 0 || giving.open)
+            is_meant && !giving.hidden && (giving.version > 0 || giving.given > 0 || giving.open)
         });
         all.sort_by_key(|giving| {
             let active = giving.open && !giving.complete;
             (!active, std::cmp::Reverse(giving.since), giving.device)
         });
         all.into_iter().map(|giving| self.info(giving)).collect()
+    }
+
+    /// Leaves those out of the list that fetch nothing now. Blocks.
+    pub(crate) fn clear(&self) -> Result<(), hither_content::storage::StorageError> {
+        let is_shared = |share| self.library.share_record(share).is_some();
+        for one in self.swarm.givings().hide() {
+            if let Some(finished) = one.finished() {
+                self.kept.keep(&finished, is_shared)?;
+            }
+        }
+        Ok(())
     }
 
     /// How many devices fetch something now.

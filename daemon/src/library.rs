@@ -320,6 +320,7 @@ impl Library {
             roots: Vec::new(),
             mounts: Vec::new(),
             once: false,
+            offered: Vec::new(),
             piped: false,
             exclude: Vec::new(),
         };

@@ -73,6 +73,9 @@ pub(crate) fn view(service: &TransferService, transfer: &Transfer, cells: u32) -
             .and_then(|kept| kept.beside(&mut sources)),
     };
     let running = running.is_some();
+    if !transfer.tells_costs(service) {
+        sources.iter_mut().for_each(|source| source.price = 0.0);
+    }
     TransferView {
         transfer: info,
         remaining: remaining.filter(|_| running),

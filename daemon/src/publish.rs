@@ -100,6 +100,10 @@ async fn publish_and_send(
     cancel: Arc<AtomicBool>,
 ) -> Result<Done, ApiError> {
     let readers = mail::readers(&publisher.mail, &request.to).await?;
+    let request = ShareRequest {
+        to: readers.iter().map(|reader| reader.device_id()).collect(),
+        ..request
+    };
     let (of, progress) = (Arc::clone(publisher), events.clone());
     let work = tokio::task::spawn_blocking(move || publish(&of, &request, &progress, &cancel));
     let mut done = work.await.map_err(failure::internal)??;
@@ -133,7 +137,7 @@ pub(crate) fn publish(
     let (share, done) = try_publish(publisher, What::Named, request, events, cancel)?;
     if request.watch {
         crate::watch::begin(publisher, share.id);
-    } else {
+    } else if !request.offer {
         publisher.watches.stop(share.id);
     }
     if let Some(upload) = publisher.store_uploads.upload_info(&share) {
@@ -228,6 +232,13 @@ fn try_publish(
     // Shared again without a word about it, it does not show what was left out before.
     let before = earlier.as_ref().map(|(_, record)| record.exclude.clone());
     source.exclude = request.exclude.clone().or(before).unwrap_or_default();
+    let request = &as_before(request, earlier.as_ref().map(|(_, record)| record));
+    if only.is_none() {
+        let now = (publisher.library.time.millis() + 500) / 1000;
+        let record = earlier.as_ref().map(|(_, record)| record);
+        source.expires = expires(request, record, now);
+        source.offered = offered(request, record);
+    }
     let patterns = Patterns::parse(&source.exclude).map_err(|error| failure::pattern(&error))?;
     let ended = || ApiError::new(ErrorCode::NotFound, "The share has ended.");
     if only.is_some_and(|only| earlier.as_ref().is_none_or(|(share, _)| share.id != only)) {
@@ -382,6 +393,51 @@ struct Source {
     domain: Option<DomainSecret>,
     /// Patterns of what is left out.
     exclude: Vec<String>,
+    /// The devices that it is only sent to.
+    offered: Vec<String>,
+}
+
+/// How long an offer stands, seconds: as long as the letter that brings it waits for its reader.
+const OFFER: u64 = 30 * 86_400;
+
+/// What is shared already and is now only sent stays shared as it is.
+fn as_before(request: &ShareRequest, earlier: Option<&ShareRecord>) -> ShareRequest {
+    let mut request = request.clone();
+    if let Some(record) = earlier.filter(|record| request.offer && record.offered.is_empty()) {
+        (request.no_upload, request.no_list) = (record.no_upload, record.no_list);
+        (request.once, request.watch) = (record.once, record.watch.is_some());
+    }
+    request
+}
+
+/// When it ends, seconds of [`Library::time`]: shared again without a word about it, as before.
+fn expires(request: &ShareRequest, earlier: Option<&ShareRecord>, now: u64) -> Option<u64> {
+    let wanted = match request.keep_seconds {
+        Some(0) => return None,
+        None if request.offer && earlier.is_none_or(|one| !one.offered.is_empty()) => Some(OFFER),
+        wanted => wanted,
+    };
+    match wanted {
+        Some(keep) => Some(now + keep.min(u64::from(u32::MAX))),
+        // The end of an offer was not the user's wish.
+        None => earlier.filter(|one| one.offered.is_empty())?.expires,
+    }
+}
+
+/// The devices that it is only sent to, those of before among them; none of what the user shares.
+fn offered(request: &ShareRequest, earlier: Option<&ShareRecord>) -> Vec<String> {
+    if !request.offer || earlier.is_some_and(|record| record.offered.is_empty()) {
+        return Vec::new();
+    }
+    let mut all = earlier
+        .map(|record| record.offered.clone())
+        .unwrap_or_default();
+    for device in &request.to {
+        if !all.contains(device) {
+            all.push(device.clone());
+        }
+    }
+    all
 }
 
 /// A share of a group keeps the generation with which it was made as long as it changes by itself;
@@ -400,27 +456,26 @@ fn source(
             exposed: record.exposed,
             domain: None,
             exclude: Vec::new(),
+            offered: record.offered,
         });
     }
     let exposed = match what {
         What::Exposed(exposed) => Some(exposed.exposure.clone()),
         What::Named | What::Next(_) => None,
     };
-    let expires = request
-        .keep_seconds
-        .map(|keep| (publisher.library.time.millis() + 500) / 1000 + keep.min(u64::from(u32::MAX)));
     let Some(wanted) = &request.group else {
         return Ok(Source {
-            expires,
+            expires: None,
             group: None,
             exposed,
             domain: None,
             exclude: Vec::new(),
+            offered: Vec::new(),
         });
     };
     let (group, generation, domain) = publisher.groups.domain(wanted, &publisher.device)?;
     Ok(Source {
-        expires,
+        expires: None,
         group: Some(GroupShareRecord {
             group: group.to_string(),
             generation,
@@ -428,6 +483,7 @@ fn source(
         exposed,
         domain: Some(domain),
         exclude: Vec::new(),
+        offered: Vec::new(),
     })
 }
 
@@ -624,6 +680,7 @@ fn unchanged(
             skip_unsharable: request.skip_unsharable,
         }),
         once: request.once,
+        offered: source.offered.clone(),
         piped: request.piped,
         exclude: source.exclude.clone(),
         ..record.clone()
@@ -724,6 +781,7 @@ fn store(
         roots: imported.roots.iter().map(|root| (*root).into()).collect(),
         mounts: imported.mounts.clone(),
         once: request.once,
+        offered: source.offered.clone(),
         piped: request.piped,
         exclude: source.exclude.clone(),
     };

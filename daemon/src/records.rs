@@ -74,6 +74,9 @@ pub(crate) struct ShareRecord {
     /// It ends as soon as one device has all of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
+    /// It was only sent to these devices (their ids), and ends when all of them have all of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offered: Vec<String>,
     /// Its file came through a pipe and goes with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub piped: bool,
@@ -288,6 +291,9 @@ pub(crate) struct TransferRecord {
     /// Most that it may cost, in units of currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<f64>,
+    /// A device that gave had set a price of its own.
+    #[serde(default)]
+    pub priced: bool,
     #[serde(default)]
     pub name: String,
     /// The path where it is or will be.

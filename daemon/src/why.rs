@@ -22,7 +22,7 @@ const SPANS: usize = 1000;
 
 /// Keeps the story of a run, added to that of earlier runs.
 pub(crate) fn keep(service: &TransferService, transfer: &Transfer, journal: &Journal) {
-    let why = tell(service, transfer, Some(journal));
+    let why = tell(service, transfer, Some(journal), true);
     if let Err(error) = service.records.put_why(&transfer.id, &why) {
         tracing::warn!(%error, "why a transfer went as it did could not be kept");
     }
@@ -36,23 +36,30 @@ pub(crate) fn why(service: &TransferService, transfer: &Transfer) -> Why {
             .core()
             .with(|e, _| e.journal(transfer.share.id).cloned())
     });
-    tell(service, transfer, running.flatten().as_ref())
+    let tells_costs = transfer.tells_costs(service);
+    tell(service, transfer, running.flatten().as_ref(), tells_costs)
 }
 
-fn tell(service: &TransferService, transfer: &Transfer, journal: Option<&Journal>) -> Why {
+/// `costs`: with what everything cost, as it is kept.
+fn tell(
+    service: &TransferService,
+    transfer: &Transfer,
+    journal: Option<&Journal>,
+    costs: bool,
+) -> Why {
     let mut why = service
         .records
         .why(&transfer.id)
         .ok()
         .flatten()
         .unwrap_or_else(|| Why {
-            transfer: transfer.info(service),
+            transfer: transfer.whole_info(service),
             sources: Vec::new(),
             notes: Vec::new(),
             spans: Vec::new(),
             names: BTreeMap::new(),
         });
-    why.transfer = transfer.info(service);
+    why.transfer = transfer.whole_info(service);
     why.sources = sources(service, &why, journal);
     if let Some(journal) = journal {
         why.notes
@@ -69,11 +76,31 @@ fn tell(service: &TransferService, transfer: &Transfer, journal: Option<&Journal
             .cloned()
             .unwrap_or_else(|| "another device".into())
     };
+    let currency = why.transfer.currency.as_deref();
     for told in &mut why.sources {
-        told.reasons = reasons(&told.rules);
-        told.words = words::source(told, name);
+        if !costs {
+            without_costs(told);
+        }
+        told.reasons = reasons(&told.rules, costs);
+        told.words = words::source(told, name, currency);
+    }
+    if !costs {
+        let sources = std::mem::take(&mut why.transfer.sources);
+        why.transfer.sources = transfer.told(service, sources);
+        for span in &mut why.spans {
+            (span.price, span.paid) = (0.0, None);
+            span.runners_up.iter_mut().for_each(|o| o.price = 0.0);
+        }
     }
     why
+}
+
+/// Where no price is set, nothing is told of any.
+fn without_costs(told: &mut WhySource) {
+    (told.source.cost, told.paid) = (0.0, None);
+    if let Some(other) = &mut told.runner_up {
+        (other.price, other.cost) = (0.0, 0.0);
+    }
 }
 
 /// Those that gave something, in the order of the transfer; then those that were queried in vain.
@@ -200,13 +227,13 @@ fn add_typical(service: &TransferService, told: &mut WhySource, typical: &Typica
 }
 
 /// Rules in words, the most frequent first.
-fn reasons(rules: &BTreeMap<String, u64>) -> Vec<WhyRule> {
+fn reasons(rules: &BTreeMap<String, u64>, costs: bool) -> Vec<WhyRule> {
     let known = Rule::ALL.iter().filter_map(|rule| {
         let spans = *rules.get(rule.name())?;
         Some(WhyRule {
             rule: rule.name().into(),
             spans,
-            words: words::rule(*rule).into(),
+            words: words::rule(*rule, costs).into(),
         })
     });
     let mut reasons: Vec<WhyRule> = known.collect();

@@ -80,11 +80,12 @@ pub use proof::{
 };
 pub use range::{PositionRange, RangeError, Ranges};
 pub use relay::{
-    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, GroupAnswer, GroupAsked,
-    GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote, GroupRequest, GroupSealed,
-    GroupStanding, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness, OwnAnswer,
-    OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
-    RelayRefusalCode, RelayUrl, RelayUrlError, WebAddress, WebAddressError, Welcome, index_node,
+    Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, FetchReceived, GroupAnswer,
+    GroupAsked, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote, GroupRequest,
+    GroupSealed, GroupStanding, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness,
+    OwnAnswer, OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
+    RelayRefusalCode, RelayUrl, RelayUrlError, StoreFetch, WebAddress, WebAddressError, Welcome,
+    index_node,
 };
 pub use root::{Root, RootError};
 pub use share_link::{MAX_SHARE_LINK, ShareLink, ShareLinkError};

@@ -180,6 +180,9 @@ pub const MAX_CODE_SEALED: usize = 64 * 1024;
 pub const MAX_NAMEPLATES: usize = 4;
 /// Most devices of other users that a device names to a relay.
 pub const MAX_CONTACTS: usize = 1024;
+/// Most devices that read shares of one device from stores and of which its relay keeps how far each
+/// is until the device knows of it; the one heard of longest ago makes room.
+pub const MAX_STORE_FETCHES: usize = 256;
 /// Most devices that one invitation of a device is good for.
 pub const MAX_INVITED: u32 = 16;
 /// Longest time that an invitation of a device is good, seconds: a week.

@@ -16,7 +16,7 @@ use hither_carrier::{
 use hither_proto::{
     CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, DeviceId, GroupAnswer, GroupChange,
     GroupRequest, MessageId, Nearness, OwnAnswer, OwnRequest, RelayAddress, RelayMessage, ShareId,
-    Welcome,
+    StoreFetch, Welcome,
 };
 use hither_util::sync::Mutex;
 use std::collections::HashMap;
@@ -59,6 +59,8 @@ pub(crate) enum Notice {
         changes: Vec<GroupChange>,
         all: bool,
     },
+    /// Who reads shares of this device from stores.
+    Fetches(Vec<StoreFetch>),
 }
 
 /// A message from another device, still sealed.
@@ -269,6 +271,9 @@ impl RelayConnection {
             }
             RelayMessage::Move { relays } => {
                 let _ = out.notices.send(Notice::Move(relays)).await;
+            }
+            RelayMessage::Fetches(fetches) => {
+                let _ = out.notices.send(Notice::Fetches(fetches)).await;
             }
             RelayMessage::GroupNews { changes, all } => {
                 let _ = out.notices.send(Notice::Groups { changes, all }).await;

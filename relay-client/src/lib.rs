@@ -42,5 +42,5 @@ pub use error::{FindDeviceError, JoinError, RelayStorageError};
 pub use failing::RequestError;
 pub use records::{CardRecord, Digest};
 pub use relays::Relays;
-pub use subscribers::{CatalogueDigest, Deliveries, GroupNews, Subscribers};
+pub use subscribers::{CatalogueDigest, Deliveries, GroupNews, StoreFetches, Subscribers};
 pub use trouble::Trouble;

@@ -11,7 +11,9 @@ use super::trouble::Trouble;
 use super::{cards, circuit, devices};
 use crate::client::RelayClient;
 use hither_carrier::{CarrierKind, Link};
-use hither_proto::{DeviceEntry, DeviceId, RelayAddress, RelayRefusalCode, Welcome};
+use hither_proto::{
+    DeviceEntry, DeviceId, RelayAddress, RelayMessage, RelayRefusalCode, StoreFetch, Welcome,
+};
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::Arc;
@@ -192,6 +194,25 @@ impl RelayManager {
         }
     }
 
+    /// Passes on who reads shares of this device from stores, and tells the relay when that is
+    /// durable here.
+    fn fetched(&self, fetches: Vec<StoreFetch>) {
+        let subscribers = self.client.subscribers();
+        let listener = subscribers.and_then(|s| s.fetches.upgrade());
+        let connection = self.held.as_ref().map(|held| Arc::clone(&held.connection));
+        let (Some(listener), Some(connection)) = (listener, connection) else {
+            return;
+        };
+        self.client.tasks.spawn(async move {
+            let received = listener.heard(fetches).await;
+            if !received.is_empty() {
+                connection
+                    .tell(RelayMessage::FetchesReceived(received))
+                    .await;
+            }
+        });
+    }
+
     /// Takes the connection's message; returns whether the selection goes on from another step.
     async fn take(&mut self, event: Event) -> bool {
         match event {
@@ -204,6 +225,10 @@ impl RelayManager {
                 if let Some(groups) = subscribers.and_then(|s| s.groups.upgrade()) {
                     groups.heard(self.relay.url.key, changes, all);
                 }
+                false
+            }
+            Event::Notice(Notice::Fetches(fetches)) => {
+                self.fetched(fetches);
                 false
             }
             Event::Notice(Notice::Move(relays)) => {

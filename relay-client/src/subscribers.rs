@@ -4,7 +4,7 @@ use crate::connection::{Delivery, RelayConnection};
 use crate::connection_state::Relay;
 use crate::records::Digest;
 use futures::future::BoxFuture;
-use hither_proto::{DeviceId, GroupChange};
+use hither_proto::{DeviceId, FetchReceived, GroupChange, StoreFetch};
 use std::sync::{Arc, Weak};
 use tokio::sync::mpsc;
 
@@ -33,12 +33,20 @@ pub trait CatalogueDigest: Send + Sync {
     fn digest(&self) -> Digest;
 }
 
+/// Hears who reads shares of this device from stores of relays.
+pub trait StoreFetches: Send + Sync {
+    /// Makes durable what has to be; returns what the relay may forget.
+    fn heard(self: Arc<Self>, fetches: Vec<StoreFetch>) -> BoxFuture<'static, Vec<FetchReceived>>;
+}
+
 /// Everybody who takes something. They hold the client, so that they are held weakly here.
 pub struct Subscribers {
     /// Takes messages.
     pub deliveries: Weak<dyn Deliveries>,
     /// Takes news of groups.
     pub groups: Weak<dyn GroupNews>,
+    /// Hears who reads from stores.
+    pub fetches: Weak<dyn StoreFetches>,
     /// Has the catalogue.
     pub catalogue: Weak<dyn CatalogueDigest>,
 }

@@ -4,7 +4,8 @@
 //! Bytes that are given are counted here, where it is sent. How much a device has is its own word
 //! ([`Progress`]): it may have got the most of it elsewhere, and it may lie. So it is shown to
 //! people, and ends waits and shares whose user wanted that; it changes nothing about what is given
-//! to whom.
+//! to whom. What a device says to a store of a relay, from which it takes everything, reaches the
+//! share's owner by the relay, which might lie too: such a record says so.
 //!
 //! Bounded: [`MAX_OF_SHARE`] devices of one share and [`MAX`] in all. The one that has been gone
 //! longest makes room; while all are there, a new one is not listed, and its completion is told all
@@ -25,6 +26,10 @@ const MAX_OF_SHARE: usize = 64;
 const MAX: usize = 1024;
 /// Completions that wait to be taken.
 const MAX_NEWS: usize = 1024;
+/// How long a word of a relay is taken for how things are now.
+const FRESH: Duration = Duration::from_secs(10);
+/// A completion that is told by the device and by a relay within that time is one.
+const SAME: u64 = 60;
 /// A rate is that of the last seconds.
 const WINDOW: Duration = Duration::from_secs(3);
 /// Samples of a rate are at least that far apart: there are at most 31 of each.
@@ -59,6 +64,49 @@ pub struct Giving {
     pub since: u64,
     /// When it came to have all of a version last, Unix seconds.
     pub done: Option<u64>,
+    /// A relay said it last, of a store of its own, and not the device itself.
+    pub by_store: bool,
+    /// The relay's revision of what it said last; 0: nothing.
+    pub revision: u64,
+    /// The user does not want to see it, until something new happens.
+    pub hidden: bool,
+}
+
+impl Giving {
+    /// The part that outlives the daemon, of a device that has come to have all of a version.
+    pub fn finished(&self) -> Option<FinishedGiving> {
+        Some(FinishedGiving {
+            share: self.share,
+            device: self.device,
+            version: self.version,
+            bytes: self.has,
+            given: self.given,
+            times: self.times,
+            since: self.since,
+            done: self.done?,
+            by_store: self.by_store,
+            revision: self.revision,
+            hidden: self.hidden,
+        })
+    }
+}
+
+/// A device that came to have all of a version, as it is remembered over restarts; the fields are
+/// those of [`Giving`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct FinishedGiving {
+    pub share: ShareId,
+    pub device: DeviceId,
+    pub version: u64,
+    pub bytes: u64,
+    pub given: u64,
+    pub times: u64,
+    pub since: u64,
+    pub done: u64,
+    pub by_store: bool,
+    pub revision: u64,
+    pub hidden: bool,
 }
 
 /// A device came to have all of a version of a share.
@@ -125,6 +173,11 @@ struct Record {
     times: u64,
     since: u64,
     done: Option<u64>,
+    by_store: bool,
+    revision: u64,
+    /// When a relay spoke of it last.
+    heard: Option<Instant>,
+    hidden: bool,
 }
 
 impl Record {
@@ -141,15 +194,25 @@ impl Record {
             times: 0,
             since: unix_seconds(),
             done: None,
+            by_store: false,
+            revision: 0,
+            heard: None,
+            hidden: false,
         }
     }
 
     fn giving(&self, (share, device): (ShareId, DeviceId), now: Instant) -> Giving {
-        let open = self.open > 0;
+        let is_fresh = |at: Instant| now.duration_since(at) <= FRESH;
+        let told = self.by_store && !self.complete && self.heard.is_some_and(is_fresh);
+        let open = self.open > 0 || told;
         Giving {
             share,
             device,
-            way: self.way,
+            way: if self.by_store {
+                SourceKind::Store
+            } else {
+                self.way
+            },
             open,
             given: self.given.total,
             rate: if open { self.given.rate(now) } else { 0 },
@@ -160,11 +223,32 @@ impl Record {
             times: self.times,
             since: self.since,
             done: self.done,
+            by_store: self.by_store,
+            revision: self.revision,
+            hidden: self.hidden,
         }
+    }
+
+    /// Takes what a relay says that the device said to a store; returns whether it has come to have
+    /// all of a version by that.
+    fn take_of_store(&mut self, said: &Progress, revision: u64, now: Instant) -> bool {
+        let is_known = self.revision != 0 && self.revision == revision;
+        let same = self.complete && self.version == said.version;
+        let lately = self.done.is_some_and(|done| unix_seconds() < done + SAME);
+        self.revision = revision;
+        // What the device says here itself counts, and comes sooner.
+        if is_known || (same && lately) || (self.open > 0 && !said.complete) {
+            return false;
+        }
+        (self.by_store, self.heard) = (true, Some(now));
+        self.on_its_way = true;
+        self.take(said, now)
     }
 
     /// Takes what the device says; returns whether it has come to have all of a version by that.
     fn take(&mut self, said: &Progress, now: Instant) -> bool {
+        // A follower that comes back says what it has: that is nothing new.
+        self.hidden &= said.complete && !self.on_its_way;
         self.version = said.version;
         self.has.is(said.bytes, now);
         self.complete = said.complete;
@@ -201,6 +285,14 @@ impl State {
             self.records.insert(key, Record::new(way));
         }
         self.records.get_mut(&key)
+    }
+
+    /// A completion waits to be taken.
+    fn tell(&mut self, one: Completion) {
+        if self.news.len() >= MAX_NEWS {
+            self.news.pop_front();
+        }
+        self.news.push_back(one);
     }
 
     /// Forgets the one among some that left first; `false` when none of them has left.
@@ -252,6 +344,7 @@ impl Givings {
         if let Some(record) = self.lock().records.get_mut(&(share, device)) {
             // A device that asks for something has not got all of it.
             record.on_its_way = true;
+            record.hidden = false;
             if data {
                 let total = record.given.total.saturating_add(bytes);
                 record.given.is(total, Instant::now());
@@ -265,14 +358,14 @@ impl Givings {
         let came = {
             let mut state = self.lock();
             let came = match state.records.get_mut(&(share, device)) {
-                Some(record) => record.take(said, Instant::now()),
+                Some(record) => {
+                    record.by_store = false;
+                    record.take(said, Instant::now())
+                }
                 None => said.complete,
             };
             if came {
-                if state.news.len() >= MAX_NEWS {
-                    state.news.pop_front();
-                }
-                state.news.push_back(Completion {
+                state.tell(Completion {
                     share,
                     device,
                     version: said.version,
@@ -284,6 +377,72 @@ impl Givings {
             self.completed.notify_one();
         }
         self.changed();
+    }
+
+    /// A relay says what a device said to a store of it: how far it is with a share of this device.
+    /// `revision`: that of the relay, by which it is known when it is told again.
+    pub fn said_to_store(&self, share: ShareId, device: DeviceId, said: &Progress, revision: u64) {
+        let came = {
+            let mut state = self.lock();
+            let record = state.record((share, device), SourceKind::Store);
+            let came = match record {
+                Some(record) => record.take_of_store(said, revision, Instant::now()),
+                None => said.complete,
+            };
+            if came {
+                state.tell(Completion {
+                    share,
+                    device,
+                    version: said.version,
+                });
+            }
+            came
+        };
+        if came {
+            self.completed.notify_one();
+        }
+        self.changed();
+    }
+
+    /// Remembers what outlived a restart; `false` when there is no room.
+    pub fn restore(&self, one: FinishedGiving) -> bool {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let Some(record) = state.record((one.share, one.device), SourceKind::Direct) else {
+            return false;
+        };
+        record.has.is(one.bytes, now);
+        record.given.is(one.given, now);
+        (record.version, record.complete) = (one.version, true);
+        (record.times, record.since) = (one.times, one.since);
+        record.done = Some(one.done);
+        (record.by_store, record.revision) = (one.by_store, one.revision);
+        record.hidden = one.hidden;
+        true
+    }
+
+    /// Hides those that fetch nothing now; returns them.
+    pub fn hide(&self) -> Vec<Giving> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut hidden = Vec::new();
+        for (key, record) in &mut state.records {
+            let giving = record.giving(*key, now);
+            if !giving.hidden && (giving.complete || !giving.open) {
+                record.hidden = true;
+                hidden.push(record.giving(*key, now));
+            }
+        }
+        drop(state);
+        self.changed();
+        hidden
+    }
+
+    /// One device of a share.
+    pub fn of(&self, share: ShareId, device: DeviceId) -> Option<Giving> {
+        let state = self.lock();
+        let record = state.records.get(&(share, device))?;
+        Some(record.giving((share, device), Instant::now()))
     }
 
     /// A share has ended here: nothing is remembered of it.
@@ -388,6 +547,58 @@ mod tests {
         assert_eq!(givings.all()[0].times, 2);
         givings.forget(share(1));
         assert!(givings.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_fetch_from_a_store_is_told_by_the_relay_and_counts_once() {
+        let givings = Givings::default();
+        let (share, reader) = (share(1), device(0));
+        givings.said_to_store(share, reader, &progress(40, false), 5);
+        let one = givings.all().remove(0);
+        assert_eq!((one.has, one.open, one.by_store), (40, true, true));
+        assert_eq!((one.way, one.given), (SourceKind::Store, 0));
+        givings.said_to_store(share, reader, &progress(100, true), 6);
+        // The relay tells it again until it knows that it was heard.
+        givings.said_to_store(share, reader, &progress(100, true), 6);
+        assert_eq!(givings.completions().await.len(), 1);
+        let one = givings.of(share, reader).unwrap();
+        assert_eq!((one.times, one.complete, one.open), (1, true, false));
+        // Who also asks here says it here, and the relay's word of the same fetch changes nothing.
+        let (other, _open) = (device(1), givings.open(share, device(1), SourceKind::Lan));
+        givings.said_to_store(share, other, &progress(1, false), 7);
+        assert!(!givings.of(share, other).unwrap().by_store);
+        givings.said(share, other, &progress(2, false));
+        givings.said(share, other, &progress(100, true));
+        givings.said_to_store(share, other, &progress(100, true), 8);
+        let one = givings.of(share, other).unwrap();
+        assert_eq!((one.times, one.by_store), (1, false));
+        // After a restart it is known, and the relay's word that was not answered too.
+        let after = Givings::default();
+        let kept = givings.of(share, reader).unwrap().finished().unwrap();
+        assert!(after.restore(kept));
+        after.said_to_store(share, reader, &progress(100, true), 6);
+        assert_eq!(after.of(share, reader).unwrap().times, 1);
+        assert!(after.lock().news.is_empty());
+        after.said_to_store(share, reader, &progress(100, true), 9);
+        assert!(after.lock().news.len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_over_is_hidden_until_something_new_happens() {
+        let givings = Givings::default();
+        let (share, done, going) = (share(1), device(0), device(1));
+        let _open = givings.open(share, going, SourceKind::Lan);
+        givings.said(share, going, &progress(10, false));
+        drop(givings.open(share, done, SourceKind::Lan));
+        givings.said(share, done, &progress(0, false));
+        givings.said(share, done, &progress(100, true));
+        let hidden = givings.hide();
+        assert_eq!((hidden.len(), hidden[0].device), (1, done));
+        assert!(!givings.of(share, going).unwrap().hidden);
+        givings.said(share, done, &progress(100, true));
+        assert!(givings.of(share, done).unwrap().hidden);
+        givings.said(share, done, &progress(1, false));
+        assert!(!givings.of(share, done).unwrap().hidden);
     }
 
     #[tokio::test]

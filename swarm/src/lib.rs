@@ -51,7 +51,7 @@ pub use clock::Clock;
 pub use device_streams::{DeviceStreams, answer};
 pub use download_stream::{ChunkSink, PutError};
 pub use foreground::Foreground;
-pub use givings::{Completion, Giving, Givings};
+pub use givings::{Completion, FinishedGiving, Giving, Givings};
 pub use handshake::{HANDSHAKE, OpenError, broken, greet, holds, open};
 pub use holders::Holders;
 pub use host_state::{Battery, Facts, HostState};

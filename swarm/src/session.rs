@@ -197,7 +197,7 @@ impl Session {
                 swarm,
                 share,
                 device: self.device,
-                tells: self.kind == HolderKind::Device,
+                tells: true,
                 close,
             };
             let shown = Some(self.head.clone());
@@ -486,6 +486,7 @@ impl ControlStream<'_> {
                     .with(|engine, now| engine.handle_claims(share.id, device, &claims, now));
             }
             Message::Terms(terms) => {
+                share.hear_terms(&terms);
                 swarm
                     .core
                     .with(|engine, now| engine.handle_terms(share.id, device, terms, now));

@@ -8,12 +8,13 @@ use crate::blind::Budget;
 use hither_content::{Holding, ManifestFile, ReadChunkError};
 use hither_proto::limits::MAX_TICKET_RELAYS;
 use hither_proto::{
-    BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Progress, Refusal, RelayAddress, ShareId,
-    ShareSecret, SignedHead, Space, StreamBinding,
+    BlindKey, BlindQuery, DeviceId, GroupId, Manifest, Price, Progress, Refusal, RelayAddress,
+    ShareId, ShareSecret, SignedHead, Space, StreamBinding, Terms,
 };
 use hither_util::sync::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -119,6 +120,8 @@ pub struct Share {
     ticket_relays: Mutex<Vec<RelayAddress>>,
     /// How much a fetch has of it: what those who give are told.
     progress: watch::Sender<Option<Progress>>,
+    /// A device announced a price of its own for what it gives of it.
+    priced: AtomicBool,
 }
 
 #[derive(Default)]
@@ -174,6 +177,7 @@ impl Share {
             group: Mutex::default(),
             ticket_relays: Mutex::default(),
             progress: watch::Sender::new(None),
+            priced: AtomicBool::new(false),
         }
     }
 
@@ -199,6 +203,20 @@ impl Share {
             *known = Some(progress);
             is_news
         });
+    }
+
+    /// A device that gives it announced its terms. A price other than the usual one is one that its
+    /// user set.
+    pub(crate) fn hear_terms(&self, terms: &Terms) {
+        let usual = hither_api::Costs::default().metered;
+        if terms.price != Price::FREE && terms.price != usual {
+            self.priced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True if a device that gives it has announced a price that its user set.
+    pub fn is_priced(&self) -> bool {
+        self.priced.load(Ordering::Relaxed)
     }
 
     /// Follows how much a fetch has of it; `None` before the first one.

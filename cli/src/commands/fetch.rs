@@ -387,12 +387,14 @@ impl Following<'_> {
                  total,
                  seconds,
                  sources,
+                 currency,
                  ..
              }| Done::Fetched {
                 path,
                 bytes: total,
                 seconds,
                 sources,
+                currency,
                 transfer,
                 already: false,
             },
@@ -520,10 +522,12 @@ impl Following<'_> {
                     bytes,
                     seconds,
                     sources,
+                    currency,
                     ..
                 } => {
                     progress.clear();
-                    let summary = show::fetched(&path, bytes, seconds, &sources);
+                    let sources = (&sources[..], currency.as_deref());
+                    let summary = show::fetched(&path, bytes, seconds, sources);
                     self.session.out.say(
                         &self
                             .session
@@ -651,12 +655,14 @@ impl Following<'_> {
             bytes,
             seconds,
             sources,
+            currency,
             already,
             ..
         } = done
         else {
             return Ok(Exit::Done);
         };
+        let sources = (&sources[..], currency.as_deref());
         if !self.args.to_stdout() {
             let summary = if *already {
                 show::already(path, *bytes)

@@ -320,7 +320,21 @@ async fn read(session: &Session<'_>, id: u64) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// Where what a message brought lies, when it has arrived.
+fn lies(message: &MessageInfo) -> Option<Vec<String>> {
+    let arrival = message.arrival.as_ref()?;
+    let paths = arrival.paths.iter().map(|path| display_name(path));
+    (arrival.state == ArrivalState::Arrived).then(|| paths.collect())
+}
+
 fn show(session: &Session<'_>, message: &MessageInfo) {
+    if let Some(paths) = lies(message) {
+        session.out.result(&brief(message));
+        for path in paths {
+            session.out.say(&format!("It lies at {path}"));
+        }
+        return;
+    }
     match (&message.text, &message.share) {
         (Some(text), _) => {
             let from = device(&message.name, &message.from);

@@ -5,7 +5,7 @@ use crate::session::{Outcome, Session};
 use chrono::{DateTime, Local};
 use clap::ValueEnum;
 use console::Style;
-use hither_api::{ErrorCode, Exit};
+use hither_api::{Client, DeviceInfo, ErrorCode, Exit};
 use hither_proto::display_name;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -89,7 +89,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
             last.pop_front();
         }
     }
-    last.iter().for_each(|line| tell(session, line));
+    let names = Names::look(session).await;
+    last.iter().for_each(|line| tell(session, line, &names));
     if !args.follow {
         return Ok(Exit::Done);
     }
@@ -98,21 +99,52 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         file.turn(&path).map_err(failed)?;
         while let Some(line) = file.line().map_err(failed)? {
             if line.1 <= args.level {
-                tell(session, &line);
+                tell(session, &line, &names);
             }
         }
     }
 }
 
-fn tell(session: &Session<'_>, (line, level): &(Value, Level)) {
+/// What the devices are called that the daemon knows, by the end of their ids.
+struct Names(Vec<(String, String)>);
+
+/// Characters of an id by which a device is told apart.
+const SHORT: usize = 8;
+
+impl Names {
+    /// Asks the daemon, if it runs: it is not started for that.
+    async fn look(session: &Session<'_>) -> Self {
+        let Ok(paths) = session.paths() else {
+            return Self(Vec::new());
+        };
+        let client = Client::of(&paths);
+        let devices = client.get::<Vec<DeviceInfo>>("/v1/devices").await;
+        let devices = devices.unwrap_or_default().into_iter();
+        let named = devices.filter(|one| !one.name.is_empty() && one.device.len() >= SHORT);
+        let end = |id: &str| id.get(id.len() - SHORT..).unwrap_or(id).to_owned();
+        Self(named.map(|one| (end(&one.device), one.name)).collect())
+    }
+
+    /// The particulars of a line, with the name before each id that is known.
+    fn put_into(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (short, name) in &self.0 {
+            let id = format!("DeviceId(…{short})");
+            text = text.replace(&id, &format!("{name} (…{short})"));
+        }
+        text
+    }
+}
+
+fn tell(session: &Session<'_>, (line, level): &(Value, Level), names: &Names) {
     session.out.json(line);
     session
         .out
-        .result(&session.out.paint(level.style(), &words(line)));
+        .result(&session.out.paint(level.style(), &words(line, names)));
 }
 
 /// A line as people read it: the local time, how grave it is, what happened, and the particulars.
-fn words(line: &Value) -> String {
+fn words(line: &Value, names: &Names) -> String {
     let at = line["timestamp"].as_str().unwrap_or_default();
     let at = DateTime::parse_from_rfc3339(at).map_or_else(
         |_| String::new(),
@@ -130,7 +162,7 @@ fn words(line: &Value) -> String {
         .filter(|(key, _)| *key != "message");
     let particulars: String = particulars
         .map(|(key, value)| match value.as_str() {
-            Some(text) => format!(" {key}={text}"),
+            Some(text) => format!(" {key}={}", names.put_into(text)),
             None => format!(" {key}={value}"),
         })
         .collect();
@@ -138,7 +170,7 @@ fn words(line: &Value) -> String {
     // Whatever others sent is shown as text.
     display_name(&format!(
         "{at} {level:<5} {}{particulars}",
-        message.unwrap_or_default()
+        names.put_into(message.unwrap_or_default())
     ))
 }
 
@@ -201,12 +233,25 @@ mod tests {
     fn a_line_says_when_how_grave_what_and_with_what() {
         let line = json!({"timestamp": "2026-11-30T12:59:33.497947Z", "level": "INFO",
             "fields": {"message": "the daemon runs", "name": "x\u{1b}[2J", "port": 47447}});
-        let words = words(&line);
+        let none = Names(Vec::new());
+        let words = words(&line, &none);
         assert!(
             words.ends_with(" INFO  the daemon runs name=x\u{fffd}[2J port=47447"),
             "{words}"
         );
         assert!(Level::of(&line) == Level::Info && Level::Warn < Level::Info);
+    }
+
+    #[test]
+    fn a_device_is_called_by_its_name() {
+        let line = json!({"level": "INFO", "fields": {"message": "a session ended",
+            "device": "DeviceId(…abcdefgh)", "other": "DeviceId(…hgfedcba)"}});
+        let names = Names(vec![("abcdefgh".into(), "phone".into())]);
+        let words = words(&line, &names);
+        assert!(
+            words.ends_with("a session ended device=phone (…abcdefgh) other=DeviceId(…hgfedcba)"),
+            "{words}"
+        );
     }
 
     #[test]

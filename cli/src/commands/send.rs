@@ -2,6 +2,7 @@
 
 use crate::commands::share;
 use crate::complete;
+use crate::giving::{Before, Waiting};
 use crate::session::{Outcome, Session};
 use crate::{input, pipe};
 use clap_complete::engine::ArgValueCandidates;
@@ -22,6 +23,7 @@ Examples:
   git diff | hither send laptop -                 standard input, as a text
   git diff | hither send laptop - --file my.diff  standard input, as a file
   hither send phone --text notes.txt              the words, not the file
+  hither send phone film.mkv --wait               stay until the phone has it
 
 What exists as a file is sent as a file, everything else as a text, unless it
 looks like a path. It is delivered now, or when the device comes online, and
@@ -29,7 +31,8 @@ kept on this device until a relay has it (see hither outbox). Only the other
 device can read it.
 
 A large file is offered: it arrives when the other device fetches it, which
-it does by itself where its user wants that (hither receive).";
+it does by itself where its user wants that (hither receive). It is shared until
+then, for 30 days at most; what you share already stays shared as it is.";
 
 /// Send a text or files to another device
 ///
@@ -53,6 +56,11 @@ pub struct Args {
     /// These are files and folders; with "-", what the file is called that is read
     #[arg(long)]
     pub file: bool,
+    /// Stay until the other device has taken it, or declines it (exit status 4): a text or small files
+    /// when they are there, a large file when all of it is fetched. Of several devices: until all have, or one
+    /// declines. Ctrl-C leaves it on its way
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Largest files that travel inside a message, bytes in all; somewhat below what the seal takes.
@@ -84,6 +92,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let request = SendRequest {
         to: args.device.clone(),
         also: args.to.clone(),
+        receipt: args.wait,
         ..SendRequest::default()
     };
     let text = match goods {
@@ -186,16 +195,18 @@ async fn send_input(
             outcome => return outcome,
         }
     }
+    let wait = request.receipt;
     let request = ShareRequest {
         paths,
         to: std::iter::once(request.to).chain(request.also).collect(),
         piped: true,
+        offer: true,
         ..ShareRequest::default()
     };
-    let sent = offer(session, client, &request).await?;
+    let offered = offer(session, client, &request, wait).await?;
     // It is shared now, and goes with its share.
     spooled.keep();
-    Ok(sent)
+    offered.end(session, client).await
 }
 
 /// Small files together in one message, everything else as a share.
@@ -216,16 +227,31 @@ async fn send_paths(
             outcome => return outcome,
         }
     }
-    let paths = paths
+    let paths: Vec<PathBuf> = paths
         .iter()
         .map(|path| share::absolute(path))
         .collect::<Result<_, _>>()?;
+    let wait = request.receipt;
     let request = ShareRequest {
+        name: name_of(&paths),
         paths,
         to: std::iter::once(request.to).chain(request.also).collect(),
+        offer: true,
         ..ShareRequest::default()
     };
-    offer(session, client, &request).await
+    let offered = offer(session, client, &request, wait).await?;
+    offered.end(session, client).await
+}
+
+/// What several are called together: after the first of them, and not after the folder that they
+/// happen to lie in.
+fn name_of(paths: &[PathBuf]) -> Option<String> {
+    let [first, rest @ ..] = paths else {
+        return None;
+    };
+    let first = first.file_name()?.to_str()?;
+    let name = format!("{first} and {} more", rest.len());
+    (!rest.is_empty() && EntryName::parse(&name).is_ok()).then_some(name)
 }
 
 fn fits_inside(paths: &[PathBuf]) -> bool {
@@ -240,29 +266,132 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
         .is_some_and(|total| total <= MAX_INSIDE)
 }
 
+/// What was offered, and whether it is waited for.
+struct Offered {
+    sent: Vec<SentInfo>,
+    waiting: Option<Waiting>,
+}
+
 /// Shares what is too large for a message, once; the daemon sends the ticket.
-async fn offer(session: &Session<'_>, client: &Client, request: &ShareRequest) -> Outcome {
-    let done = share::follow(session, client, request).await?;
-    match done {
-        Done::Shared { sent, .. } if !sent.is_empty() => Ok(tell(session, &sent, Kind::Offer)),
+async fn offer(
+    session: &Session<'_>,
+    client: &Client,
+    request: &ShareRequest,
+    wait: bool,
+) -> Result<Offered, ApiError> {
+    let before = match wait {
+        true => Some(Before::look(client).await?),
+        false => None,
+    };
+    let (sent, share) = match share::follow(session, client, request).await? {
+        Done::Shared { sent, share, .. } if !sent.is_empty() => (sent, share),
         Done::Shared { .. } => {
-            Err(ClientError::Broken("it shared, and sent no ticket".into()).into())
+            return Err(ClientError::Broken("it shared, and sent no ticket".into()).into());
         }
-        _ => Err(ClientError::Broken("it stopped before the share was complete".into()).into()),
+        _ => {
+            let broken = "it stopped before the share was complete";
+            return Err(ClientError::Broken(broken.into()).into());
+        }
+    };
+    let waiting = match before {
+        Some(before) => {
+            let client = crate::daemon::client_of_the_dead(&session.paths()?);
+            let many = u32::try_from(sent.len()).unwrap_or(u32::MAX);
+            Some(Waiting::begin(client, &share, many, before).await?)
+        }
+        None => None,
+    };
+    Ok(Offered { sent, waiting })
+}
+
+impl Offered {
+    /// Tells what became of it, after the wait for it.
+    async fn end(self, session: &Session<'_>, client: &Client) -> Outcome {
+        let Some(waiting) = self.waiting else {
+            return Ok(tell(session, &self.sent, Kind::Offer));
+        };
+        let mut sent = Vec::with_capacity(self.sent.len());
+        let readers = self.sent.iter().map(|one| one.to.clone()).collect();
+        tokio::select! {
+            fetched = waiting.of(readers).end(session) => {
+                fetched?;
+                sent = self.sent;
+                for one in &mut sent {
+                    (one.state, one.taken) = (SentState::Delivered, true);
+                }
+            }
+            // Each of them has it or declines it; who declines is not waited for.
+            declined = declined(client, &self.sent) => sent.extend(declined?),
+        }
+        Ok(tell(session, &sent, Kind::Offer))
     }
 }
 
+/// Waits until a reader declines what it was offered; returns how all of it stands then.
+async fn declined(client: &Client, sent: &[SentInfo]) -> Result<Vec<SentInfo>, ApiError> {
+    loop {
+        let mut now = Vec::with_capacity(sent.len());
+        for (place, one) in sent.iter().enumerate() {
+            // One is listened to, the others are looked at.
+            let wait = if place == 0 { LISTEN } else { 0 };
+            now.push(stands(client, one, wait).await?);
+        }
+        if now.iter().any(is_lost) {
+            return Ok(now);
+        }
+    }
+}
+
+/// How long the daemon is asked to wait for a reader's word, seconds.
+const LISTEN: u64 = 20;
+
+/// How one message stands, when its reader has said something or after so many seconds.
+async fn stands(client: &Client, one: &SentInfo, wait: u64) -> Result<SentInfo, ApiError> {
+    if one.message.is_empty() {
+        return Ok(one.clone());
+    }
+    let call = format!("/v1/messages/{}?wait={wait}", one.message);
+    Ok(client.get::<SentInfo>(&call).await?)
+}
+
+fn is_lost(one: &SentInfo) -> bool {
+    matches!(one.state, SentState::Failed | SentState::Declined)
+}
+
 async fn send(session: &Session<'_>, client: &Client, request: SendRequest) -> Outcome {
+    let wait = request.receipt;
     let mut sent = client.post::<SentInfo>("/v1/messages", &request).await?;
     let others = std::mem::take(&mut sent.others);
-    let all: Vec<SentInfo> = std::iter::once(sent).chain(others).collect();
+    let mut all: Vec<SentInfo> = std::iter::once(sent).chain(others).collect();
+    if wait {
+        for one in &mut all {
+            while !one.taken && !is_lost(one) {
+                session.out.note(&session.wrapped(&waits(one)));
+                *one = taken(client, one).await?;
+            }
+        }
+    }
     Ok(tell(session, &all, Kind::Whole))
+}
+
+/// Waits until the reader of a message has taken or declined it.
+async fn taken(client: &Client, one: &SentInfo) -> Result<SentInfo, ApiError> {
+    loop {
+        let now = stands(client, one, LISTEN).await?;
+        if now.taken || is_lost(&now) {
+            return Ok(now);
+        }
+    }
+}
+
+fn waits(one: &SentInfo) -> String {
+    let name = crate::show::device(&one.name, &one.to);
+    format!("Waiting until {name} has taken it; Ctrl-C leaves it on its way.")
 }
 
 /// Shows what became of a message to each of its readers: the worst of it is the exit status.
 fn tell(session: &Session<'_>, sent: &[SentInfo], kind: Kind) -> Exit {
-    let is_lost = |one: &&SentInfo| matches!(one.state, SentState::Failed | SentState::Declined);
-    let lost = sent.iter().filter(is_lost).count();
+    let lost = sent.iter().filter(|one| is_lost(one)).count();
     for one in sent {
         let mut event = serde_json::to_value(one).unwrap_or_default();
         event["event"] = json!(if sent.len() > 1 { "sent" } else { "done" });
@@ -286,6 +415,10 @@ pub fn outcome(sent: &SentInfo, kind: Kind) -> String {
         Kind::Offer => "offered",
     };
     match sent.state {
+        SentState::Delivered if sent.taken => match kind {
+            Kind::Whole => format!("{name} has taken it."),
+            Kind::Offer => format!("{name} has all of it."),
+        },
         SentState::Delivered if kind == Kind::Offer => {
             format!("Offered to {name}, which fetches it now or when its user wants it.")
         }
@@ -329,6 +462,7 @@ mod tests {
             to: Vec::new(),
             text: false,
             file: false,
+            wait: false,
         }
     }
 
@@ -417,6 +551,14 @@ mod tests {
     }
 
     #[test]
+    fn several_are_called_after_the_first_of_them() {
+        let [a, b, c] = ["/x/a.txt", "/x/b", "/y/c"].map(PathBuf::from);
+        assert_eq!(name_of(std::slice::from_ref(&a)), None);
+        let name = name_of(&[a, b, c]);
+        assert_eq!(name.as_deref(), Some("a.txt and 2 more"));
+    }
+
+    #[test]
     fn the_outcome_is_a_sentence() {
         let sent = |state, reason: Option<&str>| {
             let reason = reason.map(Into::into);
@@ -427,6 +569,7 @@ mod tests {
                 state,
                 reason,
                 hint: None,
+                taken: false,
                 others: Vec::new(),
             }
         };
@@ -458,6 +601,7 @@ mod tests {
             state: SentState::Waiting,
             reason: Some("it cannot be given to r:1: this device was revoked at the relay".into()),
             hint: Some("Ask its owner.".into()),
+            taken: false,
             others: Vec::new(),
         };
         assert_eq!(

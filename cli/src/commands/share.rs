@@ -62,9 +62,9 @@ pub struct Args {
     /// given again for more
     #[arg(long, value_name = "DEVICE", add = ArgValueCandidates::new(complete::devices))]
     pub to: Vec<String>,
-    /// End the share by itself after this time: 90m, 12h, 7d … Devices that fetched it keep it, and
-    /// give it to whoever has the ticket
-    #[arg(long, value_name = "TIME", value_parser = span)]
+    /// End the share by itself after this time: 90m, 12h, 7d …, or never. Devices that fetched it keep
+    /// it, and give it to whoever has the ticket. Shared again without this it ends when it would have
+    #[arg(long, value_name = "TIME", value_parser = keep)]
     pub keep: Option<Duration>,
     /// Never upload it to a store, whatever the configuration says
     #[arg(long)]
@@ -97,8 +97,8 @@ pub struct Args {
     #[arg(long)]
     pub once: bool,
     /// Stay until this many devices (one, without a number) have all of it, and show how far each
-    /// is; Ctrl-C leaves it shared. A fetch that takes everything from a relay's store while this
-    /// device is not asked cannot be seen
+    /// is, also over restarts of the daemon; Ctrl-C leaves it shared. Of a fetch that takes everything
+    /// from the store of a relay this device's relay tells
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "1", value_parser = devices)]
     pub wait: Option<u32>,
     /// Leave out what matches this pattern, as a line of a .gitignore would; may be given again.
@@ -154,6 +154,14 @@ fn devices(text: &str) -> Result<u32, String> {
     let words =
         || format!("a number of devices is 1 to {MAX_DEVICES}; a path stands before --wait");
     number.ok_or_else(words)
+}
+
+/// A time of at least one second, or none: for good.
+fn keep(text: &str) -> Result<Duration, String> {
+    match text {
+        "never" => Ok(Duration::ZERO),
+        text => span(text).map_err(|why| format!("{why}, or never")),
+    }
 }
 
 /// A time of at least one second.
@@ -304,6 +312,7 @@ async fn share(
         watch: args.watch,
         group: args.group.clone(),
         to: args.to.clone(),
+        offer: false,
         once: args.once,
         exclude: (!args.exclude.is_empty() || args.no_exclude).then(|| args.exclude.clone()),
     };
@@ -320,6 +329,8 @@ async fn share(
     // Before anybody can have the ticket: who is quick is not missed.
     let waiting = match (before, &done, args.wait) {
         (Some(before), Done::Shared { share, .. }, Some(devices)) => {
+            // A daemon that was stopped is not started again by who only waits.
+            let client = crate::daemon::client_of_the_dead(&session.paths()?);
             Some(Waiting::begin(client, share, devices, before).await?)
         }
         _ => None,
@@ -331,7 +342,7 @@ async fn share(
     if args.code {
         done = crate::commands::code::show_share(session, client, done).await?;
     } else if args.link {
-        print_summary(session, &done);
+        print_summary(session, &done, &args);
         let found = link::of(session, client, &done, &pages, args.no_upload).await?;
         if let Done::Shared { link, .. } = &mut done {
             link.clone_from(&found);
@@ -342,7 +353,7 @@ async fn share(
         }
     } else {
         // People and pipes get the ticket at once; the last line of JSON says that all is done.
-        print(session, &done, args.drawn());
+        print(session, &done, args);
         exit = print_sent(session, &done);
     }
     if let (true, false, Done::Shared { share, .. }) = (args.wait_upload, args.link, &done) {
@@ -451,15 +462,15 @@ pub async fn follow(
     Err(ClientError::Broken("it stopped before the share was complete".into()).into())
 }
 
-fn print(session: &Session<'_>, done: &Done, qr: Qr) {
-    print_summary(session, done);
+fn print(session: &Session<'_>, done: &Done, args: &Args) {
+    print_summary(session, done, args);
     if let Done::Shared { ticket, .. } = done {
-        print_ticket(session, ticket, qr);
+        print_ticket(session, ticket, args.drawn());
     }
 }
 
 /// Says to people what was shared.
-fn print_summary(session: &Session<'_>, done: &Done) {
+fn print_summary(session: &Session<'_>, done: &Done, args: &Args) {
     let Done::Shared {
         name,
         files,
@@ -487,12 +498,31 @@ fn print_summary(session: &Session<'_>, done: &Done) {
         };
         session.out.say(&format!("Left out by patterns: {entries}"));
     }
+    if let Some(words) = until(args, name) {
+        session.out.say(&words);
+    }
     session.out.say("");
 }
 
-/// Rows around a QR code: what was shared and an empty one, an empty one below it, the line above
-/// the command, and the prompt that follows.
-const AROUND: usize = 5;
+/// What ends it, for who shared it without an end.
+fn until(args: &Args, name: &str) -> Option<String> {
+    let has_an_end = args.keep.is_some_and(|keep| !keep.is_zero()) || args.once;
+    let name = display_name(name);
+    (!has_an_end).then(|| format!("It stays shared until: hither unshare {}", quoted(&name)))
+}
+
+/// A name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-+@%/,".contains(c);
+    match !name.is_empty() && name.chars().all(is_plain) {
+        true => name.to_owned(),
+        false => format!("'{}'", name.replace('\'', "'\\''")),
+    }
+}
+
+/// Rows around a QR code: what was shared, until when, and an empty one, an empty one below it, the
+/// line above the command, and the prompt that follows.
+const AROUND: usize = 6;
 
 /// Prints a ticket: for programs alone on its line; for people as the command to type on the other
 /// device, which is the last line.
@@ -582,5 +612,20 @@ mod tests {
     fn times_are_at_least_a_second() {
         assert_eq!(span("7d").unwrap().as_secs(), 604_800);
         assert!(span("1ms").is_err() && span("soon").is_err());
+        assert_eq!(keep("never"), Ok(Duration::ZERO));
+        assert_eq!(keep("12h").unwrap().as_secs(), 43_200);
+        assert!(keep("0s").is_err());
+    }
+
+    #[test]
+    fn names_are_quoted_for_a_shell() {
+        for (name, quotes) in [
+            ("film.mkv", "film.mkv"),
+            ("my film", "'my film'"),
+            ("it's", r"'it'\''s'"),
+            ("$x", "'$x'"),
+        ] {
+            assert_eq!(quoted(name), quotes);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::complete;
 use crate::pick::{id_length, pick, short};
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, ago, bytes, now, state, wrap};
+use crate::show::{Align, Column, Table, ago, bytes, count, now, state, wrap};
 use crate::{daemon, giving, live};
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
@@ -22,7 +22,8 @@ Examples:
   hither transfers --watch photos    the same of one of them
   hither transfers pause photos      stop one; resume lets it go on
   hither transfers cancel 3f2a       stop one and discard what it has so far;
-                                     a follow ends, and its files stay";
+                                     a follow ends, and its files stay
+  hither transfers clear             take what is over off the list";
 
 /// Show what is being fetched, here and by others from here; pause, resume or cancel it
 #[derive(Debug, clap::Args)]
@@ -44,6 +45,9 @@ enum Action {
     Pause(Which),
     /// Let a transfer go on
     Resume(Which),
+    /// Take what is done, or failed and cannot go on, off the list, also what others fetched from here;
+    /// files and shares stay
+    Clear,
     /// Stop a transfer for good and discard what it has so far; end a follow: what is here whole
     /// stays
     Cancel(Which),
@@ -130,8 +134,23 @@ async fn all(client: &Client) -> Result<Vec<TransferInfo>, ApiError> {
     Ok(transfers)
 }
 
+/// Takes what is over off the list, and says how much is left.
+async fn clear(session: &Session<'_>, client: &Client) -> Outcome {
+    let transfers: Vec<TransferInfo> = client.delete("/v1/transfers").await?;
+    let givings: Vec<GivingInfo> = client.delete("/v1/giving").await?;
+    session.out.json_lines(&transfers);
+    session.out.json_lines(&givings);
+    session.out.say(&match transfers.len() + givings.len() {
+        0 => "The list is empty.".into(),
+        left => format!("{} left on the list.", count(left as u64, "transfer")),
+    });
+    Ok(Exit::Done)
+}
+
 async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome {
-    let (Action::Pause(which) | Action::Resume(which) | Action::Cancel(which)) = action;
+    let (Action::Pause(which) | Action::Resume(which) | Action::Cancel(which)) = action else {
+        return clear(session, client).await;
+    };
     let transfers = all(client).await?;
     let path = format!(
         "/v1/transfers/{}",
@@ -148,7 +167,7 @@ async fn act(session: &Session<'_>, client: &Client, action: &Action) -> Outcome
             client.post(&format!("{path}/resume"), &json!({})).await?,
             "goes on",
         ),
-        Action::Cancel(_) => {
+        Action::Cancel(_) | Action::Clear => {
             let info: TransferInfo = client.delete(&path).await?;
             let followed = info.follow.as_ref().is_some_and(|f| f.version.is_some());
             let done = if followed {
@@ -282,6 +301,7 @@ mod tests {
             reason: None,
             follow: None,
             names: Default::default(),
+            currency: None,
             sources: Vec::new(),
         };
         let unknown = TransferInfo {

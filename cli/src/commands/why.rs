@@ -186,7 +186,7 @@ fn sources(why: &Why) -> Table {
             bytes(source.bytes),
             told.rtt_ms.map_or("–".into(), milliseconds),
             told.actual_ms.map_or(String::new(), milliseconds),
-            price(source.cost),
+            price(why, source.cost),
             grouped(told.faults),
             bytes(told.wasted),
             told.runner_up
@@ -202,7 +202,7 @@ fn sources(why: &Why) -> Table {
 fn second(why: &Why, other: &UsualRunnerUp) -> String {
     let who = called(why, &other.name, &other.device);
     let cost = if other.cost > 0.0 {
-        format!(", {}", price(other.cost))
+        format!(", {}", price(why, other.cost))
     } else {
         String::new()
     };
@@ -216,7 +216,7 @@ fn spans(why: &Why) -> Table {
             Some(other) => [
                 called(why, "", &other.device),
                 milliseconds(other.expected_ms),
-                price(other.price),
+                price(why, other.price),
             ],
             None => [none.into(), String::new(), String::new()],
         };
@@ -227,7 +227,7 @@ fn spans(why: &Why) -> Table {
             display_name(&span.rule),
             milliseconds(span.expected_ms),
             milliseconds(span.actual_ms),
-            price(span.price),
+            price(why, span.price),
             second,
             soon,
             dear,
@@ -253,9 +253,9 @@ fn called(why: &Why, name: &str, id: &str) -> String {
 }
 
 /// What costs nothing is not worth a word.
-fn price(units: f64) -> String {
+fn price(why: &Why, units: f64) -> String {
     if units > 0.0 {
-        cost(units)
+        cost(units, why.transfer.currency.as_deref())
     } else {
         String::new()
     }
@@ -293,6 +293,7 @@ mod tests {
             follow: None,
             names: Default::default(),
             sources: Vec::new(),
+            currency: None,
         };
         assert_eq!(
             headline(&transfer, 300),

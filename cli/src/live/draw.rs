@@ -358,7 +358,10 @@ fn numbers(
     }
     let cost: f64 = transfer.sources.iter().map(|source| source.cost).sum();
     if cost > 0.0 {
-        texts.push(format!("costs {}", crate::show::cost(cost)));
+        texts.push(format!(
+            "costs {}",
+            crate::show::cost(cost, transfer.currency.as_deref())
+        ));
     }
     let between = |(i, text): (usize, String)| {
         let sign = (if i > 0 { " · " } else { "" }.to_owned(), palette.dim());

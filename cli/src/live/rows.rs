@@ -2,7 +2,7 @@
 
 use super::canvas;
 use super::style::{Palette, Shade};
-use crate::show::{bytes, cost, device, kind_words};
+use crate::show::{amount, bytes, device, kind_words};
 use hither_api::{SourceKind, ViewSource};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -101,7 +101,7 @@ fn ping(source: &ViewSource) -> String {
 
 fn money(units: f64) -> String {
     if units > 0.0 {
-        cost(units)
+        amount(units)
     } else {
         String::new()
     }

@@ -26,6 +26,7 @@ pub fn transfer(id: &str, phase: Phase, started: u64) -> TransferInfo {
         reason: None,
         follow: None,
         names: Default::default(),
+        currency: None,
         sources: Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ mod transfer;
 mod wrap;
 
 pub use count::{bytes, count, grouped};
-pub use money::cost;
+pub use money::{amount, cost};
 pub use names::names;
 pub use offer::{Offer, conflict, exists, offer};
 pub use progress::{Progress, ProgressState};

@@ -1,7 +1,12 @@
-//! Amounts of money, in units of whatever currency the user counts in.
+//! Amounts of money, in the currency that the user configured, else in units.
 
-/// An amount with two digits that say something: `1.50`, `0.07`, `0.0012`; `0` for none.
-pub fn cost(units: f64) -> String {
+/// An amount with two digits that say something, and its currency: `1.50 EUR`, `0.07 units`.
+pub fn cost(units: f64, currency: Option<&str>) -> String {
+    format!("{} {}", amount(units), currency.unwrap_or("units"))
+}
+
+/// The number alone, where its currency is said already: `0.0012`; `0` for none.
+pub fn amount(units: f64) -> String {
     if !units.is_finite() || units <= 0.0 {
         return "0".into();
     }
@@ -34,7 +39,9 @@ mod tests {
             (0.00123, "0.0012"),
             (1e-9, "0.000000001"),
         ] {
-            assert_eq!(cost(units), text);
+            assert_eq!(amount(units), text);
         }
+        assert_eq!(cost(0.0716, Some("EUR")), "0.072 EUR");
+        assert_eq!(cost(0.0716, None), "0.072 units");
     }
 }

@@ -8,7 +8,14 @@ use hither_proto::display_name;
 const NAMED: usize = 3;
 
 /// What was fetched, how fast, and from whom.
-pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> String {
+///
+/// `currency`: of what sources cost, when one is configured.
+pub fn fetched(
+    path: &str,
+    size: u64,
+    seconds: f64,
+    (sources, currency): (&[SourceBytes], Option<&str>),
+) -> String {
     let came: u64 = sources
         .iter()
         .filter(|s| s.kind != SourceKind::Local)
@@ -26,7 +33,7 @@ pub fn fetched(path: &str, size: u64, seconds: f64, sources: &[SourceBytes]) -> 
         span(seconds),
         display_name(path)
     );
-    match origins(sources) {
+    match origins(sources, currency) {
         origins if origins.is_empty() => first,
         origins => format!("{first}\n{origins}."),
     }
@@ -50,7 +57,7 @@ fn span(seconds: f64) -> String {
     }
 }
 
-fn origins(sources: &[SourceBytes]) -> String {
+fn origins(sources: &[SourceBytes], currency: Option<&str>) -> String {
     let mut given: Vec<&SourceBytes> = sources
         .iter()
         .filter(|s| s.kind != SourceKind::Local && s.bytes > 0)
@@ -77,7 +84,7 @@ fn origins(sources: &[SourceBytes]) -> String {
     let mut parts: Vec<String> = given
         .iter()
         .take(named)
-        .map(|source| origin(source))
+        .map(|source| origin(source, currency))
         .collect();
     if given.len() > named {
         let rest: u64 = given[named..].iter().map(|source| source.bytes).sum();
@@ -86,7 +93,7 @@ fn origins(sources: &[SourceBytes]) -> String {
             "{} from {} others{}",
             bytes(rest),
             given.len() - named,
-            costs(paid)
+            costs(paid, currency)
         ));
     }
     if local > 0 {
@@ -100,23 +107,27 @@ fn origins(sources: &[SourceBytes]) -> String {
     })
 }
 
-fn origin(source: &SourceBytes) -> String {
+fn origin(source: &SourceBytes, currency: Option<&str>) -> String {
     if source.kind == SourceKind::Store && source.name.is_empty() {
-        return format!("{} from a store{}", bytes(source.bytes), costs(source.cost));
+        return format!(
+            "{} from a store{}",
+            bytes(source.bytes),
+            costs(source.cost, currency)
+        );
     }
     let who = device(&source.name, &source.device);
     format!(
         "{} from {who} ({}){}",
         bytes(source.bytes),
         kind_words(source.kind),
-        costs(source.cost)
+        costs(source.cost, currency)
     )
 }
 
 /// What comes behind a source that was paid for.
-fn costs(units: f64) -> String {
+fn costs(units: f64, currency: Option<&str>) -> String {
     if units > 0.0 {
-        format!(", costs {}", cost(units))
+        format!(", costs {}", cost(units, currency))
     } else {
         String::new()
     }
@@ -143,7 +154,7 @@ mod tests {
             source("laptop", SourceKind::Lan, 840_000_000),
         ];
         assert_eq!(
-            fetched("/home/u/film", 864_000_000, 12.0, &sources),
+            fetched("/home/u/film", 864_000_000, 12.0, (&sources, None)),
             "864 MB in 12 s: /home/u/film (70 MB/s).\n840 MB from laptop (same network), 24 MB were already here."
         );
     }
@@ -152,10 +163,10 @@ mod tests {
     fn what_was_here_already_has_no_rate() {
         let all = [source("", SourceKind::Local, 24_000_000)];
         assert_eq!(
-            fetched("/x", 24_000_000, 0.1, &all),
+            fetched("/x", 24_000_000, 0.1, (&all, None)),
             "24 MB in 0.1 s: /x.\nAll of it was already here."
         );
-        assert_eq!(fetched("/x", 0, 0.0, &[]), "0 B in 0.1 s: /x.");
+        assert_eq!(fetched("/x", 0, 0.0, (&[], None)), "0 B in 0.1 s: /x.");
     }
 
     #[test]
@@ -164,7 +175,7 @@ mod tests {
             .map(|i| source(&format!("d{i}"), SourceKind::Lan, i * 1_000_000))
             .collect();
         assert_eq!(
-            origins(&sources),
+            origins(&sources, None),
             "6 MB from d6 (same network), 5 MB from d5 (same network), 4 MB from d4 (same network), 6 MB from 3 others"
         );
     }
@@ -176,12 +187,15 @@ mod tests {
             ..source("", SourceKind::Store, 840_000_000)
         };
         assert_eq!(
-            origins(std::slice::from_ref(&store)),
-            "840 MB from a store, costs 0.07"
+            origins(std::slice::from_ref(&store), None),
+            "840 MB from a store, costs 0.07 units"
         );
         assert_eq!(
-            origins(&[store, source("laptop", SourceKind::Lan, 24_000_000)]),
-            "840 MB from a store, costs 0.07; 24 MB from laptop (same network)"
+            origins(
+                &[store, source("laptop", SourceKind::Lan, 24_000_000)],
+                Some("EUR")
+            ),
+            "840 MB from a store, costs 0.07 EUR; 24 MB from laptop (same network)"
         );
     }
 }

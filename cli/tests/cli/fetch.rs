@@ -50,6 +50,7 @@ pub fn fetched(path: &str) -> Event {
         path: path.into(),
         bytes: 864_000_000,
         seconds: 12.0,
+        currency: None,
         sources: vec![
             source("laptop", SourceKind::Lan, 840_000_000),
             source("", SourceKind::Local, 24_000_000),

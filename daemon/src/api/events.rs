@@ -6,6 +6,7 @@
 use super::work::frame;
 use crate::asks::{self, AskService};
 use crate::giving::{self, GivingService};
+use crate::groups::Groups;
 use crate::library::LibraryNews;
 use crate::mail::{self, MailService};
 use crate::nearby::{self, NearbyService};
@@ -15,6 +16,7 @@ use axum::extract::State;
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use hither_api::{ChangedList, Event, TransferInfo};
+use hither_relay_client::RelayClient;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub(crate) struct EventSources {
     pub giving: Arc<GivingService>,
     pub settings: Arc<SettingsService>,
     pub shares: Arc<LibraryNews>,
+    pub groups: Arc<Groups>,
+    pub relays: Arc<RelayClient>,
 }
 
 /// Everything as it happens: `message`, `transfer`, `giving`, `fetched`, `asks`, `nearby` and
@@ -52,6 +56,11 @@ pub(super) async fn events(
         giving::watch(Arc::clone(&of.giving), None).boxed(),
         changed(of.shares.changes(), ChangedList::Shares),
         changed(of.settings.settings.changes(), ChangedList::Config),
+        changed(of.groups.changes(), ChangedList::Groups),
+        // Relays tell of their connections and of the user's devices by one count.
+        changed(of.relays.changes(), ChangedList::Relays),
+        changed(of.relays.changes(), ChangedList::Devices),
+        changed(of.nearby.known().changes(), ChangedList::Devices),
     ]);
     Sse::new(all.take_until(stop).map(|event| frame(&event)))
 }
@@ -144,7 +153,7 @@ fn nearby(service: Arc<NearbyService>) -> BoxStream<'static, Event> {
     .boxed()
 }
 
-/// Tells each change of a list.
+/// Tells each change of a list; several that come together are told once.
 fn changed<T: Send + Sync + 'static>(
     changes: watch::Receiver<T>,
     what: ChangedList,

@@ -33,7 +33,7 @@ impl Which {
 }
 
 /// Every device that fetches something of this one, or fetched it, those that do now first; at most
-/// 1024, and none from before the daemon started.
+/// 1024. From before the daemon started those are known that came to have all of something.
 #[utoipa::path(get, path = "/v1/giving", params(Which), responses((status = 200, body = [GivingInfo])))]
 pub(super) async fn giving(
     State(service): Ctx,
@@ -42,6 +42,18 @@ pub(super) async fn giving(
     let only = which.share()?;
     let list = tokio::task::spawn_blocking(move || service.list(only));
     Ok(Json(list.await.map_err(failure::internal)?))
+}
+
+/// Leaves those out of the list that fetch nothing now, until they fetch something again. Answers those
+/// that are left.
+#[utoipa::path(delete, path = "/v1/giving", responses((status = 200, body = [GivingInfo])))]
+pub(super) async fn clear(State(service): Ctx) -> Answer<Vec<GivingInfo>> {
+    let list = tokio::task::spawn_blocking(move || {
+        service.clear()?;
+        Ok::<_, hither_content::storage::StorageError>(service.list(None))
+    });
+    let list = list.await.map_err(failure::internal)?;
+    Ok(Json(list.map_err(|error| failure::storage(&error))?))
 }
 
 /// The same as it changes: events `giving`, beginning with how everything stands, and `fetched`

@@ -8,13 +8,15 @@ use axum::extract::{Path, Query, State};
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, Stream};
 use hither_api::{
-    ApiError, Event, MessageInfo, OutgoingInfo, SaveRequest, SavedInfo, SendRequest, SentInfo,
+    ApiError, ErrorCode, Event, MessageInfo, OutgoingInfo, SaveRequest, SavedInfo, SendRequest,
+    SentInfo,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 type Ctx = State<Arc<MailService>>;
@@ -38,6 +40,35 @@ pub(super) async fn send(
     Json(request): Json<SendRequest>,
 ) -> Answer<SentInfo> {
     Ok(Json(mail::send(&service, request).await?))
+}
+
+/// How long an answer is waited for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub(super) struct SentWait {
+    /// Seconds that the answer may wait for the reader's word; at most 30.
+    #[serde(default)]
+    wait: u64,
+}
+
+/// Longest wait for the word of a reader in one call, seconds.
+const MAX_WAIT: u64 = 30;
+
+/// How a message stands that was sent; waits, if that is wanted, until its reader has taken or
+/// declined it, or it cannot be sent.
+#[utoipa::path(get, path = "/v1/messages/{message}", params(("message" = String, Path), SentWait), responses((status = 200, body = SentInfo)))]
+pub(super) async fn sent(
+    State(service): Ctx,
+    Path(message): Path<String>,
+    Query(SentWait { wait }): Query<SentWait>,
+) -> Answer<SentInfo> {
+    let unknown = || ApiError::new(ErrorCode::BadRequest, "That is no id of a message.");
+    let id = mail::stored_id(&message).ok_or_else(unknown)?;
+    let wait = Duration::from_secs(wait.min(MAX_WAIT));
+    let stop = service.tasks.token.clone();
+    tokio::select! {
+        info = mail::sent(&service, id, wait) => Ok(Json(info?)),
+        () = stop.cancelled() => Ok(Json(mail::sent(&service, id, Duration::ZERO).await?)),
+    }
 }
 
 /// Lists the messages that no relay has taken yet, oldest first.

@@ -59,8 +59,10 @@ use utoipa::OpenApi;
         transfers::resume,
         transfers::cancel,
         transfers::why,
+        transfers::clear,
         giving::giving,
         giving::events,
+        giving::clear,
         work::share,
         work::upload,
         work::fetch,
@@ -80,6 +82,7 @@ use utoipa::OpenApi;
         nearby::answer,
         nearby::events,
         mail::send,
+        mail::sent,
         mail::outbox,
         mail::take_back,
         mail::inbox,
@@ -183,7 +186,10 @@ fn router(app: App) -> Router {
         .route("/v1/config/reload", post(config::reload))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/listings", post(work::listing))
-        .route("/v1/transfers", get(transfers::transfers))
+        .route(
+            "/v1/transfers",
+            get(transfers::transfers).delete(transfers::clear),
+        )
         .route(
             "/v1/transfers/{transfer}",
             get(transfers::transfer).delete(transfers::cancel),
@@ -195,7 +201,7 @@ fn router(app: App) -> Router {
         .route("/v1/transfers/{transfer}/why", get(transfers::why))
         .route("/v1/transfers/{transfer}/events", get(work::events))
         .route("/v1/transfers/{transfer}/view", get(work::view))
-        .route("/v1/giving", get(giving::giving))
+        .route("/v1/giving", get(giving::giving).delete(giving::clear))
         .route("/v1/giving/events", get(giving::events))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/invite", post(relays::invite))
@@ -208,6 +214,7 @@ fn router(app: App) -> Router {
         .route("/v1/nearby/answer", post(nearby::answer))
         .route("/v1/nearby/events", get(nearby::events))
         .route("/v1/messages", post(mail::send))
+        .route("/v1/messages/{message}", get(mail::sent))
         .route("/v1/outbox", get(mail::outbox))
         .route("/v1/outbox/{id}", delete(mail::take_back))
         .route("/v1/inbox", get(mail::inbox))
@@ -273,13 +280,14 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 89);
+        assert_eq!(calls, 92);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 
     #[test]
     fn every_answer_has_words_every_call_its_errors_and_no_request_takes_unknown_fields() {
         let description = document();
+        let mut names = std::collections::HashSet::new();
         let resolve = |schema: &serde_json::Value| {
             let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
             description["components"]["schemas"][name].clone()
@@ -288,6 +296,8 @@ mod tests {
             for (method, call) in calls.as_object().unwrap() {
                 let responses = call["responses"].as_object().unwrap();
                 assert!(responses.contains_key("default"), "{method} {path}");
+                let name = call["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{name} is the name of two calls");
                 for response in responses.values() {
                     let said = response["description"].as_str().unwrap();
                     assert!(!said.is_empty(), "{method} {path}");

@@ -68,6 +68,16 @@ fn sentence(status: StatusCode, text: &[u8]) -> String {
     }
 }
 
+/// The name of a call, which no other one has: `post_shares`, `get_shares_share_ticket`.
+fn name(method: &str, path: &str) -> String {
+    let parts = path.split('/').skip(2); // Each begins with "/v1".
+    let words = parts.map(|part| part.trim_matches(['{', '}']).replace('.', "_"));
+    std::iter::once(method.to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
 /// The document of the API with what is true of every call: its errors, and words for every answer.
 pub(super) fn complete(mut document: serde_json::Value) -> serde_json::Value {
     let problem = serde_json::json!({
@@ -75,8 +85,12 @@ pub(super) fn complete(mut document: serde_json::Value) -> serde_json::Value {
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    let operations = paths.flat_map(|(_, path)| path.as_object_mut().into_iter().flatten());
-    for (_, operation) in operations {
+    let operations = paths.flat_map(|(path, calls)| {
+        let calls = calls.as_object_mut().into_iter().flatten();
+        calls.map(move |(method, operation)| (name(method, path), operation))
+    });
+    for (name, operation) in operations {
+        operation["operationId"] = name.into();
         let said = operation["summary"].as_str().map(str::to_owned);
         let Some(responses) = operation["responses"].as_object_mut() else {
             continue;
@@ -87,7 +101,49 @@ pub(super) fn complete(mut document: serde_json::Value) -> serde_json::Value {
                 response["description"] = said.as_str().into();
             }
         }
+        for (_, response) in responses.iter_mut() {
+            if let Some(stream) = response.pointer_mut(EVENT_STREAM) {
+                let event = stream.take();
+                *stream = serde_json::json!({
+                    "type": "object",
+                    "description": "Each event of the stream; its data are JSON.",
+                    "required": ["data"],
+                    "properties": {
+                        "data": {
+                            "type": "string", "contentMediaType": "application/json", "contentSchema": event,
+                        },
+                    },
+                });
+            }
+        }
         responses.insert("default".into(), problem.clone());
     }
+    unsigned(&mut document);
     document
+}
+
+/// The place of a stream's schema in an answer (RFC 6901).
+const EVENT_STREAM: &str = "/content/text~1event-stream/schema";
+
+/// Says of numbers that are never negative that they are unsigned: the formats `int32` and `int64`
+/// end at half of what is taken and told.
+fn unsigned(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(fields) => {
+            let is_unsigned = fields.get("minimum").is_some_and(|least| *least == 0);
+            let format = fields.get("format").and_then(|format| format.as_str());
+            let greatest = match format.filter(|_| is_unsigned) {
+                Some("int32") => Some(("uint32", u64::from(u32::MAX))),
+                Some("int64") => Some(("uint64", u64::MAX)),
+                _ => None,
+            };
+            if let Some((format, most)) = greatest {
+                fields.insert("format".into(), format.into());
+                fields.insert("maximum".into(), most.into());
+            }
+            fields.values_mut().for_each(unsigned);
+        }
+        serde_json::Value::Array(all) => all.iter_mut().for_each(unsigned),
+        _ => {}
+    }
 }

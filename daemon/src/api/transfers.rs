@@ -36,6 +36,19 @@ pub(super) async fn transfers(State(service): Ctx) -> Answer<Vec<TransferInfo>> 
     ))
 }
 
+/// Forgets the transfers that are done, or failed and cannot go on; what was fetched stays. Answers
+/// those that are left.
+#[utoipa::path(delete, path = "/v1/transfers", responses((status = 200, body = [TransferInfo])))]
+pub(super) async fn clear(State(service): Ctx) -> Answer<Vec<TransferInfo>> {
+    let of = Arc::clone(&service);
+    let cleared = tokio::task::spawn_blocking(move || of.transfers.clear(&of));
+    cleared
+        .await
+        .map_err(failure::internal)?
+        .map_err(|error| failure::storage(&error))?;
+    transfers(State(service)).await
+}
+
 /// One transfer.
 #[utoipa::path(get, path = "/v1/transfers/{transfer}", params(("transfer" = String, Path)), responses((status = 200, body = TransferInfo)))]
 pub(super) async fn transfer(State(service): Ctx, Path(id): Path<String>) -> Answer<TransferInfo> {

@@ -99,6 +99,8 @@ pub(crate) struct Letter {
     /// When it was written, by the sender's clock, Unix milliseconds.
     pub made_ms: u64,
     pub content: Content,
+    /// Its sender waits to hear that it was taken.
+    pub receipt: bool,
 }
 
 /// The contents found inside a message.
@@ -150,6 +152,9 @@ struct Header {
     /// The rest of the message is for the service that its kind names.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     service: bool,
+    /// The sender waits to hear that it was taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    receipt: bool,
 }
 
 impl Header {
@@ -183,6 +188,7 @@ impl Letter {
         let mut header = Header {
             made_ms: self.made_ms,
             kind: kind_name(self.content.kind()).into(),
+            receipt: self.receipt,
             ..Header::default()
         };
         let mut payload = Vec::new();
@@ -227,6 +233,7 @@ impl Inside {
             return Ok(Self::Letter(Letter {
                 made_ms: 0,
                 content: Content::Unknown,
+                receipt: false,
             }));
         }
         let length = u32::from_be_bytes(length.try_into().map_err(|_| Malformed)?);
@@ -247,7 +254,11 @@ impl Inside {
             }
             _ => Content::Unknown,
         };
-        Ok(Self::Letter(Letter { made_ms, content }))
+        Ok(Self::Letter(Letter {
+            made_ms,
+            content,
+            receipt: header.receipt,
+        }))
     }
 
     /// The letter that the user sees; of what is for a service that is not there, that it came.
@@ -257,10 +268,12 @@ impl Inside {
             Self::Body(Body { made_ms, .. }) => Letter {
                 made_ms,
                 content: Content::Unknown,
+                receipt: false,
             },
             Self::Notice(_) => Letter {
                 made_ms: 0,
                 content: Content::Unknown,
+                receipt: false,
             },
         }
     }
@@ -330,11 +343,14 @@ mod tests {
     }
 
     fn round(content: Content) {
-        let letter = Letter {
-            made_ms: 7,
-            content,
-        };
-        assert_eq!(Inside::decode(&letter.encode()), Ok(Inside::Letter(letter)));
+        for receipt in [false, true] {
+            let letter = Letter {
+                made_ms: 7,
+                content: content.clone(),
+                receipt,
+            };
+            assert_eq!(Inside::decode(&letter.encode()), Ok(Inside::Letter(letter)));
+        }
     }
 
     fn decode(bytes: &[u8]) -> Letter {
@@ -391,7 +407,8 @@ mod tests {
             decoded.into_letter(),
             Letter {
                 made_ms: 9,
-                content: Content::Unknown
+                content: Content::Unknown,
+                receipt: false,
             }
         );
     }
@@ -435,7 +452,8 @@ mod tests {
             unknown,
             Letter {
                 made_ms: 5,
-                content: Content::Unknown
+                content: Content::Unknown,
+                receipt: false,
             }
         );
         assert_eq!(decode(&[2, 0, 0, 0, 0]).content, Content::Unknown);

@@ -435,6 +435,7 @@ mod tests {
         let letter = Letter {
             made_ms: 7,
             content: Content::Text("hello".into()),
+            receipt: false,
         }
         .encode();
         let id = MessageId::new([1; 16]);

@@ -26,11 +26,12 @@ pub(crate) use outbox::{Outbox, Outcome};
 pub(crate) use read::{
     PAGE, delete, free_name, get, list, mark_read, missing, outgoing, save, take_back,
 };
+use receipt::Receipt;
 pub(crate) use records::{
     Arrival, MessageRecord, PageMessage, StoredContent, entry_name as stored_name,
     message_id as stored_id,
 };
-pub(crate) use send::{message_id, post, readers, send, send_ticket};
+pub(crate) use send::{message_id, post, readers, send, send_ticket, sent};
 
 use crate::catalogue::Notice;
 use crate::nearby::NearbyService;
@@ -203,14 +204,26 @@ impl MailService {
         }
         match inside {
             Inside::Letter(letter) => match self.verdict(delivery.from, &letter.content) {
-                Verdict::Keep(kept) => return Ok(Handed::ForTheUser(kept)),
+                Verdict::Keep(kept) => {
+                    let is_asked = matches!(kept.arrival, Some(Arrival::Asked { .. }));
+                    if letter.receipt && !is_asked {
+                        self.taken(delivery.from, delivery.id);
+                    }
+                    return Ok(Handed::ForTheUser(kept));
+                }
                 Verdict::Decline => declines.extend(self.decline(delivery.from, delivery.id)),
             },
             Inside::Notice(notice) => self.take_notice(delivery.from, notice)?,
             Inside::Body(body) if body.kind == receipt::RECEIPT => {
-                if let Some(id) = receipt::decode(&body.payload) {
-                    let known = self.outbox.declined(delivery.from, id)?;
-                    tracing::info!(from = ?delivery.from, known, "a message was declined");
+                match receipt::decode(&body.payload) {
+                    Some((Receipt::Declined, id)) => {
+                        let known = self.outbox.declined(delivery.from, id)?;
+                        tracing::info!(from = ?delivery.from, known, "a message was declined");
+                    }
+                    Some((Receipt::Taken, id)) => {
+                        self.outbox.taken(delivery.from, id, self.time.seconds())?;
+                    }
+                    None => {}
                 }
             }
             Inside::Body(body) => {
@@ -224,6 +237,7 @@ impl MailService {
                         let letter = shown.map(|content| Letter {
                             made_ms: body.made_ms,
                             content,
+                            receipt: false,
                         });
                         return Ok(letter.map_or(Handed::Done, Handed::Becomes));
                     }
@@ -243,13 +257,29 @@ impl MailService {
     /// Tells the sender of a message that it is not wanted, durably. Says what becomes of that.
     /// Blocks.
     pub(crate) fn decline(&self, from: DeviceId, id: MessageId) -> Option<Told> {
-        let posted = message_id()
-            .and_then(|receipt| post(self, from, receipt, &receipt::declined(id), None));
+        let posted = message_id().and_then(|letter| {
+            post(
+                self,
+                from,
+                letter,
+                &receipt::letter(Receipt::Declined, id),
+                None,
+            )
+        });
         posted
             .inspect_err(
                 |error| tracing::warn!(%error, "a sender is not told that it was declined"),
             )
             .ok()
+    }
+
+    /// Tells the sender of a message that it was taken, durably. Blocks.
+    pub(crate) fn taken(&self, from: DeviceId, id: MessageId) {
+        let body = receipt::letter(Receipt::Taken, id);
+        let posted = message_id().and_then(|letter| post(self, from, letter, &body, None));
+        if let Err(error) = posted {
+            tracing::warn!(%error, "a sender is not told that its message was taken");
+        }
     }
 
     /// Makes deliveries durable, in order. Also returns the words to senders that were declined.

@@ -14,7 +14,7 @@ use hither_util::sync::Mutex;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, MutexGuard};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// Most messages that wait.
 const MAX_MESSAGES: usize = 1000;
@@ -48,6 +48,17 @@ pub(crate) struct Outcome {
     pub reason: Option<String>,
 }
 
+/// A message that was sent, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its reader's id.
+    pub to: String,
+    pub state: SentState,
+    pub reason: Option<String>,
+    /// Its reader said that it has taken it.
+    pub taken: bool,
+}
+
 /// One message that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Waiting {
@@ -68,6 +79,8 @@ pub(crate) struct Outbox {
     state: Mutex<OutboxState>,
     /// A message was added.
     pub added: Notify,
+    /// Counts up whenever a message was sent, given up, declined or taken.
+    ends: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -137,6 +150,7 @@ impl Outbox {
             ending: Mutex::new(sent),
             state: Mutex::new(state),
             added: Notify::new(),
+            ends: watch::Sender::new(0),
         })
     }
 
@@ -173,6 +187,93 @@ impl Outbox {
         }
         self.added.notify_one();
         Ok(listener)
+    }
+
+    /// Follows what becomes of messages.
+    pub(super) fn ends(&self) -> watch::Receiver<u64> {
+        self.ends.subscribe()
+    }
+
+    fn ended(&self) {
+        self.ends.send_modify(|count| *count += 1);
+    }
+
+    /// Where a message is that was sent, by its id, and to whom; `None`: it is not known (any more).
+    /// Blocks.
+    pub(super) fn find(&self, id: MessageId) -> Result<Option<Found>, StorageError> {
+        let message = id.to_string();
+        {
+            let state = self.state();
+            let found = state.records.iter().find(|(_, one)| one.message == message);
+            if let Some((number, one)) = found {
+                return Ok(Some(Found {
+                    to: one.to.clone(),
+                    state: match one.failed {
+                        Some(_) if one.declined => SentState::Declined,
+                        Some(_) => SentState::Failed,
+                        None => SentState::Waiting,
+                    },
+                    reason: one
+                        .failed
+                        .clone()
+                        .or_else(|| state.reasons.get(number).cloned()),
+                    taken: false,
+                }));
+            }
+        }
+        let mut found = None;
+        self.storage.scan(SENT, b"", &mut |key, value| {
+            if !key.ends_with(id.as_bytes()) {
+                return ControlFlow::Continue(());
+            }
+            found = serde_json::from_slice::<SentRecord>(value).ok();
+            ControlFlow::Break(())
+        })?;
+        Ok(found.map(|sent| Found {
+            to: sent.record.to,
+            state: match sent.delivered {
+                true => SentState::Delivered,
+                false => SentState::AtRelay,
+            },
+            reason: None,
+            taken: sent.taken,
+        }))
+    }
+
+    /// Its reader has taken a message. `now`: seconds of the clock of deadlines. Blocks.
+    pub(super) fn taken(&self, by: DeviceId, id: MessageId, now: u64) -> Result<(), StorageError> {
+        let (to, message) = (by.to_string(), id.to_string());
+        let waiting = {
+            let state = self.state();
+            let mut all = state.records.iter();
+            let found = all.find(|(_, one)| one.to == to && one.message == message);
+            found.map(|(number, _)| *number)
+        };
+        if let Some(number) = waiting {
+            // Its reader's word came before that of whoever took it there.
+            let outcome = Outcome {
+                state: SentState::Delivered,
+                reason: None,
+            };
+            self.sent(number, outcome, now)?;
+        }
+        let _ending = self.ending.lock();
+        let key = records::seen_key(by, id);
+        let sent = self.storage.get(SENT, &key)?;
+        let sent = sent.and_then(|bytes| serde_json::from_slice::<SentRecord>(&bytes).ok());
+        if let Some(sent) = sent {
+            let sent = SentRecord {
+                delivered: true,
+                taken: true,
+                ..sent
+            };
+            let mut batch = Batch::new();
+            // Texts and numbers: nothing in it that JSON cannot hold.
+            batch.put(SENT, &key, &serde_json::to_vec(&sent).unwrap_or_default());
+            self.storage.commit(batch)?;
+        }
+        self.ended();
+        Ok(())
     }
 
     /// The first message for each reader.
@@ -219,6 +320,8 @@ impl Outbox {
             let sent = record.map(|record| SentRecord {
                 number,
                 at: now,
+                delivered: outcome.state == SentState::Delivered,
+                taken: false,
                 record,
             });
             // Texts and numbers: nothing in it that JSON cannot hold.
@@ -230,9 +333,12 @@ impl Outbox {
             *known = self.forget_sent(0)?;
         }
         drop(known);
-        let mut state = self.state();
-        state.remove(number);
-        state.tell(number, outcome);
+        {
+            let mut state = self.state();
+            state.remove(number);
+            state.tell(number, outcome);
+        }
+        self.ended();
         Ok(())
     }
 
@@ -309,6 +415,7 @@ impl Outbox {
         self.storage.commit(batch)?;
         *known = known.saturating_sub(1);
         self.state().insert(sent.number, record);
+        self.ended();
         Ok(true)
     }
 
@@ -330,17 +437,20 @@ impl Outbox {
         put_record(&mut batch, number, &record);
         batch.remove(OUTBOX_SEALED, &records::number_key(number));
         self.storage.commit(batch)?;
-        let mut state = self.state();
-        state.remove(number);
-        record.sealed = 0;
-        state.insert(number, record);
-        state.tell(
-            number,
-            Outcome {
-                state: how,
-                reason: Some(reason),
-            },
-        );
+        {
+            let mut state = self.state();
+            state.remove(number);
+            record.sealed = 0;
+            state.insert(number, record);
+            state.tell(
+                number,
+                Outcome {
+                    state: how,
+                    reason: Some(reason),
+                },
+            );
+        }
+        self.ended();
         Ok(())
     }
 

@@ -316,6 +316,7 @@ pub(crate) fn outgoing(mail: &MailService) -> Vec<OutgoingInfo> {
                     state,
                     reason,
                     hint,
+                    taken: false,
                     others: Vec::new(),
                 }
             }

@@ -192,6 +192,12 @@ pub(super) struct SentRecord {
     pub number: u64,
     /// When it was sent, seconds of the clock of deadlines.
     pub at: u64,
+    /// Its reader has it, and not only a relay.
+    #[serde(default)]
+    pub delivered: bool,
+    /// Its reader said that it has taken it.
+    #[serde(default)]
+    pub taken: bool,
     pub record: OutgoingRecord,
 }
 

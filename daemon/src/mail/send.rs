@@ -30,6 +30,13 @@ pub(crate) struct Reader {
     name: String,
 }
 
+impl Reader {
+    /// Its id, as text.
+    pub(crate) fn device_id(&self) -> String {
+        self.device.to_string()
+    }
+}
+
 /// The device that a user means; not this one.
 async fn reader(mail: &MailService, wanted: &str) -> Result<Reader, ApiError> {
     let found = mail.nearby.find(wanted).await?;
@@ -65,14 +72,15 @@ pub(crate) async fn send(
         .collect();
     // One that is unknown costs nothing: nothing was sent to the others then.
     let readers = readers(mail, &wanted).await?;
-    let of = Arc::clone(mail);
+    let (of, receipt) = (Arc::clone(mail), request.receipt);
     let content = tokio::task::spawn_blocking(move || content(&of.own, request))
         .await
         .map_err(failure::internal)??;
     if let [reader] = readers.as_slice() {
-        return deliver(mail, reader, content).await;
+        return deliver(mail, reader, content, receipt).await;
     }
-    let mut sent = deliver_all(mail, &readers, &content).await.into_iter();
+    let sent = deliver_all(mail, &readers, &content, receipt).await;
+    let mut sent = sent.into_iter();
     let first = sent
         .next()
         .ok_or_else(|| failure::internal("a message for nobody"))?;
@@ -87,9 +95,10 @@ async fn deliver_all(
     mail: &Arc<MailService>,
     readers: &[Reader],
     content: &Content,
+    receipt: bool,
 ) -> Vec<SentInfo> {
     let each = readers.iter().map(|reader| async move {
-        let sent = deliver(mail, reader, content.clone()).await;
+        let sent = deliver(mail, reader, content.clone(), receipt).await;
         sent.unwrap_or_else(|error| SentInfo {
             message: String::new(),
             to: reader.device.to_string(),
@@ -97,6 +106,7 @@ async fn deliver_all(
             state: SentState::Failed,
             reason: Some(error.message.trim_end_matches('.').to_owned()),
             hint: None,
+            taken: false,
             others: Vec::new(),
         })
     });
@@ -109,20 +119,60 @@ pub(crate) async fn send_ticket(
     readers: &[Reader],
     note: &TicketNote,
 ) -> Vec<SentInfo> {
-    deliver_all(mail, readers, &Content::Ticket(note.clone())).await
+    deliver_all(mail, readers, &Content::Ticket(note.clone()), false).await
 }
 
 async fn deliver(
     mail: &Arc<MailService>,
     reader: &Reader,
     content: Content,
+    receipt: bool,
 ) -> Result<SentInfo, ApiError> {
     let (of, to) = (Arc::clone(mail), reader.device);
-    let written = tokio::task::spawn_blocking(move || write(&of, to, content));
+    let written = tokio::task::spawn_blocking(move || write(&of, to, content, receipt));
     let (message, mut told) = written.await.map_err(failure::internal)??;
     let outcome = follow(mail, to, &mut told).await;
     let name = reader.name.clone();
     Ok(describe(mail, message, to, name, outcome))
+}
+
+/// How a message stands that was sent, by its id; waits at most so long for its reader's word, if that
+/// has not come.
+///
+/// Errors: it is not known, or the store failed.
+pub(crate) async fn sent(
+    mail: &Arc<MailService>,
+    id: MessageId,
+    wait: Duration,
+) -> Result<SentInfo, ApiError> {
+    let deadline = Instant::now() + wait;
+    let mut ends = mail.outbox.ends();
+    loop {
+        ends.mark_unchanged();
+        let of = Arc::clone(mail);
+        let found = tokio::task::spawn_blocking(move || of.outbox.find(id));
+        let found = found.await.map_err(failure::internal)?;
+        let found = found.map_err(|error| failure::storage(&error))?;
+        let Some(found) = found else {
+            let message = "There is no such message, or it was sent long ago.";
+            return Err(ApiError::new(ErrorCode::NotFound, message));
+        };
+        let ended = matches!(found.state, SentState::Declined | SentState::Failed);
+        let waits = !found.taken && !ended;
+        if !waits || !matches!(timeout_at(deadline, ends.changed()).await, Ok(Ok(()))) {
+            let to: DeviceId = found.to.parse().map_err(failure::internal)?;
+            let outcome = Outcome {
+                state: found.state,
+                reason: found.reason,
+            };
+            let name = mail.relays.name_of(to);
+            let info = describe(mail, id.to_string(), to, name, outcome);
+            return Ok(SentInfo {
+                taken: found.taken,
+                ..info
+            });
+        }
+    }
 }
 
 /// A message as it stands; what waits for what never comes by itself says what must be done.
@@ -140,6 +190,7 @@ pub(super) fn describe(
         state: outcome.state,
         reason: outcome.reason,
         hint: None,
+        taken: false,
         others: Vec::new(),
     };
     if sent.state == SentState::Waiting
@@ -156,6 +207,7 @@ fn write(
     mail: &MailService,
     to: DeviceId,
     content: Content,
+    receipt: bool,
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
     let (files, bytes) = content.extent();
     let outgoing = Outgoing {
@@ -168,6 +220,7 @@ fn write(
     let letter = Letter {
         made_ms: unix_millis(),
         content,
+        receipt,
     };
     keep(mail, to, message_id()?, outgoing, &letter.encode())
 }

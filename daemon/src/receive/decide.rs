@@ -71,8 +71,16 @@ impl ReceiveService {
     }
 
     fn accept(&self, number: u64) -> Result<MessageInfo, ApiError> {
-        self.one(number)?;
+        let record = self.one(number)?;
+        let was_asked = matches!(record.arrival, Some(Arrival::Asked { .. }));
         self.set_arrival(number, Arrival::Due { agreed: true })?;
+        // Its sender may wait for that; a share is seen to be fetched.
+        let ids = record.from.parse().ok().zip(stored_id(&record.message));
+        if let (true, StoredContent::Files { .. }, Some((from, id))) =
+            (was_asked, &record.content, ids)
+        {
+            self.mail.taken(from, id);
+        }
         mail::get(&self.mail, number)
     }
 

@@ -43,6 +43,7 @@ impl Run {
             record.state = state;
             record.seconds += seconds;
             record.sources = sources.clone();
+            record.priced |= transfer.share.is_priced();
             record.reason = reason;
             record.ended = (state != TransferState::Active).then(unix_seconds);
         });
@@ -62,7 +63,7 @@ impl Run {
             || (matches!(end, End::Failed(_))
                 && record.partial.is_none()
                 && record.chosen.is_none());
-        self.announce_end(end, sources);
+        self.announce_end(end, transfer.told(service, sources));
         if nothing_left {
             self.discard();
         }
@@ -90,6 +91,7 @@ impl Run {
                 bytes,
                 seconds: transfer.record().seconds,
                 sources,
+                currency: transfer.currency(&self.service),
                 transfer: transfer.id.clone(),
                 already,
             }),

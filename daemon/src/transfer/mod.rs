@@ -31,6 +31,7 @@ use crate::live_view::Kept;
 use crate::records::{Records, TransferRecord, TransferState};
 use crate::settings::Setting;
 use hither_api::{CostMode, Event, Existing, Paths, Phase, SourceBytes, SourceKind, TransferInfo};
+use hither_content::storage::StorageError;
 use hither_engine::{SourceSummary, Time};
 use hither_proto::{DeviceId, DeviceName, Manifest, ShareId, Ticket};
 use hither_relay_client::RelayClient;
@@ -94,6 +95,10 @@ pub(crate) struct TransferService {
     pub tasks: Tasks,
     /// How readily paid sources are used, unless a fetch overrides it.
     pub mode: Setting<CostMode>,
+    /// True if the user has set a price.
+    pub priced: Setting<bool>,
+    /// The currency that stands behind amounts; empty for none.
+    pub currency: Setting<String>,
     /// How long a fetch looks for a holder.
     pub wait: Setting<Duration>,
     /// The trash of followed copies.
@@ -348,7 +353,43 @@ impl Transfer {
         }
     }
 
+    /// Whether its user is told of costs: a price was set here, or by a device that gave, or the
+    /// user bounded what it may cost.
+    pub(crate) fn tells_costs(&self, service: &TransferService) -> bool {
+        let record = lock(&self.record);
+        service.priced.get() || record.priced || record.max_cost.is_some() || self.share.is_priced()
+    }
+
+    /// The currency of what is told of costs.
+    pub(crate) fn currency(&self, service: &TransferService) -> Option<String> {
+        let currency = service.currency.get();
+        (!currency.is_empty() && self.tells_costs(service)).then_some(currency)
+    }
+
+    /// Sources as they are told: without costs where no price is set.
+    pub(crate) fn told(
+        &self,
+        service: &TransferService,
+        mut sources: Vec<SourceBytes>,
+    ) -> Vec<SourceBytes> {
+        if !self.tells_costs(service) {
+            sources.iter_mut().for_each(|source| source.cost = 0.0);
+        }
+        sources
+    }
+
+    /// How it stands, as its user is told.
     pub(crate) fn info(&self, service: &TransferService) -> TransferInfo {
+        let info = self.whole_info(service);
+        TransferInfo {
+            sources: self.told(service, info.sources),
+            ..info
+        }
+    }
+
+    /// How it stands, with what everything cost by the prices that are counted with.
+    pub(crate) fn whole_info(&self, service: &TransferService) -> TransferInfo {
+        let currency = self.currency(service);
         let record = self.record();
         let meter = self.meter();
         TransferInfo {
@@ -367,6 +408,7 @@ impl Transfer {
             reason: record.reason,
             follow: None,
             names: record.names,
+            currency,
             sources: {
                 drop(meter);
                 self.sources(service)
@@ -446,6 +488,23 @@ impl Transfers {
     }
 
     /// Forgets the oldest ended transfers beyond [`MAX_ENDED`].
+    /// Forgets those that are done, or failed and left nothing that could go on. Blocks.
+    pub(crate) fn clear(&self, service: &TransferService) -> Result<(), StorageError> {
+        for one in self.all() {
+            let record = one.record();
+            let is_over = match record.state {
+                TransferState::Done => true,
+                TransferState::Failed => record.partial.is_none() && !record.follow,
+                TransferState::Active | TransferState::Paused => false,
+            };
+            if is_over && !one.is_running() {
+                service.records.remove_transfer(&one.id)?;
+                self.remove(&one.id);
+            }
+        }
+        Ok(())
+    }
+
     fn forget_old(&self, service: &TransferService) {
         let ended = self
             .all()

@@ -310,6 +310,7 @@ impl Run {
     fn tell_version(&self, version: u64, path: &std::path::Path, bytes: u64) {
         self.transfer.went_well();
         let sources = self.transfer.sources(&self.service);
+        let sources = self.transfer.told(&self.service, sources);
         self.transfer.emit(Event::Version {
             transfer: self.transfer.id.clone(),
             version,
@@ -317,6 +318,7 @@ impl Run {
             bytes,
             seconds: self.began.elapsed().as_secs_f64(),
             sources,
+            currency: self.transfer.currency(&self.service),
         });
     }
 

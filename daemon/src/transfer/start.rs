@@ -222,6 +222,7 @@ fn new_record(service: &TransferService, request: &Request) -> Result<TransferRe
         followed: None,
         mode: request.mode,
         max_cost: request.max_cost,
+        priced: false,
         name: String::new(),
         path: String::new(),
         head: None,

@@ -246,6 +246,7 @@ fn request(record: &ShareRecord) -> ShareRequest {
         // It stays what it is.
         group: None,
         to: Vec::new(),
+        offer: false,
         once: record.once,
         piped: record.piped,
         exclude: Some(record.exclude.clone()),

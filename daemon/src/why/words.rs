@@ -4,9 +4,10 @@ use hither_api::{PaidBecause, SourceKind, UsualRunnerUp, WhySource};
 use hither_engine::JournalEvent;
 use hither_engine::policy::Rule;
 
-/// Returns the words for the parts that a rule gave to a source.
-pub(super) const fn rule(rule: Rule) -> &'static str {
+/// Returns the words for the parts that a rule gave to a source; `costs`: prices are told.
+pub(super) const fn rule(rule: Rule, costs: bool) -> &'static str {
     match rule {
+        Rule::Paid if !costs => "it is spared, and the others were too slow to be waited for",
         Rule::OnlyHolder => "nobody else had them",
         Rule::EarliestFinish => "it was expected to be done first",
         Rule::Moved => "taken away from a source that stalled, failed or gave damaged data",
@@ -47,7 +48,12 @@ const fn nearness(kind: SourceKind) -> &'static str {
 }
 
 /// A few sentences about a source. `name`: what it and its usual runner-up are called.
-pub(super) fn source(told: &WhySource, name: impl Fn(&str) -> String) -> String {
+/// `currency`: what stands behind amounts.
+pub(super) fn source(
+    told: &WhySource,
+    name: impl Fn(&str) -> String,
+    currency: Option<&str>,
+) -> String {
     if told.source.kind == SourceKind::Local {
         return "On this device already, in another share or an earlier version: copied, not fetched.".into();
     }
@@ -70,6 +76,7 @@ pub(super) fn source(told: &WhySource, name: impl Fn(&str) -> String) -> String 
                 other,
                 &name(&other.device),
                 told.source.cost > 0.0,
+                currency,
             ));
         }
         text.push('.');
@@ -85,15 +92,15 @@ pub(super) fn source(told: &WhySource, name: impl Fn(&str) -> String) -> String 
         ));
     }
     if told.source.cost > 0.0 {
-        text.push_str(&format!(" It cost {}.", amount(told.source.cost)));
+        text.push_str(&format!(" It cost {}.", amount(told.source.cost, currency)));
     }
     text
 }
 
 /// Describes the effect that the second choice would have had.
-fn instead(other: &UsualRunnerUp, name: &str, paid: bool) -> String {
+fn instead(other: &UsualRunnerUp, name: &str, paid: bool, currency: Option<&str>) -> String {
     let cost = match (other.cost > 0.0, paid) {
-        (true, _) => format!(" and cost {}", amount(other.cost)),
+        (true, _) => format!(" and cost {}", amount(other.cost, currency)),
         (false, true) => " and cost nothing".into(),
         (false, false) => String::new(),
     };
@@ -133,8 +140,8 @@ fn mbit(rate: f64) -> String {
     }
 }
 
-/// An amount of money with two digits that say something.
-fn amount(units: f64) -> String {
+/// An amount of money with two digits that say something, and its currency.
+fn amount(units: f64, currency: Option<&str>) -> String {
     let digits = if units >= 0.1 {
         2
     } else {
@@ -142,10 +149,11 @@ fn amount(units: f64) -> String {
     };
     let text = format!("{units:.digits$}");
     // 0.070 says no more than 0.07.
-    match text.strip_suffix('0') {
-        Some(shorter) if digits > 2 => shorter.into(),
-        _ => text,
-    }
+    let text = match text.strip_suffix('0') {
+        Some(shorter) if digits > 2 => shorter,
+        _ => &text,
+    };
+    format!("{text} {}", currency.unwrap_or("units"))
 }
 
 #[cfg(test)]
@@ -195,9 +203,9 @@ mod tests {
             ..told(SourceKind::Lan, 0.0)
         };
         assert_eq!(
-            source(&free, name),
+            source(&free, name, None),
             "From laptop-2: same network, 0.4 ms away. A part took 0.02 s; from the store it would have taken 0.31 s and cost \
-             0.09."
+             0.09 units."
         );
     }
 
@@ -214,9 +222,13 @@ mod tests {
             ..told(SourceKind::Store, 0.07)
         };
         assert_eq!(
-            source(&store, |id| name(if id == "a" { "b" } else { "a" })),
+            source(
+                &store,
+                |id| name(if id == "a" { "b" } else { "a" }),
+                Some("EUR")
+            ),
             "From the store: a store of a relay. A part took 1.2 s; from laptop-2 it would have taken 0.31 s and cost nothing. \
-             What costs less gave 60 Mbit/s, below your 95: waiting for it would have cost more. It cost 0.07."
+             What costs less gave 60 Mbit/s, below your 95: waiting for it would have cost more. It cost 0.07 EUR."
         );
     }
 
@@ -225,7 +237,7 @@ mod tests {
         let mut useless = told(SourceKind::Direct, 0.0);
         useless.source.bytes = 0;
         assert_eq!(
-            source(&useless, name),
+            source(&useless, name, None),
             "From laptop-2: directly, from another network. It was asked, and gave nothing that could be used."
         );
         let words = event("phone-1", JournalEvent::Stalled);
@@ -240,7 +252,7 @@ mod tests {
             (0.0123, "0.012"),
             (0.000_034_5, "0.000034"),
         ] {
-            assert_eq!(amount(units), text);
+            assert_eq!(amount(units, Some("€")), format!("{text} €"));
         }
         for (ms, text) in [
             (0.1, "0.001 s"),

@@ -132,6 +132,10 @@ impl RelayMessage {
             Self::CodeAnswered { request, answer } => answer.to_wire(*request),
             Self::Own { request, what } => what.to_wire(*request),
             Self::OwnAnswered { request, answer } => answer.to_wire(*request),
+            Self::Fetches(fetches) => Body::Fetches(super::fetches::fetches_to_wire(fetches)),
+            Self::FetchesReceived(received) => {
+                Body::FetchesReceived(super::fetches::received_to_wire(received))
+            }
             Self::GroupNews { changes, all } => {
                 Body::GroupNews(super::group::news_to_wire(changes, *all))
             }

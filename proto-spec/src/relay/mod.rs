@@ -4,6 +4,7 @@ mod address;
 mod circuit;
 mod code;
 mod encode;
+mod fetches;
 mod group;
 #[cfg(test)]
 #[path = "group/samples.rs"]
@@ -20,6 +21,7 @@ mod web;
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
 pub use circuit::CircuitMessage;
 pub use code::{CodeAnswer, CodeRequest};
+pub use fetches::{FetchReceived, StoreFetch};
 pub use group::{
     GroupAnswer, GroupAsked, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote,
     GroupRequest, GroupSealed, GroupStanding,
@@ -380,6 +382,12 @@ pub enum RelayMessage {
         /// Anything may have changed.
         all: bool,
     },
+    /// Who reads shares of the device from a store; at most
+    /// [`MAX_STORE_FETCHES`](crate::limits::MAX_STORE_FETCHES).
+    Fetches(Vec<StoreFetch>),
+    /// The device knows of them: the relay may forget those that have not changed since; at most
+    /// [`MAX_STORE_FETCHES`](crate::limits::MAX_STORE_FETCHES).
+    FetchesReceived(Vec<FetchReceived>),
 }
 
 #[cfg(test)]

@@ -114,6 +114,8 @@ impl RelayMessage {
                 let (request, answer) = OwnAnswer::parse(&body)?;
                 Self::OwnAnswered { request, answer }
             }
+            Body::Fetches(m) => super::fetches::parse_fetches(&m)?,
+            Body::FetchesReceived(m) => super::fetches::parse_received(&m)?,
             body => Self::Index(Box::new(IndexMessage::parse(body)?)),
         })
     }

@@ -7,7 +7,8 @@
 mod assign;
 mod circuit;
 mod device;
-pub(crate) mod fleet;
+pub(crate) mod fetches;
+mod fleet;
 pub(crate) mod front;
 pub(crate) mod groups;
 mod indexing;

@@ -4,6 +4,7 @@
 //! (`read_bulk`) gives chunks. To a reader a store is a device like any other that holds the share.
 
 use super::LinkOpen;
+use super::fetches::Reader;
 use super::read_auth::{admit, our_proof, refuse, version};
 use super::read_bulk;
 use super::traffic::Listener;
@@ -135,8 +136,12 @@ async fn control(
     version: StoredVersion,
 ) -> io::Error {
     let Stream {
-        mut send, mut recv, ..
+        mut send,
+        mut recv,
+        device,
+        ..
     } = stream;
+    let mut fetching = Reader::new(subject.owner, subject.share, device);
     // Before looking, so that nothing is missed between the first announcement and the first
     // change.
     let changes = node
@@ -159,9 +164,11 @@ async fn control(
         &mut reader,
         &subject,
         &mut told,
-        changes,
+        (changes, &mut fetching),
     )
     .await;
+    // Its last word comes right before its end.
+    fetching.keep(node).await;
     match ended {
         Ok(()) => {
             let _ = say(&mut send, &Message::Refused(Refusal::Gone)).await;
@@ -180,7 +187,7 @@ async fn talk(
     reader: &mut MessageReader,
     subject: &Subject,
     told: &mut ToldVersion,
-    mut changes: Listener,
+    (mut changes, fetching): (Listener, &mut Reader),
 ) -> io::Result<()> {
     let mut ping = interval(PING);
     let mut look = interval(LOOK);
@@ -193,14 +200,17 @@ async fn talk(
             incoming = reader.next(recv) => match incoming {
                 Ok(Some(message)) => {
                     heard = Instant::now();
-                    // What the reader holds itself is of no use to a store.
-                    if let Message::Ping { nonce } = message {
-                        say(send, &Message::Pong { nonce }).await?;
+                    // What the reader holds itself is of no use to a store, but to the owner.
+                    match message {
+                        Message::Ping { nonce } => say(send, &Message::Pong { nonce }).await?,
+                        Message::Progress(said) => fetching.says(said),
+                        _ => {}
                     }
                 }
                 Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Err(error) => return Err(io::Error::other(error)),
             },
+            () = fetching.due() => fetching.keep(node).await,
             _ = ping.tick() => {
                 if heard.elapsed() > SILENCE {
                     return Err(io::ErrorKind::TimedOut.into());

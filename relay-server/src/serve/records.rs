@@ -12,6 +12,7 @@
 //! | `nodes` (ephemeral) | node | [`NodeRecord`] |
 //! | `codes` (ephemeral) | number of the word `/` device | when it ends, 8 bytes of Unix milliseconds |
 //! | `shares` | owner `/` share | [`ShareRecord`] |
+//! | `fetches` | owner `/` share `/` reader | [`FetchRecord`] |
 //! | `usage` | user `/` store | [`Usage`] |
 //!
 //! Users, devices, shares and nodes are written in hexadecimal digits. The queue of a device is
@@ -42,6 +43,8 @@ pub mod bucket {
     pub const SHARES: &str = "shares";
     /// Devices that show codes, by the words that those begin with.
     pub const CODES: &str = "codes";
+    /// Who reads what from stores, until the owner knows of it.
+    pub const FETCHES: &str = "fetches";
     /// What users keep at stores.
     pub const USAGE: &str = "usage";
 }
@@ -181,6 +184,23 @@ pub struct ShareRecord {
     pub stored_ms: u64,
 }
 
+/// How far a reader of a share says it is.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct FetchRecord {
+    /// The version that it reads; 0: not known yet.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// Bytes of its files that it says it has.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+    /// It says that it has all of it.
+    #[prost(bool, tag = "3")]
+    pub complete: bool,
+    /// When it was heard, Unix milliseconds.
+    #[prost(uint64, tag = "4")]
+    pub at_ms: u64,
+}
+
 /// What a user keeps at a store.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Usage {
@@ -227,6 +247,16 @@ pub fn card_key(user: &UserId, reader: &DeviceId, from: &DeviceId) -> String {
 /// Key of a share.
 pub fn share_key(owner: &DeviceId, share: &ShareId) -> String {
     joined(&device_key(owner), &hex(share.as_bytes()))
+}
+
+/// Key of what a reader has of a share.
+pub fn fetch_key(owner: &DeviceId, share: &ShareId, reader: &DeviceId) -> String {
+    joined(&share_key(owner, share), &device_key(reader))
+}
+
+/// The part of a key in the middle of three, when that names a share.
+pub fn middle_share(key: &str) -> Option<ShareId> {
+    unhex(key.split('/').nth(1)?).map(ShareId::new)
 }
 
 /// The queue of a device's messages.
@@ -287,6 +317,7 @@ mod tests {
         for key in [
             card_key(&user, &device, &device),
             share_key(&device, &share),
+            fetch_key(&device, &share, &device),
         ] {
             crate::state::name::key(&key).unwrap();
         }
@@ -301,6 +332,11 @@ mod tests {
         assert_eq!(
             (first_device(&key), last_share(&key)),
             (Some(device), Some(share))
+        );
+        let key = fetch_key(&device, &share, &device);
+        assert_eq!(
+            (first_device(&key), middle_share(&key), last_device(&key)),
+            (Some(device), Some(share), Some(device))
         );
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::common::pair;
 use crate::relay_world::World;
-use hither_api::{GivingInfo, SourceKind};
+use hither_api::{GivingInfo, SourceKind, Status};
 use hither_proto::Ticket;
 use hither_tests::lab::{self, Device, MIB, Running, Tree, fill, until};
 use serde_json::Value;
@@ -189,6 +189,143 @@ fn p4_a_share_for_one_fetch_ends_everywhere_and_survives_a_crash_until_then() {
             let line = ["fetch", &shared.ticket, "--yes", "--wait", "1s"];
             let run = late.hither(&line);
             (run.status != 0).then_some(())
+        });
+    });
+}
+
+/// Begins to share with a wait; returns the ticket.
+fn waits(desk: &Device, line: &[&str]) -> (Running, String) {
+    let mut share = desk.begin(&[&["share"], line].concat());
+    let ticket = share.line("the ticket", |line| {
+        (line["event"] == "shared").then(|| line["ticket"].as_str().unwrap().to_owned())
+    });
+    (share, ticket)
+}
+
+#[test]
+fn p4_what_came_from_a_store_alone_is_told_by_the_relay_also_to_who_was_away() {
+    lab::run(|lab| {
+        const SIZE: u64 = 6 * MIB;
+        let world = World::new(lab);
+        let desk = world.one.device("desk");
+        desk.join(&world.relay.invitation());
+        let film = fill(desk.path("film.mkv"), 1, SIZE);
+        let shared = desk.share(&film);
+        let brief = fill(desk.path("brief.mkv"), 2, SIZE);
+        let once = desk.share_with(&brief, &["--once"]);
+        desk.uploads(&shared.share);
+        desk.uploads(&once.share);
+        desk.down();
+        // Nobody but the store has it: a guest takes all of both from there.
+        let tablet = world.two.device("tablet");
+        for (ticket, into) in [(&shared.ticket, "got"), (&once.ticket, "brief")] {
+            let fetched = tablet.fetch(ticket, into);
+            assert_eq!(fetched.by(SourceKind::Store), SIZE, "{:?}", fetched.sources);
+        }
+        let id = tablet.id();
+        tablet.down();
+        // The word waits at the relay, also while that is down.
+        world.relay.kill();
+        world.relay.start();
+        desk.up();
+        let told = until("the relay's word", || {
+            let all = givings(&desk);
+            all.into_iter().find(|one| one.share == shared.share)
+        });
+        println!("{told:?}");
+        assert_eq!((told.device.as_str(), told.bytes), (id.as_str(), SIZE));
+        assert!(told.complete && told.by_store && told.given == 0 && !told.open);
+        assert_eq!((told.kind, told.times), (SourceKind::Store, 1));
+        let plain = desk.plain(&["transfers"]);
+        let plain = String::from_utf8_lossy(&plain.output).into_owned();
+        assert!(plain.contains("has all"), "{plain}");
+        // The share for one fetch has ended by it, everywhere.
+        until("the end of the other share", || {
+            let all = desk.hither(&["list"]).well().lines;
+            (all.len() == 1).then_some(())
+        });
+        // It is told once: neither a restart of the device nor one of the relay makes it two.
+        desk.kill();
+        desk.up();
+        desk.sees(0);
+        world.relay.kill();
+        world.relay.start();
+        until("the relay again", || {
+            let relays = desk.hither(&["relay", "list"]).well().lines;
+            (relays[0]["state"] == "connected").then_some(())
+        });
+        let after: Vec<_> = givings(&desk);
+        assert_eq!((after.len(), after[0].times), (1, 1), "{after:?}");
+        assert!(after[0].complete && after[0].by_store);
+        // Who waits counts who takes it from the store while this device has no way to it.
+        let (share, _) = waits(&desk, &[film.to_str().unwrap(), "--wait"]);
+        desk.cable.shape_up(1);
+        let late = world.two.device("late");
+        late.fetch(&shared.ticket, "got");
+        let run = share.finish().well();
+        let has = run.lines.iter().find(|line| line["event"] == "fetched");
+        println!("while it waits: {:?}", has.unwrap());
+        assert_eq!(has.unwrap()["device"], late.id().as_str());
+    });
+}
+
+#[test]
+fn p4_a_wait_and_who_has_all_of_it_outlive_the_daemon() {
+    lab::run(|lab| {
+        const SIZE: u64 = 4 * MIB;
+        let (desk, laptop) = pair(lab);
+        let phone = lab.device("phone");
+        [&laptop, &phone]
+            .iter()
+            .for_each(|device| drop(device.up()));
+        let file = fill(desk.path("film.mkv"), 1, SIZE);
+        let path = file.to_str().unwrap();
+        let (mut share, ticket) = waits(&desk, &[path, "--wait", "2", "--keep", "1h"]);
+        laptop.fetch(&ticket, "got");
+        about(&mut share, "fetched", &laptop.id(), |_| true);
+        // A daemon that died is started again by who waits, one that was stopped is waited for.
+        desk.kill();
+        until("another daemon", || {
+            desk.api().get::<Status>("/v1/status").ok()
+        });
+        desk.down();
+        desk.up();
+        phone.fetch(&ticket, "got");
+        let run = share.finish().well();
+        let mut has: Vec<_> = run.lines.iter().collect();
+        has.retain(|line| line["event"] == "fetched");
+        assert_eq!(has.len(), 2, "each is told once: {has:?}");
+        // Whoever had it before is not waited for.
+        desk.kill();
+        desk.up();
+        let all = givings(&desk);
+        assert!(
+            all.len() == 2 && all.iter().all(|one| one.complete && one.times == 1),
+            "{all:?}"
+        );
+
+        // Shared again without a word it ends when it would have; for good when that is said.
+        let ends = || desk.hither(&["list"]).well().lines[0]["expires"].as_u64();
+        let before = ends().unwrap();
+        desk.share(&file);
+        assert!(ends().unwrap().abs_diff(before) <= 2);
+        desk.share_with(&file, &["--keep", "never"]);
+        assert_eq!(ends(), None);
+
+        // What is over leaves the list until something new happens, also over a restart.
+        assert_eq!(laptop.hither(&["transfers"]).well().lines.len(), 1);
+        for device in [&desk, &laptop] {
+            let left = device.hither(&["transfers", "clear"]).well().lines;
+            assert!(left.is_empty(), "{left:?}");
+        }
+        assert!(Tree::of(laptop.path("got/film.mkv")) == Tree::of(&file));
+        desk.kill();
+        desk.up();
+        assert!(desk.hither(&["transfers"]).well().lines.is_empty());
+        phone.fetch(&ticket, "again");
+        until("a new fetch", || {
+            let all = desk.hither(&["transfers"]).well().lines;
+            (all.len() == 1 && all[0]["device"] == phone.id().as_str()).then_some(())
         });
     });
 }

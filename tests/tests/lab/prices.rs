@@ -62,7 +62,8 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
         let shop = Shop::new(lab);
         let mut gave = Vec::new();
         for mode in ["saver", "balanced"] {
-            let device = shop.sites.device(&shop.sites.b, mode);
+            let mut device = shop.sites.device(&shop.sites.b, mode);
+            device.set("cost.store", "0.09");
             let fetched = shop.fetch(&device, &["--mode", mode]);
             let (bytes, cost) = bought(&fetched);
             println!(
@@ -104,7 +105,8 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
 fn a6_who_cannot_wait_any_longer_says_so_while_it_is_fetched() {
     lab::run(|lab| {
         let shop = Shop::new(lab);
-        let laptop = shop.sites.device(&shop.sites.b, "laptop");
+        let mut laptop = shop.sites.device(&shop.sites.b, "laptop");
+        laptop.set("cost.store", "0.09");
         let mut saving = laptop.begin(&[
             "fetch",
             &shop.ticket,
@@ -166,6 +168,66 @@ fn a6_no_fetch_costs_more_than_it_may_and_it_goes_on_where_it_stopped() {
         assert!(
             bytes <= SIZE + 2 * MIB && cost <= part * 3.2,
             "{bytes} bytes for {cost}: something was bought twice"
+        );
+    });
+}
+
+#[test]
+fn p10_amounts_are_told_where_a_price_is_set_and_in_the_currency_that_is_configured() {
+    lab::run(|lab| {
+        let shop = Shop::new(lab);
+        shop.desk.down();
+        let device = shop.sites.device(&shop.sites.b, "laptop");
+        let fetched = shop.fetch(&device, &[]);
+        let (bytes, cost) = bought(&fetched);
+        assert_eq!((bytes, cost), (SIZE, 0.0), "nobody set a price");
+        let why = || {
+            let why = device.plain(&["why"]);
+            String::from_utf8_lossy(&why.output).into_owned()
+        };
+        let told = device.why(&fetched.transfer);
+        assert!(
+            told.sources
+                .iter()
+                .all(|one| one.paid.is_none() && one.source.cost == 0.0)
+        );
+        assert!(told.spans.iter().all(|span| span.price == 0.0));
+        let words = why();
+        println!("{words}");
+        assert!(
+            !words.contains("cost") && !words.contains("COST"),
+            "{words}"
+        );
+        let json = serde_json::to_string(&device.transfer()).unwrap();
+        assert!(
+            !json.contains("cost") && !json.contains("currency"),
+            "{json}"
+        );
+
+        // It was counted all the same: with a price it is told, in units, then in a currency.
+        let set =
+            |key: &str, value: &str| drop(device.hither(&["config", "set", key, value]).well());
+        set("cost.store", "0.09");
+        let due = SIZE as f64 / (1u64 << 30) as f64 * 0.09;
+        let cost: f64 = device.transfer().sources.iter().map(|one| one.cost).sum();
+        assert!((cost - due).abs() < due * 0.1, "{cost} for {due}");
+        let words = why();
+        assert!(
+            words.contains("It cost 0.002") && words.contains(" units"),
+            "{words}"
+        );
+        assert_eq!(
+            device
+                .hither(&["config", "set", "cost.currency", "a\u{1b}b"])
+                .status,
+            2
+        );
+        set("cost.currency", "EUR");
+        assert_eq!(device.transfer().currency.as_deref(), Some("EUR"));
+        let words = why();
+        assert!(
+            words.contains(" EUR") && !words.contains(" units"),
+            "{words}"
         );
     });
 }

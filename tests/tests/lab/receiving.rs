@@ -295,3 +295,71 @@ fn p5_several_are_sent_to_at_once_and_a_mistyped_name_is_no_text() {
         assert!(fs::read(&arrived[0]).unwrap() == large);
     });
 }
+
+#[test]
+fn p5_who_sends_waits_until_it_is_taken_and_what_was_only_sent_ends_then() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, mut laptop) = (world.one.device("desk"), world.two.device("laptop"));
+        laptop.set("receive.own", "ask");
+        crate::relay_world::join_all(&[&desk, &laptop], &world.relay.invitation());
+        let waits = |what: &[&str]| desk.begin(&[&["send", "laptop", "--wait"], what].concat());
+        let last = |run: lab::Running| {
+            let run = run.finish();
+            (run.status, run.lines.last().unwrap().clone())
+        };
+
+        // A text, whose reader comes later.
+        laptop.down();
+        let text = waits(&["good morning"]);
+        until("it waits", || {
+            let waiting = desk.hither(&["outbox"]).well().lines;
+            waiting.is_empty().then_some(())
+        });
+        laptop.up();
+        let (status, end) = last(text);
+        assert_eq!((status, &end["taken"]), (0, &true.into()), "{end}");
+
+        // Files wait for the reader's answer: a yes and a no.
+        let [small, other] = ["a.txt", "b.txt"].map(|name| fill(desk.path(name), 1, 1000));
+        for (file, answer, status) in [(&small, "accept", 0), (&other, "refuse", 4)] {
+            let send = waits(&[path(file)]);
+            let number = stands(&laptop, ArrivalState::Asked).id.to_string();
+            laptop.hither(&["inbox", answer, &number]).well();
+            let (ended, end) = last(send);
+            println!("{answer}: {end}");
+            assert_eq!(ended, status);
+        }
+        let read = laptop.plain(&["inbox", "read", "2"]);
+        let read = String::from_utf8_lossy(&read.output).into_owned();
+        assert!(
+            read.contains("It lies at ") && read.contains("a.txt"),
+            "{read}"
+        );
+
+        // What is large is shared until the reader has it, and called after what it is.
+        let films: Vec<_> = ["one.mkv", "two.mkv"]
+            .iter()
+            .map(|name| fill(desk.path(name), 1, 2 * MIB))
+            .collect();
+        let send = waits(&[path(&films[0]), path(&films[1])]);
+        let number = stands(&laptop, ArrivalState::Asked).id.to_string();
+        let listed = desk.hither(&["list"]).well().lines;
+        assert_eq!(listed[0]["name"], "one.mkv and 1 more");
+        assert!(listed[0]["expires"].is_u64(), "{listed:?}");
+        laptop.hither(&["inbox", "accept", &number]).well();
+        let (status, end) = last(send);
+        assert_eq!((status, &end["taken"]), (0, &true.into()), "{end}");
+        until("the end of what was only sent", || {
+            desk.hither(&["list"]).well().lines.is_empty().then_some(())
+        });
+        // What is shared already stays shared as it is.
+        desk.share_with(&films[0], &["--no-upload"]);
+        let send = waits(&[path(&films[0])]);
+        let number = stands(&laptop, ArrivalState::Asked).id.to_string();
+        laptop.hither(&["inbox", "accept", &number]).well();
+        assert_eq!(last(send).0, 0);
+        let listed = desk.hither(&["list"]).well().lines;
+        assert_eq!((listed.len(), listed[0].get("expires")), (1, None));
+    });
+}

@@ -218,3 +218,29 @@ fn p11_one_stream_tells_everything_and_every_error_is_a_problem() {
         }
     });
 }
+
+#[test]
+fn p11_the_stream_of_everything_names_every_list_that_changed() {
+    lab::run(|lab| {
+        let world = World::new(lab);
+        let (desk, laptop) = (world.one.device("desk"), world.two.device("laptop"));
+        desk.up();
+        let mut heard = desk.api().heard("/v1/events").unwrap();
+        let mut changed = |wanted: ChangedList| {
+            let what = format!("{wanted:?}");
+            heard
+                .wait_for(&what, |event| match event {
+                    Event::Changed { what } if *what == wanted => Some(()),
+                    _ => None,
+                })
+                .unwrap();
+        };
+        let invitation = world.relay.invitation();
+        desk.join(&invitation);
+        changed(ChangedList::Relays);
+        laptop.join(&invitation);
+        changed(ChangedList::Devices);
+        desk.hither(&["group", "create", "choir"]).well();
+        changed(ChangedList::Groups);
+    });
+}

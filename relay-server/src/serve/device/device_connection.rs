@@ -12,16 +12,18 @@ use super::{Ended, cards, codes, list, now, own, place, refusal_of, seen_later, 
 use crate::node::Node;
 use crate::ops::labels::Request;
 use crate::serve::front::{Connection, Pending, wake};
-use crate::serve::groups;
 use crate::serve::limits::{Bucket, Kind};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
+use crate::serve::{fetches, groups};
 use crate::state::{Item, StateError};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hither_carrier::{FramingError, RelayReader, Stream};
-use hither_proto::{Card, CircuitMessage, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode};
+use hither_proto::{
+    Card, CircuitMessage, DeviceId, RelayMessage, RelayRefusal, RelayRefusalCode, StoreFetch,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ const MAX_WORK: usize = 256;
 const MAX_QUEUE: usize = 64;
 /// Who takes nothing for so many periods of pings is dropped, although it is there.
 const STUCK_PERIODS: u32 = 3;
+/// Pause between two looks at who reads shares of the device from stores.
+const FETCHES_PAUSE: Duration = Duration::from_millis(250);
 /// Pause before the list of devices is tried again.
 const LIST_AGAIN: Duration = Duration::from_secs(1);
 
@@ -55,6 +59,10 @@ pub(super) enum Done {
     Carded(Result<(), RegistryError>),
     /// A share was placed or released.
     Placed(RelayMessage),
+    /// Who reads shares of the device from stores.
+    Fetches(Result<Vec<StoreFetch>, StateError>),
+    /// Something was done to which there is no answer.
+    Nothing,
 }
 
 type Work = BoxFuture<'static, Done>;
@@ -73,6 +81,13 @@ struct Listing {
     busy: bool,
 }
 
+/// Who reads shares of the device from stores.
+struct Fetches {
+    /// There may be something that the device does not know.
+    wanted: bool,
+    busy: bool,
+}
+
 struct DeviceConnection<'a> {
     node: &'a Arc<Node>,
     connection: &'a Arc<Connection>,
@@ -87,6 +102,7 @@ struct DeviceConnection<'a> {
     carding: bool,
     places: VecDeque<place::Wanted>,
     placing: bool,
+    fetches: Fetches,
     pings: Bucket,
     /// Whether the device is still there.
     keep_alive: KeepAlive,
@@ -156,6 +172,10 @@ impl<'a> DeviceConnection<'a> {
             carding: false,
             places: VecDeque::new(),
             placing: false,
+            fetches: Fetches {
+                wanted: true,
+                busy: false,
+            },
             pings: Bucket::full(node.config.limits.ping, now.into_std()),
             keep_alive: KeepAlive::new(node.config.front.ping.0, node.config.front.patience.0, now),
             seen: now + node.config.front.seen_pause.0,
@@ -238,6 +258,18 @@ impl<'a> DeviceConnection<'a> {
                 Done::Carded(stored)
             }));
         }
+        if self.fetches.wanted && !self.fetches.busy && !self.out.is_full() {
+            self.fetches = Fetches {
+                wanted: false,
+                busy: true,
+            };
+            let (node, device) = (Arc::clone(node), connection.device);
+            self.work.push(Box::pin(async move {
+                // What changes meanwhile is told with it.
+                tokio::time::sleep(FETCHES_PAUSE).await;
+                Done::Fetches(fetches::of(&node, &device).await)
+            }));
+        }
         if !self.placing
             && let Some(wanted) = self.places.pop_front()
         {
@@ -318,6 +350,7 @@ impl<'a> DeviceConnection<'a> {
             };
             self.out.push(&RelayMessage::Circuit(Box::new(offer)));
         }
+        self.fetches.wanted |= pending.fetches;
         if pending.mail {
             self.inbox.look(Instant::now());
         }
@@ -390,6 +423,13 @@ impl<'a> DeviceConnection<'a> {
                 }
             }
             RelayMessage::Received { seq } => self.inbox.received(seq),
+            RelayMessage::FetchesReceived(received) => {
+                let (node, device) = (Arc::clone(self.node), self.connection.device);
+                self.work.push(Box::pin(async move {
+                    fetches::received(&node, &device, received).await;
+                    Done::Nothing
+                }));
+            }
             RelayMessage::Cards(cards) => {
                 let limiter = &self.node.services.limiter;
                 if let Err(wait) =
@@ -502,6 +542,18 @@ impl<'a> DeviceConnection<'a> {
                         self.node.metrics.push.observe(Duration::from_millis(took));
                     }
                     self.out.push(&message);
+                }
+            }
+            Done::Nothing => {}
+            Done::Fetches(read) => {
+                self.fetches.busy = false;
+                match read {
+                    Ok(fetches) if fetches.is_empty() => {}
+                    Ok(fetches) => self.out.push(&RelayMessage::Fetches(fetches)),
+                    Err(error) => {
+                        tracing::debug!(%error, "fetches from stores could not be read");
+                        self.fetches.wanted = true;
+                    }
                 }
             }
             Done::Acknowledged(result) => self.inbox.end_ack(result, Instant::now()),

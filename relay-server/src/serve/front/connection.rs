@@ -60,6 +60,8 @@ pub(crate) struct Pending {
     pub(crate) all_groups: bool,
     /// There is something in the mailbox.
     pub(crate) mail: bool,
+    /// Somebody reads a share of the device from a store.
+    pub(crate) fetches: bool,
     /// The device should go there.
     pub(crate) move_to: Option<Vec<RelayAddress>>,
     /// The connection must end.
@@ -184,7 +186,15 @@ impl Connection {
 
     /// Anything may have changed.
     pub(crate) fn unsure(&self) {
-        self.leave(|pending| (pending.all, pending.mail, pending.all_groups) = (true, true, true));
+        self.leave(|pending| {
+            (pending.all, pending.mail, pending.all_groups) = (true, true, true);
+            pending.fetches = true;
+        });
+    }
+
+    /// Somebody reads a share of the device from a store.
+    pub(crate) fn fetched(&self) {
+        self.leave(|pending| pending.fetches = true);
     }
 
     /// Something about a group of the device changed.

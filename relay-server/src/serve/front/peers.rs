@@ -10,7 +10,7 @@ use crate::config::Role;
 use crate::node::{Node, NodeError, now_ms};
 use crate::serve::groups;
 use crate::serve::records::{
-    Device, Presence, bucket, first_user, front_subject, last_device, presence_key,
+    Device, Presence, bucket, first_device, first_user, front_subject, last_device, presence_key,
 };
 use crate::serve::registry::{encode, user_of};
 use crate::state::{Change, Event, Expect, StateError};
@@ -37,7 +37,11 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
         let (tell, told) = oneshot::channel();
         node.spawn_until_stop(listen(Arc::clone(node), tell));
         node.spawn_until_stop(keep_presence(Arc::clone(node)));
-        ready.extend([told, watch(node, bucket::PRESENCE)]);
+        ready.extend([
+            told,
+            watch(node, bucket::PRESENCE),
+            watch(node, bucket::FETCHES),
+        ]);
     }
     for ready in ready {
         timeout(FIRST, ready)
@@ -72,6 +76,7 @@ async fn watch_once(
     loop {
         match watch.next().await {
             Event::Change(change) if bucket == bucket::PRESENCE => presence_changed(node, &change),
+            Event::Change(change) if bucket == bucket::FETCHES => fetch_changed(node, &change),
             Event::Change(change) => device_changed(node, &change),
             Event::Current => match first.take() {
                 Some(first) => drop(first.send(())),
@@ -100,6 +105,14 @@ fn presence_changed(node: &Arc<Node>, change: &Change) {
     let other = presence.node != node.id().as_bytes() || presence.connection != connection.id;
     if other {
         connection.saw_other(change.revision, presence.instance);
+    }
+}
+
+/// Somebody reads something from a store, or its owner knows of it.
+fn fetch_changed(node: &Node, change: &Change) {
+    let owner = first_device(&change.key).filter(|_| change.entry.is_some());
+    if let Some(connection) = owner.and_then(|owner| node.services.front.get(&owner)) {
+        connection.fetched();
     }
 }
 

@@ -6,10 +6,10 @@ use hither_carrier::CarrierKind;
 use hither_proto::limits::PROTOCOL;
 use hither_proto::{
     Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, CodeAnswer,
-    CodeRequest, Delta, DeviceName, GroupAnswer, GroupId, GroupRequest, IndexMessage, Knock,
-    Message, MessageId, Opened, OwnAnswer, OwnRequest, Proof, ProofKind, Purpose, Put, PutRecord,
-    Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space, Terms, Want, Welcome,
-    Word,
+    CodeRequest, Delta, DeviceName, FetchReceived, GroupAnswer, GroupId, GroupRequest,
+    IndexMessage, Knock, Message, MessageId, Opened, OwnAnswer, OwnRequest, Proof, ProofKind,
+    Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space,
+    Terms, Want, Welcome, Word,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ pub fn kind(message: &RelayMessage) -> Kind {
         RelayMessage::Hello { .. } => Kind::Hello,
         RelayMessage::Cards(_) => Kind::Cards,
         RelayMessage::Send { .. } => Kind::Send,
-        RelayMessage::Received { .. } => Kind::Received,
+        RelayMessage::Received { .. } | RelayMessage::FetchesReceived(_) => Kind::Received,
         RelayMessage::Place { .. } => Kind::Place,
         RelayMessage::Release { .. } => Kind::Release,
         RelayMessage::Put(_) => Kind::Put,
@@ -162,6 +162,7 @@ pub fn kind(message: &RelayMessage) -> Kind {
         | RelayMessage::CodeAnswered { .. }
         | RelayMessage::OwnAnswered { .. }
         | RelayMessage::GroupNews { .. }
+        | RelayMessage::Fetches(_)
         | RelayMessage::Assigned { .. }
         | RelayMessage::Welcome(_)
         | RelayMessage::DevicesChanged { .. }
@@ -443,6 +444,12 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
             keep_s: 1000,
         },
         RelayMessage::Received { seq: u64::MAX },
+        RelayMessage::FetchesReceived(vec![FetchReceived {
+            share,
+            device: owner,
+            revision: 1,
+        }]),
+        RelayMessage::Fetches(Vec::new()),
         RelayMessage::Place {
             request: 5,
             share,
