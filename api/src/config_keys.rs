@@ -204,7 +204,7 @@ impl Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 43] = [
+pub const KEYS: [Key; 44] = [
     Key {
         name: "device_name",
         about: "what this device calls itself",

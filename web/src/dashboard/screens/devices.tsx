@@ -110,7 +110,8 @@ function Stranger({ one }: { one: Introduction }) {
         </>
       }
     >
-      <p>{t(`stranger.${one.kind}`)}{one.summary && <>: <Name text={one.summary} /></>}{one.bytes > 0 && <span class="muted"> ({one.files > 0 ? `${t("files", { n: one.files })}, ` : ""}{format.size(one.bytes)})</span>}</p>
+      {/* A stranger's own words are shown only after a yes: of a text or a request, not even how it begins. */}
+      <p>{t(`stranger.${one.kind}`)}{(one.kind === "files" || one.kind === "share") && one.summary && <>: <Name text={one.summary} /></>}{one.bytes > 0 && <span class="muted"> ({one.files > 0 ? `${t("files", { n: one.files })}, ` : ""}{format.size(one.bytes)})</span>}</p>
       <Facts of={[[t("device.three_words"), one.words], [t("device.short"), <Mono text={one.short} />]]} />
       <p class="small muted">{t("stranger.compare")}</p>
     </Card>
