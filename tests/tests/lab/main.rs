@@ -50,6 +50,7 @@ mod limits;
 mod nearby;
 mod network;
 mod own_devices;
+mod page_browser;
 mod page_lan;
 mod parts;
 mod patterns;
