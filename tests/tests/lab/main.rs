@@ -50,6 +50,7 @@ mod limits;
 mod nearby;
 mod network;
 mod own_devices;
+mod page_relay;
 mod parts;
 mod patterns;
 mod pipes;
