@@ -16,6 +16,7 @@
 
 mod api;
 mod bad_disk;
+mod browser;
 mod cable;
 mod capture;
 mod chromium;
@@ -51,6 +52,7 @@ mod wall_clock;
 
 pub use api::Api;
 pub use bad_disk::{DeadDisk, WornDisk};
+pub use browser::{Answer, BINARY, Browser, Read, TEXT};
 pub use cable::{Cable, Protocol, Traffic};
 pub use capture::Capture;
 pub use chromium::Driven;

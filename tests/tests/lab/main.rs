@@ -52,6 +52,7 @@ mod network;
 mod own_devices;
 mod page_browser;
 mod page_lan;
+mod page_relay;
 mod parts;
 mod patterns;
 mod pipes;
