@@ -1,0 +1,47 @@
+/**
+ * What page and service worker say to each other. The worker holds nothing: addresses name the tab that
+ * gives the bytes, so that a worker that was stopped in between finds it again.
+ */
+
+/** `/~get/<tab>/<token>/<name>`: a download. `/~view/…`: a preview, with ranges. */
+export const GET = "/~get/";
+export const VIEW = "/~view/";
+
+/** Page to worker. `hello` comes with a port, on which the worker says the tab's id; `ping` keeps it awake. */
+export type ToWorker = { kind: "hello" } | { kind: "ping" };
+export type Hello = { tab: string };
+
+/** Worker to page, with a port for what follows. */
+export type Wanted = { kind: "wanted"; token: string };
+
+/** On that port, from the page: what it is, or that it is nothing. Then bytes as they are pulled. */
+export type FromPage =
+  | { kind: "head"; name: string; type: string; size: number; attachment: boolean }
+  | { kind: "none" }
+  | { kind: "bytes"; bytes: Uint8Array }
+  | { kind: "end" }
+  | { kind: "failed" };
+
+/** On that port, from the worker: the part that is asked for (the end is exclusive), one piece more, no more. */
+export type FromWorker = { kind: "part"; start: number; end: number } | { kind: "pull" } | { kind: "cancel" };
+
+/** The part that a Range header asks for; undefined: there is none, or it is not understood, so all is given; null: it cannot be given. */
+export function range_of(header: string | null, size: number): [start: number, end: number] | undefined | null {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? "");
+  if (!match) return undefined;
+  const [, first = "", last = ""] = match;
+  if (first === "" && last === "") return undefined;
+  if (first === "") {
+    const length = Math.min(Number(last), size);
+    return length === 0 ? null : [size - length, size];
+  }
+  const start = Number(first);
+  const end = last === "" ? size : Math.min(Number(last) + 1, size);
+  return start < end ? [start, end] : null;
+}
+
+/** A name in a header (RFC 8187). */
+export function attachment(name: string): string {
+  const encoded = encodeURIComponent(name).replace(/['()*!]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  return `attachment; filename*=UTF-8''${encoded}`;
+}
