@@ -10,16 +10,20 @@
 //     --throttled          also measures how long a fresh browser with a processor slowed down 4 times takes
 //     --timeout SECONDS    for the download (600)
 //
-// Figures: open_ms until the list is there, usable_4x_ms the same throttled, transfer_bytes of the first view as
-// they came over the wire, bytes and seconds of the download, grown_bytes of memory of all browser processes.
+// Figures: open_ms until the list is there, usable_4x_ms the same throttled, page_bytes and share_bytes of
+// the first view as they came over the wire (the share's are its list and keys), bytes and seconds of the download, grown_bytes of memory of all browser processes.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat, unlink } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
-import { join, relative } from "node:path";
+import { join, relative, sep } from "node:path";
 import { parseArgs } from "node:util";
+
 import { launch, open, wrong } from "./browser.mjs";
+import { compiled } from "./compiled.mjs";
 import { watch_memory } from "./memory.mjs";
+
+const { save_name } = await compiled("src/ui-kit/names.ts");
 
 const text = { type: "string" };
 const { values: options, positionals } = parseArgs({
@@ -45,16 +49,26 @@ async function first_view(browser, slower) {
   const context = await browser.newContext({ serviceWorkers: "block", locale: "en" });
   const page = await context.newPage();
   const sizes = [];
-  page.on("requestfinished", (request) => sizes.push(request.sizes().catch(() => undefined)));
+  page.on("requestfinished", (request) => sizes.push(wire_bytes(request)));
   if (slower > 1) await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate", { rate: slower });
   const start = performance.now();
   await page.goto(link);
   await listed(page);
   const ms = Math.round(performance.now() - start);
   const paint_ms = await page.evaluate(() => Math.round(performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1));
-  const all = (await Promise.all(sizes)).filter(Boolean);
+  const all = await Promise.all(sizes);
+  const sum = (of) => all.filter(of).reduce((bytes, size) => bytes + size.bytes, 0);
   await context.close();
-  return { ms, paint_ms, bytes: all.reduce((sum, size) => sum + size.responseBodySize + size.responseHeadersSize, 0), requests: all.length };
+  return { ms, paint_ms, requests: all.length, page_bytes: sum((size) => !size.share), share_bytes: sum((size) => size.share) };
+}
+
+/** Bytes of an answer as they came over the wire, and whether they are of the share or of the page. */
+async function wire_bytes(request) {
+  const share = new URL(request.url()).pathname.startsWith("/hither/");
+  const [size, answer] = [await request.sizes().catch(() => undefined), await request.response()];
+  // Chromium says 0 for the body of a worker's script.
+  const body = size?.responseBodySize || Number((await answer?.allHeaders())?.["content-length"] ?? 0);
+  return { share, bytes: body + (size?.responseHeadersSize ?? 0) };
 }
 
 async function hash_of(path) {
@@ -76,7 +90,7 @@ async function difference(path, name, expected) {
     if (!entry.isFile()) continue;
     files += 1;
     const whole = join(entry.parentPath ?? entry.path, entry.name);
-    const inside = `${top}/${relative(expected, whole)}`;
+    const inside = `${top}/${relative(expected, whole).split(sep).map(save_name).join("/")}`;
     if (found.get(inside) !== (await hash_of(whole))) return `${inside} differs or is not in the archive`;
   }
   const archived = [...found.keys()].filter((key) => !key.endsWith("/")).length;
@@ -109,7 +123,7 @@ async function main() {
   const figures = { ok: false };
   try {
     const view = await first_view(browser, 1);
-    Object.assign(figures, { open_ms: view.ms, paint_ms: view.paint_ms, transfer_bytes: view.bytes, requests: view.requests });
+    Object.assign(figures, { open_ms: view.ms, paint_ms: view.paint_ms, page_bytes: view.page_bytes, share_bytes: view.share_bytes, requests: view.requests });
     if (options.throttled) {
       const slow = await first_view(browser, 4);
       Object.assign(figures, { usable_4x_ms: slow.ms, paint_4x_ms: slow.paint_ms });
