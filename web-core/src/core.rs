@@ -63,7 +63,9 @@ impl Core {
                 self.with_pipe(pipe, |share, context| share.pipe_opened(pipe, context));
             }
             Input::PipeBytes { pipe, bytes } => {
-                self.with_pipe(pipe, |share, context| share.pipe_bytes(pipe, bytes, context));
+                self.with_pipe(pipe, |share, context| {
+                    share.pipe_bytes(pipe, bytes, context)
+                });
             }
             Input::PipeClosed { pipe } => {
                 self.with_pipe(pipe, |share, context| share.pipe_closed(pipe, context));
@@ -76,10 +78,14 @@ impl Core {
                 share.answer(get, status, retry_after_ms, context);
             }),
             Input::AnswerBytes { get, bytes } => {
-                self.with_get(get, |share, context| share.answer_bytes(get, bytes, context));
+                self.with_get(get, |share, context| {
+                    share.answer_bytes(get, bytes, context)
+                });
             }
             Input::AnswerEnd { get, complete } => {
-                self.with_get(get, |share, context| share.answer_end(get, complete, context));
+                self.with_get(get, |share, context| {
+                    share.answer_end(get, complete, context)
+                });
             }
             Input::Time => self.with_all(Share::time),
             Input::Read {

@@ -25,22 +25,64 @@
 #[derive(Debug, PartialEq)]
 #[allow(missing_docs, reason = "the table above")]
 pub enum Input<'a> {
-    Start { seed: [u8; 32], open_here: bool },
-    Endpoint { number: u32, relay: &'a str },
-    Open { share: u32, ticket: &'a str },
-    PipeOpened { pipe: u32 },
-    PipeBytes { pipe: u32, bytes: &'a [u8] },
-    PipeClosed { pipe: u32 },
-    Answer { get: u32, status: u16, retry_after_ms: u32 },
-    AnswerBytes { get: u32, bytes: &'a [u8] },
-    AnswerEnd { get: u32, complete: bool },
+    Start {
+        seed: [u8; 32],
+        open_here: bool,
+    },
+    Endpoint {
+        number: u32,
+        relay: &'a str,
+    },
+    Open {
+        share: u32,
+        ticket: &'a str,
+    },
+    PipeOpened {
+        pipe: u32,
+    },
+    PipeBytes {
+        pipe: u32,
+        bytes: &'a [u8],
+    },
+    PipeClosed {
+        pipe: u32,
+    },
+    Answer {
+        get: u32,
+        status: u16,
+        retry_after_ms: u32,
+    },
+    AnswerBytes {
+        get: u32,
+        bytes: &'a [u8],
+    },
+    AnswerEnd {
+        get: u32,
+        complete: bool,
+    },
     Time,
-    Read { share: u32, reading: u32, entry: u32, offset: u64 },
-    Taken { share: u32, reading: u32, bytes: u64 },
-    ReadNoMore { share: u32, reading: u32 },
-    Close { share: u32 },
+    Read {
+        share: u32,
+        reading: u32,
+        entry: u32,
+        offset: u64,
+    },
+    Taken {
+        share: u32,
+        reading: u32,
+        bytes: u64,
+    },
+    ReadNoMore {
+        share: u32,
+        reading: u32,
+    },
+    Close {
+        share: u32,
+    },
     Back,
-    DoesNotOpen { share: u32 },
+    DoesNotOpen {
+        share: u32,
+    },
 }
 
 impl<'a> Input<'a> {
@@ -60,12 +102,16 @@ impl<'a> Input<'a> {
                 share: fields.u32()?,
                 ticket: std::str::from_utf8(fields.0).ok()?,
             },
-            4 => Self::PipeOpened { pipe: fields.u32()? },
+            4 => Self::PipeOpened {
+                pipe: fields.u32()?,
+            },
             5 => Self::PipeBytes {
                 pipe: fields.u32()?,
                 bytes: fields.0,
             },
-            6 => Self::PipeClosed { pipe: fields.u32()? },
+            6 => Self::PipeClosed {
+                pipe: fields.u32()?,
+            },
             7 => Self::Answer {
                 get: fields.u32()?,
                 status: u16::from_le_bytes(fields.array()?),
@@ -95,9 +141,13 @@ impl<'a> Input<'a> {
                 share: fields.u32()?,
                 reading: fields.u32()?,
             },
-            14 => Self::Close { share: fields.u32()? },
+            14 => Self::Close {
+                share: fields.u32()?,
+            },
             15 => Self::Back,
-            16 => Self::DoesNotOpen { share: fields.u32()? },
+            16 => Self::DoesNotOpen {
+                share: fields.u32()?,
+            },
             _ => return None,
         })
     }

@@ -85,7 +85,13 @@ impl Outputs {
         self.message(5, &[&get.to_le_bytes()]);
     }
 
-    pub(crate) fn opened(&mut self, share: u32, head: &SignedHead, owner: &DeviceId, entries: &[Entry]) {
+    pub(crate) fn opened(
+        &mut self,
+        share: u32,
+        head: &SignedHead,
+        owner: &DeviceId,
+        entries: &[Entry],
+    ) {
         let mut list = Vec::with_capacity(entries.len() * 48);
         entries.iter().for_each(|entry| encode(entry, &mut list));
         let head = head.head();
@@ -104,7 +110,13 @@ impl Outputs {
         );
     }
 
-    pub(crate) fn chunk(&mut self, of: (u32, u32), part: (u32, u32), key: Option<&ChunkKey>, bytes: &[u8]) {
+    pub(crate) fn chunk(
+        &mut self,
+        of: (u32, u32),
+        part: (u32, u32),
+        key: Option<&ChunkKey>,
+        bytes: &[u8],
+    ) {
         let none = [0u8; 32];
         self.message(
             7,

@@ -71,8 +71,7 @@ impl Identity {
     /// The device whose ed25519 seed (RFC 8032) is `seed`.
     pub fn new(seed: &[u8; 32]) -> Result<Self, TlsError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| TlsError::Key)?;
-        let device =
-            DeviceId::from_slice(pair.public_key().as_ref()).map_err(|_| TlsError::Key)?;
+        let device = DeviceId::from_slice(pair.public_key().as_ref()).map_err(|_| TlsError::Key)?;
         let der = Zeroizing::new([&PKCS8_PREFIX[..], seed].concat());
         let signing = sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice()))?;
         let key = Arc::new(CertifiedKey::new(
@@ -82,7 +81,11 @@ impl Identity {
             signing,
         ));
         let provider = Arc::new(provider());
-        Ok(Self { device, provider, key })
+        Ok(Self {
+            device,
+            provider,
+            key,
+        })
     }
 
     /// Who the page is.
@@ -93,11 +96,14 @@ impl Identity {
     /// Begins a connection to `expected`: nobody else may answer.
     pub fn connect(&self, expected: DeviceId) -> Result<Tls, TlsError> {
         let verifier = Arc::new(PeerVerifier { expected });
-        let mut config = ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::new(NoClock))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::clone(&self.key))));
+        let mut config =
+            ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::new(NoClock))
+                .with_protocol_versions(&[&rustls::version::TLS13])?
+                .dangerous()
+                .with_custom_certificate_verifier(verifier)
+                .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+                    Arc::clone(&self.key),
+                )));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;

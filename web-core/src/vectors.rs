@@ -88,7 +88,9 @@ fn head_of(signed: &[u8], secret: &ShareSecret, owner: DeviceId) -> Option<Head>
 
 fn encode(records: &[ChunkRecord]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    records.iter().for_each(|record| record.encode_into(&mut bytes));
+    records
+        .iter()
+        .for_each(|record| record.encode_into(&mut bytes));
     bytes
 }
 
@@ -102,7 +104,11 @@ fn proof(bytes: &[u8]) -> Option<Vec<u8>> {
         0 => ProofKey::of_secret(&secret),
         _ => ProofKey::of_read_key(&secret.read_key()),
     };
-    let side = if side == 1 { Side::Opener } else { Side::Acceptor };
+    let side = if side == 1 {
+        Side::Opener
+    } else {
+        Side::Acceptor
+    };
     let purpose = match purpose {
         1 => Purpose::Control,
         2 => Purpose::Bulk,
@@ -110,5 +116,9 @@ fn proof(bytes: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let binding = StreamBinding::new(*exporter, opener, acceptor);
-    Some(Proof::make(&key, &binding, side, purpose).as_bytes().to_vec())
+    Some(
+        Proof::make(&key, &binding, side, purpose)
+            .as_bytes()
+            .to_vec(),
+    )
 }

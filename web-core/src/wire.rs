@@ -103,7 +103,9 @@ impl Wire {
                 };
                 self.relay.send(&encode_frame(&open))?;
                 self.relay
-                    .send(&encode_relay_frame(&RelayMessage::Circuit(Box::new(connect))))?;
+                    .send(&encode_relay_frame(&RelayMessage::Circuit(Box::new(
+                        connect,
+                    ))))?;
             }
             frames.push(&of_relay);
             match frames.next_of_relay()? {
@@ -172,6 +174,8 @@ impl Wire {
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").field("relay", &self.relay).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("relay", &self.relay)
+            .finish_non_exhaustive()
     }
 }

@@ -29,17 +29,28 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         (1u8..32, bytes()).prop_map(|(field, b)| {
             let b = &b[..b.len().min(100)];
             let tag = u16::from(field) << 3 | 2;
-            let tag = if tag < 128 { vec![tag as u8] } else { vec![tag as u8 | 128, (tag >> 7) as u8] };
+            let tag = if tag < 128 {
+                vec![tag as u8]
+            } else {
+                vec![tag as u8 | 128, (tag >> 7) as u8]
+            };
             let body = [&tag[..], &[b.len() as u8], b].concat();
             [&(body.len() as u32).to_be_bytes()[..], &body].concat()
         }),
         any::<u64>().prop_map(|request| encode_frame(&Message::Served { request })),
         (0u64..5, any::<u32>(), 0u32..100).prop_map(|(request, position, length)| {
-            let header = Message::Chunk { request, position, length };
+            let header = Message::Chunk {
+                request,
+                position,
+                length,
+            };
             [encode_frame(&header), vec![7; length as usize]].concat()
         }),
         (0u64..5, any::<u32>()).prop_map(|(request, retry_after_ms)| {
-            encode_frame(&Message::Busy { request, retry_after_ms })
+            encode_frame(&Message::Busy {
+                request,
+                retry_after_ms,
+            })
         }),
     ]
 }
@@ -104,9 +115,23 @@ fn answers_by_http_that_were_not_asked_for() {
     let mut world = World::new(shared(&[("a", 10_000)], 4096, 3), Manner::Honest);
     world.open();
     for get in 0u32..5 {
-        world.core.handle(1.0, &message(7, &[&get.to_le_bytes(), &200u16.to_le_bytes(), &0u32.to_le_bytes()]));
-        world.core.handle(1.0, &message(8, &[&get.to_le_bytes(), &[1; 5000]]));
-        world.core.handle(1.0, &message(9, &[&get.to_le_bytes(), &[1]]));
+        world.core.handle(
+            1.0,
+            &message(
+                7,
+                &[
+                    &get.to_le_bytes(),
+                    &200u16.to_le_bytes(),
+                    &0u32.to_le_bytes(),
+                ],
+            ),
+        );
+        world
+            .core
+            .handle(1.0, &message(8, &[&get.to_le_bytes(), &[1; 5000]]));
+        world
+            .core
+            .handle(1.0, &message(9, &[&get.to_le_bytes(), &[1]]));
     }
     let _ = (Peer::new(5), SHARE);
 }

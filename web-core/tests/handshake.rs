@@ -117,7 +117,11 @@ async fn a_server_without_a_device_key_is_refused() {
     // Garbage in the place of a handshake is an error, never a panic.
     let page = Identity::new(&[7; 32]).unwrap();
     let expected = DeviceId::from_slice(page.device().as_bytes()).unwrap();
-    for bytes in [&[0u8; 100][..], &[0xff; 5000], b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+    for bytes in [
+        &[0u8; 100][..],
+        &[0xff; 5000],
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    ] {
         let mut tls = page.connect(expected).unwrap();
         let mut plain = Vec::new();
         assert!(tls.receive(bytes, &mut plain).is_err(), "{bytes:?}");

@@ -58,13 +58,7 @@ pub(super) struct Gets {
 
 impl Gets {
     /// A store's answer to the question for a token.
-    pub fn token(
-        &mut self,
-        device: DeviceId,
-        token: Option<ChunkToken>,
-        lives_ms: u32,
-        now: Time,
-    ) {
+    pub fn token(&mut self, device: DeviceId, token: Option<ChunkToken>, lives_ms: u32, now: Time) {
         let tokens = self.tokens.entry(device).or_default();
         let lives = Duration::from_millis(u64::from(lives_ms));
         tokens.asked = false;

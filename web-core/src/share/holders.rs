@@ -78,7 +78,8 @@ impl Holders {
 
     /// Whether what a holder says about a version is about the version that counts under that number.
     pub fn speaks_of(&self, device: DeviceId, version: u64) -> bool {
-        self.get(device).is_some_and(|holder| holder.shown >= version)
+        self.get(device)
+            .is_some_and(|holder| holder.shown >= version)
     }
 
     pub fn head(&self, version: u64) -> Option<&SignedHead> {
@@ -90,7 +91,9 @@ impl Share {
     /// Tells the page how the sources stand, when that has changed.
     pub(super) fn tell_sources(&mut self, context: &mut Context<'_>) {
         let now = context.now;
-        let view = self.with_engine(|engine, share| engine.view(share, 1, now)).flatten();
+        let view = self
+            .with_engine(|engine, share| engine.view(share, 1, now))
+            .flatten();
         let of = |device: DeviceId| {
             let sources = view.iter().flat_map(|view| &view.sources);
             sources.into_iter().find(|source| source.device == device)

@@ -326,7 +326,9 @@ impl Share {
         {
             let of_owner = lane.device == self.ticket.owner;
             match refusal.code {
-                RelayRefusalCode::Busy => self.lanes.answers.busy_ms = refusal.retry_after_ms.max(1),
+                RelayRefusalCode::Busy => {
+                    self.lanes.answers.busy_ms = refusal.retry_after_ms.max(1)
+                }
                 _ if of_owner => self.lanes.answers.owner_has_none = true,
                 _ => {}
             }
@@ -345,7 +347,11 @@ impl Share {
         };
         let (key, proof_kind, owner) = match lane.kind {
             HolderKind::Device => (&self.of_secret, ProofKind::Secret, None),
-            HolderKind::Store => (&self.of_read_key, ProofKind::ReadKey, Some(self.ticket.owner)),
+            HolderKind::Store => (
+                &self.of_read_key,
+                ProofKind::ReadKey,
+                Some(self.ticket.owner),
+            ),
         };
         let open = Message::Open {
             protocol: PROTOCOL,
@@ -414,9 +420,13 @@ impl Share {
                     _ => self.end_lane(pipe, "the other side does not know the share", context),
                 }
             }
-            (Message::Elsewhere { proof: Some(proof), holders }, Purpose::Lookup)
-                if self.is_proven(pipe, &proof) =>
-            {
+            (
+                Message::Elsewhere {
+                    proof: Some(proof),
+                    holders,
+                },
+                Purpose::Lookup,
+            ) if self.is_proven(pipe, &proof) => {
                 self.lanes.answers.unknown = holders.is_empty();
                 self.drop_lane(pipe, context);
                 self.hear_holders(&holders, context);
@@ -439,13 +449,7 @@ impl Share {
             .is_some_and(|binding| proof.verify(key, binding, Side::Acceptor, lane.purpose))
     }
 
-    fn opened(
-        &mut self,
-        pipe: u32,
-        _opened: &Opened,
-        head: SignedHead,
-        context: &mut Context<'_>,
-    ) {
+    fn opened(&mut self, pipe: u32, _opened: &Opened, head: SignedHead, context: &mut Context<'_>) {
         let now = context.now;
         let Some(lane) = self.lanes.by_pipe.get_mut(&pipe) else {
             return;
@@ -493,7 +497,10 @@ impl Share {
         match (refusal, purpose, kind) {
             (Refusal::Busy(ms), _, _) => answers.busy_ms = ms.max(1),
             (Refusal::Protocol, _, _) => {
-                self.fail(ErrorCode::TooNew, "the relay speaks another version of the protocol");
+                self.fail(
+                    ErrorCode::TooNew,
+                    "the relay speaks another version of the protocol",
+                );
             }
             (_, Purpose::Lookup, _) => answers.unknown = true,
             (_, _, Some(HolderKind::Store)) => {
@@ -615,7 +622,12 @@ impl Share {
         }
         let again = now.since(self.lanes.answers.looked_up) > LOOK_UP_AGAIN;
         if again && self.alone_since.is_some() {
-            for relay in context.endpoints.iter().map(|e| e.relay).collect::<Vec<_>>() {
+            for relay in context
+                .endpoints
+                .iter()
+                .map(|e| e.relay)
+                .collect::<Vec<_>>()
+            {
                 self.look_up(relay, context);
             }
         }

@@ -101,7 +101,12 @@ impl Share {
         for endpoint in context.endpoints {
             self.see(endpoint.relay, HolderKind::Store, context);
         }
-        for relay in context.endpoints.iter().map(|e| e.relay).collect::<Vec<_>>() {
+        for relay in context
+            .endpoints
+            .iter()
+            .map(|e| e.relay)
+            .collect::<Vec<_>>()
+        {
             self.look_up(relay, context);
         }
         self.go_on(context);
@@ -180,13 +185,18 @@ impl Share {
     /// Carries out what the engine wants, until it wants nothing more, and hands out what is there.
     fn go_on(&mut self, context: &mut Context<'_>) {
         while self.failure.is_none() {
-            while let Some(command) = self.with_engine(|engine, _| engine.poll_command()).flatten() {
+            while let Some(command) = self
+                .with_engine(|engine, _| engine.poll_command())
+                .flatten()
+            {
                 self.carry_out(command, context);
             }
             self.next_stage(context);
             self.plan_reading(context);
             self.hand_out(context);
-            let more = self.with_engine(|engine, _| engine.poll_command()).flatten();
+            let more = self
+                .with_engine(|engine, _| engine.poll_command())
+                .flatten();
             match more {
                 Some(command) => self.carry_out(command, context),
                 None => break,
@@ -237,7 +247,9 @@ impl Share {
             return;
         }
         let now = context.now;
-        let progress = self.with_engine(|engine, share| engine.progress(share, now)).flatten();
+        let progress = self
+            .with_engine(|engine, share| engine.progress(share, now))
+            .flatten();
         let waits = progress.is_some_and(|p| p.waiting.is_some() || p.phase == Phase::Locating);
         let late = now.since(self.begun) >= STORES_FIRST;
         if waits && (late || self.lanes.has_store_refused()) {
@@ -248,7 +260,9 @@ impl Share {
 
     /// Ends a share from which nothing comes for too long.
     fn give_up(&mut self, now: Time) {
-        let progress = self.with_engine(|engine, share| engine.progress(share, now)).flatten();
+        let progress = self
+            .with_engine(|engine, share| engine.progress(share, now))
+            .flatten();
         // What is wanted is not asked for while nothing is wanted: an open share may be idle.
         let idle = matches!(self.stage, Stage::Open(_)) && !self.readings.wants_anything();
         let Some(waiting) = progress.and_then(|p| p.waiting).filter(|_| !idle) else {
@@ -273,9 +287,10 @@ impl Share {
             _ if self.lanes.knows_that_it_is_not_there() && open => {
                 (ErrorCode::Gone, "the share is not there any more")
             }
-            _ if self.lanes.knows_that_it_is_not_there() => {
-                (ErrorCode::NotFound, "neither the relay nor a device has the share")
-            }
+            _ if self.lanes.knows_that_it_is_not_there() => (
+                ErrorCode::NotFound,
+                "neither the relay nor a device has the share",
+            ),
             _ if self.lanes.busy_ms() > 0 => (ErrorCode::Busy, "the relay is busy"),
             Waiting::NotHeld => (ErrorCode::Unreachable, "nobody there has all of the share"),
             _ => (ErrorCode::Unreachable, "nobody answers"),

@@ -79,8 +79,13 @@ impl Readings {
     /// Forgets the oldest chunks that nobody waits for.
     fn trim(&mut self) {
         let needed: Vec<bool> = self.order.iter().map(|p| self.needs(*p)).collect();
-        let length = |held: &BTreeMap<u32, Vec<u8>>, p: &u32| held.get(p).map_or(0, |s| s.len() as u64);
-        let spare = self.order.iter().zip(&needed).filter(|(_, needed)| !**needed);
+        let length =
+            |held: &BTreeMap<u32, Vec<u8>>, p: &u32| held.get(p).map_or(0, |s| s.len() as u64);
+        let spare = self
+            .order
+            .iter()
+            .zip(&needed)
+            .filter(|(_, needed)| !**needed);
         let mut spare: u64 = spare.map(|(p, _)| length(&self.held, p)).sum();
         let mut needed = needed.into_iter();
         self.order.retain(|position| {
@@ -175,7 +180,8 @@ impl Share {
         let Some(ended) = self.readings.by_number.remove(&number) else {
             return;
         };
-        let asked = (ended.first..ended.asked.max(ended.end)).filter(|p| self.readings.awaited.contains(*p));
+        let asked = (ended.first..ended.asked.max(ended.end))
+            .filter(|p| self.readings.awaited.contains(*p));
         let needless: Vec<u32> = asked.filter(|p| !self.readings.needs(*p)).collect();
         for position in &needless {
             self.readings.awaited.remove(*position);
@@ -198,7 +204,11 @@ impl Share {
         }
         let now = context.now;
         self.readings.awaited |= &fresh;
-        let phase = self.engine.as_ref().and_then(|engine| engine.progress(self.id, now)).map(|p| p.phase);
+        let phase = self
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.progress(self.id, now))
+            .map(|p| p.phase);
         if phase == Some(Phase::Fetching(Space::Data)) {
             self.with_engine(|engine, share| engine.lost(share, &fresh, now));
             return;

@@ -18,7 +18,10 @@ pub(super) enum Stage {
     /// Nobody has shown a version that counts.
     Locating,
     /// The root is being got.
-    Root { head: Box<SignedHead>, planned: bool },
+    Root {
+        head: Box<SignedHead>,
+        planned: bool,
+    },
     /// The manifest is being got.
     Manifest(Box<Parts>),
     /// The files can be read.
@@ -89,7 +92,10 @@ impl Version {
 
     /// Where a chunk begins in the stream, bytes.
     pub fn start_of(&self, position: u32) -> u64 {
-        self.starts.get(position as usize).copied().unwrap_or(u64::MAX)
+        self.starts
+            .get(position as usize)
+            .copied()
+            .unwrap_or(u64::MAX)
     }
 
     /// Plaintext length of a chunk, bytes.
@@ -151,9 +157,13 @@ impl Share {
         let Some(head) = self.holders.head(version).cloned() else {
             return;
         };
-        let pinned = |pin: &hither_proto::Pin| pin.version == version && pin.root == head.head().root;
+        let pinned =
+            |pin: &hither_proto::Pin| pin.version == version && pin.root == head.head().root;
         if !self.ticket.pin.as_ref().is_none_or(pinned) {
-            return self.fail(ErrorCode::NotFound, "the version that the ticket names is not offered");
+            return self.fail(
+                ErrorCode::NotFound,
+                "the version that the ticket names is not offered",
+            );
         }
         self.stage = Stage::Root {
             head: Box::new(head),
@@ -240,7 +250,10 @@ impl Share {
             return self.fail(ErrorCode::Damaged, "the share's root does not fit its head");
         }
         if root.manifest_length() > MAX_MANIFEST {
-            return self.fail(ErrorCode::TooLarge, "the list of files is too long for a page");
+            return self.fail(
+                ErrorCode::TooLarge,
+                "the list of files is too long for a page",
+            );
         }
         let missing = root.records().len();
         self.stage = Stage::Manifest(Box::new(Parts {
@@ -265,7 +278,10 @@ impl Share {
         let fits = manifest.bytes() == head.head().bytes
             && manifest.chunks().len() == head.head().chunks as usize;
         if !fits {
-            return self.fail(ErrorCode::Damaged, "the list of files does not fit its head");
+            return self.fail(
+                ErrorCode::Damaged,
+                "the list of files does not fit its head",
+            );
         }
         let entries: &[Entry] = manifest.entries();
         context

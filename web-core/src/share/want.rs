@@ -175,7 +175,10 @@ impl Share {
         for (number, part) in self.wants.of(|other| other.request == part.request) {
             self.take_back(number, part, context);
         }
-        let (now, pause) = (context.now, Duration::from_millis(u64::from(retry_after_ms)));
+        let (now, pause) = (
+            context.now,
+            Duration::from_millis(u64::from(retry_after_ms)),
+        );
         self.with_engine(|engine, share| {
             engine.handle_busy(share, part.device, part.request, pause, now);
         });

@@ -4,9 +4,11 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use hither_proto::{
-    Announcement, ChunkId, ChunkKey, ChunkRecord, DeviceId, DeviceName, Head, Holder, HolderKind,
-    ManifestBuilder, Message, Opened, Proof, ProofKey, Purpose, Ranges, Refusal, RelayAddress,
-    Root, ShareSecret, Side, SignedHead, Space, StreamBinding, Ticket, decode_frame, encode_frame,
+    Announcement, ChunkId, ChunkKey, ChunkRecord, CircuitMessage, DeviceId, DeviceName, Head,
+    Holder, HolderKind, ManifestBuilder, Message, Opened, Proof, ProofKey, Purpose, Ranges,
+    Refusal, RelayAddress, RelayMessage, RelayPurpose, RelayRefusalCode, Root, ShareSecret, Side,
+    SignedHead, Space, StreamBinding, Ticket, decode_frame, decode_relay_frame, encode_frame,
+    encode_relay_frame,
 };
 use hither_web_core::Core;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -84,6 +86,12 @@ pub struct Peer {
     own: DeviceId,
     plain: Vec<u8>,
     pub purpose: Option<Purpose>,
+    /// It is to become a circuit.
+    circuit: bool,
+    /// The device at the other end of the circuit.
+    inner: Option<Box<Peer>>,
+    /// It knows the share's secret, as a device does.
+    knows_secret: bool,
 }
 
 impl Peer {
@@ -93,11 +101,14 @@ impl Peer {
         let signing =
             provider::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der.as_slice())).unwrap();
         let key = CertifiedKey::new(vec![CertificateDer::from(spki)], signing);
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_client_cert_verifier(Arc::new(Anybody))
-            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(key))));
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .unwrap()
+                .with_client_cert_verifier(Arc::new(Anybody))
+                .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(
+                    key,
+                ))));
         config.alpn_protocols = vec![b"hither/1".to_vec()];
         let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
         tls.set_buffer_limit(None);
@@ -106,6 +117,9 @@ impl Peer {
             own: device(seed),
             plain: Vec::new(),
             purpose: None,
+            circuit: false,
+            inner: None,
+            knows_secret: false,
         }
     }
 
@@ -125,18 +139,13 @@ impl Peer {
         true
     }
 
-    /// The messages that have come.
-    pub fn messages(&mut self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        while let Some(prefix) = self.plain.first_chunk::<4>() {
-            let length = u32::from_be_bytes(*prefix) as usize;
-            if self.plain.len() < 4 + length {
-                break;
-            }
-            let frame: Vec<u8> = self.plain.drain(..4 + length).collect();
-            messages.extend(decode_frame(&frame[4..]).unwrap());
+    /// The next frame, without its length.
+    fn frame(&mut self) -> Option<Vec<u8>> {
+        let length = u32::from_be_bytes(*self.plain.first_chunk::<4>()?) as usize;
+        if self.plain.len() < 4 + length {
+            return None;
         }
-        messages
+        Some(self.plain.drain(..4 + length).skip(4).collect())
     }
 
     pub fn say(&mut self, bytes: &[u8]) {
@@ -273,8 +282,10 @@ pub struct World {
     pub page: DeviceId,
     wake: Option<f64>,
     inputs: VecDeque<Vec<u8>>,
-    /// Bytes that the page takes at once; `None`: it takes none.
+    /// The page takes what it is given at once.
     pub takes: bool,
+    /// The owner's device is at the relay.
+    pub owner_is_there: bool,
 }
 
 pub fn message(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -294,6 +305,7 @@ impl World {
             wake: None,
             inputs: VecDeque::new(),
             takes: true,
+            owner_is_there: false,
         };
         // Chunks are opened by the core, so that the test sees plaintext.
         world.tell(message(1, &[&[9; 32], &[1]]));
@@ -361,7 +373,8 @@ impl World {
                 3 => drop(self.peers.remove(&number(1))),
                 6 => self.heard.opened = Some(number(1)),
                 7 => {
-                    let (reading, skip, give) = (number(5), number(9) as usize, number(13) as usize);
+                    let (reading, skip, give) =
+                        (number(5), number(9) as usize, number(13) as usize);
                     let bytes = &output[50..][skip..skip + give];
                     self.heard.read.entry(reading).or_default().extend(bytes);
                     if self.takes {
@@ -394,13 +407,55 @@ impl World {
             self.inputs.push_back(message(6, &[&pipe.to_le_bytes()]));
             return;
         }
-        for said in peer.messages() {
-            self.answer(&mut peer, said);
-        }
+        self.hear(&mut peer);
         let out = peer.out();
         self.peers.insert(pipe, peer);
         if !out.is_empty() {
-            self.inputs.push_back(message(5, &[&pipe.to_le_bytes(), &out]));
+            self.inputs
+                .push_back(message(5, &[&pipe.to_le_bytes(), &out]));
+        }
+    }
+
+    /// Answers what has come on a stream, or on the circuit in it.
+    fn hear(&mut self, peer: &mut Peer) {
+        while peer.inner.is_none()
+            && let Some(frame) = peer.frame()
+        {
+            if peer.circuit {
+                self.connect(peer, &frame);
+            } else if let Some(said) = decode_frame(&frame).unwrap() {
+                self.answer(peer, said);
+            }
+        }
+        if let Some(mut inner) = peer.inner.take() {
+            if inner.receive(&std::mem::take(&mut peer.plain)) {
+                self.hear(&mut inner);
+            }
+            peer.say(&inner.out());
+            peer.inner = Some(inner);
+        }
+    }
+
+    fn connect(&self, peer: &mut Peer, frame: &[u8]) {
+        let said = decode_relay_frame(frame).unwrap();
+        let wanted = match said {
+            Some(RelayMessage::Circuit(message)) => match *message {
+                CircuitMessage::Connect { to, knock } => knock
+                    .verify(&self.shared.secret, &self.page, &to)
+                    .then_some(to),
+                _ => None,
+            },
+            _ => None,
+        };
+        if self.owner_is_there && wanted == Some(self.shared.owner) {
+            let connected = RelayMessage::Circuit(Box::new(CircuitMessage::Connected));
+            peer.say(&encode_relay_frame(&connected));
+            let mut inner = Peer::new(7);
+            inner.knows_secret = true;
+            peer.inner = Some(Box::new(inner));
+        } else {
+            let refused = RelayMessage::Refused(RelayRefusalCode::NotFound.into());
+            peer.say(&encode_relay_frame(&refused));
         }
     }
 
@@ -413,10 +468,13 @@ impl World {
                 ..
             } => {
                 peer.purpose = Some(purpose);
-                let key = ProofKey::of_read_key(&self.shared.secret.read_key());
+                let key = match peer.knows_secret {
+                    true => ProofKey::of_secret(&self.shared.secret),
+                    false => ProofKey::of_read_key(&self.shared.secret.read_key()),
+                };
                 let binding = peer.binding(self.page);
                 let known = proof.verify(&key, &binding, Side::Opener, purpose);
-                if self.manner == Manner::Unknown || !known {
+                if (self.manner == Manner::Unknown && !peer.knows_secret) || !known {
                     return say(peer, &Message::Refused(Refusal::NotFound));
                 }
                 let key = match self.manner {
@@ -467,6 +525,10 @@ impl World {
                     self.give(peer, 77, Space::Data, 0);
                 }
             }
+            Message::RelayOpen {
+                purpose: Some(RelayPurpose::Circuit),
+                ..
+            } => peer.circuit = true,
             Message::Ping { nonce } => say(peer, &Message::Pong { nonce }),
             Message::ChunkTokenRequest => say(
                 peer,
