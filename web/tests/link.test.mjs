@@ -313,7 +313,7 @@ test("W1: one file and all as a zip, by the service worker; a break is waited ou
 });
 
 test("W1: a share that ends meanwhile ends the download, and says so", { timeout: 60_000 }, async () => {
-  const opened = await show({ share: "single", breaks: [{ index: 0, at: 3_000_000, code: "gone" }] });
+  const opened = await show({ share: "single", rate: 1_500_000, breaks: [{ index: 0, at: 3_000_000, code: "gone" }] });
   await listed(opened.page);
   const [download] = await Promise.all([opened.page.waitForEvent("download"), opened.page.getByRole("button", { name: "Download", exact: true }).click()]);
   await opened.page.locator("p", { hasText: "The share ended meanwhile" }).waitFor();
@@ -328,6 +328,22 @@ test("W1: ended in the browser's list, said on the page", { timeout: 60_000 }, a
   const [download] = await Promise.all([opened.page.waitForEvent("download"), opened.page.getByRole("button", { name: "Download", exact: true }).click()]);
   await download.cancel();
   await opened.page.locator("p", { hasText: "Ended in the browser's list" }).waitFor({ timeout: 30_000 });
+  await clean(opened);
+  await opened.context.close();
+});
+
+test("W1: a service worker that the browser stops ends its download, and the page says so", { timeout: 120_000 }, async () => {
+  const opened = await show({ share: "single", rate: 200_000 });
+  await listed(opened.page);
+  await Promise.all([opened.page.waitForEvent("download"), opened.page.getByRole("button", { name: "Download", exact: true }).click()]);
+  // As browsers do when a worker was idle for too long.
+  const session = await browser.newBrowserCDPSession();
+  const { targetInfos } = await session.send("Target.getTargets", { filter: [{ type: "service_worker" }] });
+  const worker = await opened.context.newCDPSession(opened.page);
+  await worker.send("ServiceWorker.enable");
+  await worker.send("ServiceWorker.stopAllWorkers");
+  assert.ok(targetInfos.length > 0);
+  await opened.page.locator("p", { hasText: "Ended in the browser's list" }).waitFor({ timeout: 60_000 });
   await clean(opened);
   await opened.context.close();
 });
