@@ -2,7 +2,7 @@
  * The link page's service worker: it turns what a tab decrypts into downloads and previews that the browser
  * reads by address, and keeps the page itself for when the network is away. It never keeps content.
  */
-import { attachment, GET, range_of, VIEW, type FromPage, type FromWorker, type Hello, type ToWorker, type Wanted } from "../src/link/save/sw-protocol.ts";
+import { attachment, GET, range_of, VIEW, type FromPage, type FromWorker, type Giving, type Hello, type ToWorker, type Wanted } from "../src/link/save/sw-protocol.ts";
 
 /** The interfaces that are used here: TypeScript's own for workers and pages exclude each other. */
 interface Client {
@@ -25,6 +25,9 @@ interface Scope {
 }
 const scope = self as unknown as Scope;
 
+/** Tokens of the downloads that go through here. */
+const giving = new Set<string>();
+
 const CACHE = `hither-shell-${HITHER_VERSION}`;
 const PAGE = "/l";
 
@@ -43,7 +46,8 @@ scope.addEventListener("activate", (event) => {
 
 scope.addEventListener("message", (event) => {
   const { data, source, ports } = event;
-  if (data.kind !== "hello" || !source) return; // A ping has done its work by arriving.
+  if (data.kind === "ping") ports[0]?.postMessage({ tokens: [...giving] } satisfies Giving);
+  if (data.kind !== "hello" || !source) return;
   // A tab that was loaded past the worker (Shift and reload) is taken over as well.
   event.waitUntil(scope.clients.claim().then(() => ports[0]?.postMessage({ tab: source.id } satisfies Hello)));
 });
@@ -104,8 +108,10 @@ async function content(request: Request, path: string): Promise<Response> {
   // and they run nothing on this origin.
   if (head.type !== "application/pdf") headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src 'self'; sandbox";
   if (range) headers["Content-Range"] = `bytes ${start}-${end - 1}/${head.size}`;
+  // Before the tab is told, so that it never believes in what is not here.
+  if (head.attachment) giving.add(token);
   say(port, { kind: "part", start, end });
-  return new Response(stream_of(port), { status: range ? 206 : 200, headers });
+  return new Response(stream_of(port, () => giving.delete(token)), { status: range ? 206 : 200, headers });
 }
 
 function say(port: MessagePort, message: FromWorker): void {
@@ -113,7 +119,7 @@ function say(port: MessagePort, message: FromWorker): void {
 }
 
 /** The bytes that a tab gives on a port, one piece for each that is pulled. */
-function stream_of(port: MessagePort): ReadableStream<Uint8Array> {
+function stream_of(port: MessagePort, ended: () => void): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
     {
       pull(controller) {
@@ -122,13 +128,17 @@ function stream_of(port: MessagePort): ReadableStream<Uint8Array> {
             if (data.kind === "bytes") controller.enqueue(data.bytes);
             else if (data.kind === "end") controller.close();
             else controller.error(new Error("the tab gives no more"));
-            if (data.kind !== "bytes") port.close();
+            if (data.kind !== "bytes") {
+              ended();
+              port.close();
+            }
             resolve();
           };
           say(port, { kind: "pull" });
         });
       },
       cancel() {
+        ended();
         say(port, { kind: "cancel" });
         port.close();
       },

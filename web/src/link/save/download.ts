@@ -211,7 +211,6 @@ export class Download {
       const length = bytes.length;
       await sink.write(bytes);
       this.bytes += length;
-      this.#mark = reading.mark();
       this.#rates.at(this.bytes);
       this.#tell();
     };
@@ -223,13 +222,20 @@ export class Download {
         held += bytes.length;
         if (held < (this.way === "stream" ? STREAM_PIECE : PIECE)) continue;
         await put();
-        if (worth_securing(sink)) await this.#keep();
+        const securing = worth_securing(sink);
+        // A mark of an archive is as long as its list of files, so it is made only where one is needed.
+        if (securing || this.#paused()) this.#mark = reading.mark();
+        if (securing) await this.#keep();
         if (this.#cancelled || this.#paused()) return;
       }
       await put();
+      this.#mark = reading.mark();
     } catch (problem) {
       // What was read before the break counts: the mark stands behind it.
-      if (!(problem instanceof StoppedByBrowser) && !this.#cancelled) await put();
+      if (!(problem instanceof StoppedByBrowser) && !this.#cancelled) {
+        await put();
+        this.#mark = reading.mark();
+      }
       throw problem;
     } finally {
       reading.cancel();
@@ -271,7 +277,7 @@ export class Download {
   async #keep(): Promise<boolean> {
     const sink = this.#sink;
     if (!sink || !(await sink.secure())) return false;
-    await keep({
+    const record: Kept = {
       key: this.#key,
       share: this.context.share,
       version: this.context.version,
@@ -285,13 +291,14 @@ export class Download {
       ...(sink instanceof FileSink && sink.modified !== undefined ? { modified: sink.modified } : {}),
       mark: this.#mark,
       at: Date.now(),
-    });
-    return true;
+    };
+    // A browser that keeps no records downloads all the same.
+    return keep(record).then(() => true, () => false);
   }
 
   /** Paused: what is written is made to last, and nothing is read until it is resumed. */
   async #rest(): Promise<void> {
-    if (this.lasting) await this.#keep().catch(() => false); // It goes on all the same, only not after a reload.
+    if (this.lasting) await this.#keep().catch(() => false); // What is wrong with the file shows at the next write.
     if (!this.#paused() || this.#cancelled) return;
     await new Promise<void>((resolve) => (this.#wake = resolve));
     this.#wake = undefined;

@@ -1,6 +1,6 @@
 /** The page's side of the service worker: offers what it can read under an address. */
 import { script_url } from "../../ui-kit/trusted.ts";
-import { GET, VIEW, type FromPage, type FromWorker, type Hello, type ToWorker, type Wanted } from "./sw-protocol.ts";
+import { GET, VIEW, type FromPage, type FromWorker, type Giving, type Hello, type ToWorker, type Wanted } from "./sw-protocol.ts";
 
 /** Bytes from `start` to `end` (exclusive), pulled one piece after another. */
 export interface Giver {
@@ -29,6 +29,8 @@ export class ServiceLink {
   readonly #offers = new Map<string, Offer>();
   #giving = 0;
   #pinged = 0;
+  /** Downloads that the worker pulls, by token. */
+  readonly #pulled = new Map<string, Giver>();
 
   private constructor(worker: ServiceWorker, tab: string) {
     this.#worker = worker;
@@ -67,7 +69,14 @@ export class ServiceLink {
 
   ping(): void {
     this.#pinged = Date.now();
-    this.#worker.postMessage({ kind: "ping" } satisfies ToWorker);
+    const asked = [...this.#pulled];
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }: MessageEvent<Giving>) => {
+      port1.close();
+      // The browser stopped the worker in between, and its download with it.
+      for (const [token, giver] of asked) if (!data.tokens.includes(token) && this.#pulled.get(token) === giver) giver.cancel();
+    };
+    this.#worker.postMessage({ kind: "ping" } satisfies ToWorker, [port2]);
   }
 
   #answer(token: string, port: MessagePort): void {
@@ -75,15 +84,21 @@ export class ServiceLink {
     const say = (message: FromPage, transfer: Transferable[] = []) => port.postMessage(message, transfer);
     if (!offer) return say({ kind: "none" });
     let giver: Giver | undefined;
+    const over = () => {
+      if (!giver) return; // A worker that wants no more and a piece that fails say it both.
+      giver = undefined;
+      this.#giving -= 1;
+      this.#pulled.delete(token);
+    };
     port.onmessage = async ({ data }: MessageEvent<FromWorker>) => {
       if (data.kind === "part") {
         this.#giving += 1;
         giver = offer.give(data.start, data.end);
+        if (offer.attachment) this.#pulled.set(token, giver);
       } else if (data.kind === "cancel") {
         giver?.cancel();
         port.close();
-        if (giver) this.#giving -= 1;
-        giver = undefined;
+        over();
       } else if (giver) {
         // Timers of tabs in the background hardly run: what is pulled keeps the worker awake as well.
         if (Date.now() - this.#pinged > PING_MS) this.ping();
@@ -95,8 +110,7 @@ export class ServiceLink {
         } catch {
           say({ kind: "failed" });
         }
-        this.#giving -= 1;
-        giver = undefined;
+        over();
       }
     };
     say({ kind: "head", name: offer.name, type: offer.type, size: offer.size, attachment: offer.attachment });

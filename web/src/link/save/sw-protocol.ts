@@ -7,9 +7,13 @@
 export const GET = "/~get/";
 export const VIEW = "/~view/";
 
-/** Page to worker. `hello` comes with a port, on which the worker says the tab's id; `ping` keeps it awake. */
+/**
+ * Page to worker, with a port for the answer: `hello` is answered with the tab's id; `ping` keeps it awake, and is
+ * answered with what it gives at the moment. A worker that was stopped in between gives nothing more.
+ */
 export type ToWorker = { kind: "hello" } | { kind: "ping" };
 export type Hello = { tab: string };
+export type Giving = { tokens: string[] };
 
 /** Worker to page, with a port for what follows. */
 export type Wanted = { kind: "wanted"; token: string };
