@@ -555,6 +555,26 @@ test("a view that tells thousands of times a second is drawn a few times", async
   await clean();
 });
 
+test("what fails in a dialog is said in it, where it can be read and closed; it outlives the dialog", async () => {
+  const answers = { "POST devices/rename": (_, answer) => problem(answer, 400, "bad_request", "No device can be called that.", "Choose another name.") };
+  const { page, clean } = await at("devices", { answers, allowed: /400/, size: PHONE });
+  await button(card(page, LAPTOP), "Rename").click();
+  await button(page.locator("dialog"), "Rename").click();
+  await said(page, "No device can be called that.");
+  assert.equal(await page.locator("dialog .feedback").count(), 1);
+  assert.deepEqual(await axe(page), []);
+  await button(page.locator("dialog"), "Rename").click();
+  await page.waitForFunction(() => document.querySelectorAll(".feedback").length === 2);
+  await page.locator(".feedback").first().getByRole("button", { name: "Dismiss" }).click();
+  await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await said(page, "No device can be called that.");
+  await page.getByRole("combobox", { name: "Language" }).selectOption("de");
+  await page.locator(".feedback").getByRole("button", { name: "Ausblenden" }).click();
+  await page.waitForFunction(() => document.querySelectorAll(".feedback").length === 0);
+  await clean();
+});
+
 test("a list that cannot be read says why, and is read again on request", async () => {
   let broken = true;
   const { page, clean } = await at("groups", { allowed: /503/, answers: { "GET groups": (_, answer) => (broken ? problem(answer, 503, "no_relay", "The relay could not be reached.", "Is there a network?") : DESK.groups) } });
