@@ -307,6 +307,10 @@ pub enum Done {
         /// The code that stood for the ticket, which is spent by now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
+        /// The ticket as a link that opens in a browser: a secret. Set by the program that asked for
+        /// one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        link: Option<String>,
     },
     /// The content of a share.
     Listed {
@@ -382,6 +386,7 @@ mod tests {
             excluded: 0,
             sent: Vec::new(),
             code: None,
+            link: None,
         });
         assert_eq!(
             json(&shared),

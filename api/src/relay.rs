@@ -68,6 +68,9 @@ pub struct RelayInfo {
     /// When it is tried again, seconds from now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_seconds: Option<u64>,
+    /// Where browsers open shares that it stores, `https://host[:port]`; absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<String>,
 }
 
 /// `POST /v1/relays/invite`.

@@ -22,7 +22,7 @@ use hither_proto::DeviceId;
 use std::collections::BTreeSet;
 use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
@@ -104,6 +104,7 @@ impl Endpoint {
             paths: Arc::default(),
             bounds: Bounds::new(&config.limits),
             relay: config.relay_idle.is_some(),
+            other_tls: OnceLock::new(),
             incoming: sender,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

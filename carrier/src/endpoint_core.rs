@@ -3,12 +3,13 @@
 use crate::bounds::Bounds;
 use crate::error::LinkError;
 use crate::incoming::Incoming;
+use crate::other_tls::OtherTls;
 use crate::paths::Paths;
 use crate::quic_config::Configs;
 use crate::roaming::Roaming;
 use crate::tls::Tls;
 use hither_proto::DeviceId;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) bounds: Bounds,
     /// This is a relay.
     pub(crate) relay: bool,
+    /// Whoever else speaks TLS on the TCP ports.
+    pub(crate) other_tls: OnceLock<Arc<dyn OtherTls>>,
     pub(crate) incoming: mpsc::Sender<Incoming>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,

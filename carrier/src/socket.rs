@@ -1,6 +1,7 @@
-//! The transport of a TLS connection of one stream: a TCP socket of the system, or a stream through
-//! a relay.
+//! The transport of a TLS connection of one stream: a TCP socket of the system, a stream through a
+//! relay, or a pipe.
 
+use crate::pipe::PipeIo;
 use crate::stream::{RecvHalf, SendHalf, Stream};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
@@ -16,6 +17,16 @@ pub(crate) enum Socket {
     Tcp(TcpStream),
     /// A stream to a relay that is joined with one of another device.
     Circuit(End),
+    /// Bytes that something else carries; `None`: it was broken off.
+    Pipe(Option<Box<dyn PipeIo>>),
+}
+
+/// A pipe, unless it was broken off.
+fn pipe(pipe: &mut Option<Box<dyn PipeIo>>) -> io::Result<Pin<&mut dyn PipeIo>> {
+    match pipe {
+        Some(pipe) => Ok(Pin::new(pipe.as_mut())),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
 }
 
 /// This device's end of a circuit. When it is dropped, the connection beneath is closed: it was for
@@ -71,7 +82,7 @@ impl Socket {
     pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr().ok(),
-            Self::Circuit(_) => None,
+            Self::Circuit(_) | Self::Pipe(_) => None,
         }
     }
 
@@ -88,6 +99,9 @@ impl Socket {
         match (self, how) {
             // It fails only if it is closed already.
             (Self::Tcp(socket), how) => drop(socket2::SockRef::from(&*socket).shutdown(how)),
+            // It has no ways that could be broken off one by one.
+            (Self::Pipe(pipe), Shutdown::Write | Shutdown::Both) => drop(pipe.take()),
+            (Self::Pipe(_), Shutdown::Read) => {}
             (Self::Circuit(end), how) => {
                 let Ok(stream) = end.stream() else { return };
                 match how {
@@ -112,6 +126,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, into),
             Self::Circuit(end) => end.recv()?.poll_read(cx, into),
+            Self::Pipe(io) => pipe(io)?.poll_read(cx, into),
         }
     }
 }
@@ -125,6 +140,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, data),
             Self::Circuit(end) => end.send()?.poll_write(cx, data),
+            Self::Pipe(io) => pipe(io)?.poll_write(cx, data),
         }
     }
 
@@ -136,6 +152,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Self::Circuit(end) => end.send()?.poll_write_vectored(cx, pieces),
+            Self::Pipe(io) => pipe(io)?.poll_write_vectored(cx, pieces),
         }
     }
 
@@ -144,6 +161,7 @@ impl AsyncWrite for Socket {
             Self::Tcp(socket) => socket.is_write_vectored(),
             // See `SendHalf`.
             Self::Circuit(_) => true,
+            Self::Pipe(io) => io.as_ref().is_some_and(|io| io.is_write_vectored()),
         }
     }
 
@@ -151,6 +169,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Circuit(end) => end.send()?.poll_flush(cx),
+            Self::Pipe(io) => pipe(io)?.poll_flush(cx),
         }
     }
 
@@ -161,6 +180,8 @@ impl AsyncWrite for Socket {
                 end.finished = true;
                 end.send()?.poll_shutdown(cx)
             }
+            // The way back is still open: TLS has said its last word, and the drop ends the pipe.
+            Self::Pipe(io) => pipe(io)?.poll_flush(cx),
         }
     }
 }

@@ -11,13 +11,15 @@ use crate::duplex::{Duplex, Io};
 use crate::endpoint_core::Core;
 use crate::error::{BindError, LinkError};
 use crate::incoming::Incoming;
+use crate::other_tls::OtherTls;
 use crate::paths::Segment;
+use crate::pipe::PipeIo;
 use crate::port::{Port, dual_stack};
 use crate::reach::canonical;
 use crate::single::Transport;
 use crate::socket::Socket;
 use crate::stream::{FarEnd, Hold, Stream};
-use crate::tls_handshake::{handshake_of, handshake_with};
+use crate::tls_handshake::{handshake_by_hello, handshake_of, handshake_with};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -288,34 +290,57 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
                 () = handshake.evicted() => return tracing::debug!(%remote, "a handshake made room for a newer one"),
             };
             drop(handshake);
-            match handshaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok((io, device, binding)) => {
-                    let bounds = &task_core.bounds;
-                    let ip = remote.ip();
-                    let places = (bounds.stream(device, ip), bounds.tcp.take(device), bounds.places.take(ip, device));
-                    let (Some(stream), Some(tcp), Some(place)) = places else {
-                        tracing::debug!(%device, "a connection is refused: too many");
-                        return;
-                    };
-                    let duplex = duplex(&task_core, None, io);
-                    duplex.abort_when(place.evicted(), &task_core.tasks);
-                    let hold = Hold::accepted(stream, tcp, place);
-                    let end = FarEnd { device, remote, binding };
-                    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false);
-                    // Fails only when the endpoint is gone; the stream is then dropped.
-                    let _ = task_core.incoming.send(Incoming::Stream(stream)).await;
+            let done = match handshaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(Shaken::Device(io, device, binding)) => {
+                    admit(&task_core, io, FarEnd { device, remote, binding }).await
                 }
-                Err(error) => tracing::debug!(%remote, %error, "a handshake failed"),
+                Ok(Shaken::Other(io, other)) => {
+                    other.take(io, remote);
+                    Ok(())
+                }
+                Err(error) => Err(LinkError::Broken(error.to_string())),
+            };
+            if let Err(error) = done {
+                tracing::debug!(%remote, %error, "a connection came to nothing");
             }
         });
     }
 }
 
-async fn prepared(
-    core: &Core,
-    acceptor: &TlsAcceptor,
-    socket: TcpStream,
-) -> io::Result<(Io, DeviceId, StreamBinding)> {
+/// Gives a connection whose device has proven its key its places, and hands its stream on.
+pub(crate) async fn admit(core: &Arc<Core>, io: Io, end: FarEnd) -> Result<(), LinkError> {
+    let (bounds, device, ip) = (&core.bounds, end.device, end.remote.ip());
+    let too_many = LinkError::TooMany;
+    let stream = bounds.stream(device, ip).ok_or(too_many("streams"))?;
+    let tcp = bounds.tcp.take(device);
+    let tcp = tcp.ok_or(too_many("connections of this device"))?;
+    let place = bounds.places.take(ip, device);
+    let place = place.ok_or(too_many("connections"))?;
+    let duplex = duplex(core, None, io);
+    duplex.abort_when(place.evicted(), &core.tasks);
+    let hold = Hold::accepted(stream, tcp, place);
+    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false);
+    let sent = core.incoming.send(Incoming::Stream(stream)).await;
+    sent.map_err(|_| LinkError::Closed)
+}
+
+/// A finished handshake.
+enum Shaken {
+    /// Of a device.
+    Device(Io, DeviceId, StreamBinding),
+    /// Of a client of whoever shares the ports.
+    Other(Box<dyn PipeIo>, Arc<dyn OtherTls>),
+}
+
+async fn prepared(core: &Core, acceptor: &TlsAcceptor, socket: TcpStream) -> io::Result<Shaken> {
     prepare(&socket, core.relay)?;
-    handshake_of(core, acceptor, Socket::Tcp(socket)).await
+    let socket = Socket::Tcp(socket);
+    let Some(other) = core.other_tls.get() else {
+        let (io, device, binding) = handshake_of(core, acceptor, socket).await?;
+        return Ok(Shaken::Device(io, device, binding));
+    };
+    match handshake_by_hello(core, other.as_ref(), socket).await? {
+        Ok((io, device, binding)) => Ok(Shaken::Device(io, device, binding)),
+        Err(io) => Ok(Shaken::Other(Box::new(io), Arc::clone(other))),
+    }
 }

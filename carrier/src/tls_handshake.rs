@@ -4,15 +4,17 @@ use crate::ahead::ReadAhead;
 use crate::duplex::{Io, READ_BUFFER};
 use crate::endpoint_core::Core;
 use crate::error::LinkError;
+use crate::other_tls::OtherTls;
 use crate::socket::Socket;
 use crate::tls::{
     ALPN, EXPORTER_LABEL, ONLY_STREAM, SERVER_NAME, TlsError, exporter_context, peer_device,
 };
 use hither_proto::{DeviceId, StreamBinding};
 use rustls::pki_types::ServerName;
+use rustls::server::Acceptor;
 use std::io;
 use std::sync::Arc;
-use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, TlsConnector, TlsStream};
 
 /// Bytes read from the socket at once at a relay, which holds thousands of connections that are silent most of the time: one
 /// TLS record.
@@ -79,13 +81,43 @@ pub(crate) async fn handshake_of(
     core: &Core,
     acceptor: &TlsAcceptor,
     socket: Socket,
-) -> io::Result<(Io, DeviceId, StreamBinding)> {
+) -> io::Result<Proven> {
+    let io = Io::from(acceptor.accept(read_ahead(core, socket)).await?);
+    let (device, binding) = proven(&io, core.device).map_err(io::Error::other)?;
+    Ok((io, device, binding))
+}
+
+/// A connection, the device that proved its key on it, and what binds to it.
+type Proven = (Io, DeviceId, StreamBinding);
+
+fn read_ahead(core: &Core, socket: Socket) -> ReadAhead {
     let buffer = if core.relay {
         RELAY_READ_BUFFER
     } else {
         READ_BUFFER
     };
-    let io = Io::from(acceptor.accept(ReadAhead::new(buffer, socket)).await?);
+    ReadAhead::new(buffer, socket)
+}
+
+/// The accepting side where somebody else is there too: who does not offer Hither's protocol in its
+/// hello is a client of `other` (`Err`). A hello is at most 64 KiB long (RFC 8446, section 4, as
+/// rustls bounds it).
+pub(crate) async fn handshake_by_hello(
+    core: &Core,
+    other: &dyn OtherTls,
+    socket: Socket,
+) -> io::Result<Result<Proven, TlsStream<ReadAhead>>> {
+    let begun = LazyConfigAcceptor::new(Acceptor::default(), read_ahead(core, socket)).await?;
+    let hello = begun.client_hello();
+    let ours = hello
+        .alpn()
+        .is_some_and(|mut offered| offered.any(|protocol| protocol == ALPN));
+    if !ours {
+        let refused = || io::Error::other("a client of nobody");
+        let config = other.config(&hello).ok_or_else(refused)?;
+        return Ok(Err(begun.into_stream(config).await?.into()));
+    }
+    let io = Io::from(begun.into_stream(core.tls.server()).await?);
     let (device, binding) = proven(&io, core.device).map_err(io::Error::other)?;
-    Ok((io, device, binding))
+    Ok(Ok((io, device, binding)))
 }

@@ -1,7 +1,7 @@
 //! Errors of other crates as errors for people, and a hint for every code that has none of its own.
 
 use hither_api::{ApiError, ConfigError, ErrorCode, PathsError};
-use hither_proto::{RelayUrlError, SpokenCodeError, TicketError, display_name};
+use hither_proto::{RelayUrlError, ShareLinkError, SpokenCodeError, TicketError, display_name};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -101,6 +101,20 @@ pub fn ticket(error: &TicketError) -> ApiError {
         _ => ErrorCode::BadTicket,
     };
     ApiError::new(code, sentence(&error.to_string())).with_hint(hint(code))
+}
+
+/// A text that is no link to a share. Of its fragment nothing is repeated.
+pub fn link(error: &ShareLinkError) -> ApiError {
+    let hint = match error {
+        ShareLinkError::Ticket(error) => return ticket(error),
+        ShareLinkError::NoTicket => {
+            "What opens the share stands there. Copy the whole link again; in a shell put it in quotes."
+        }
+        ShareLinkError::TooLong | ShareLinkError::Address(_) | ShareLinkError::Path => {
+            "Copy the whole link: https://HOST/l#hither1…"
+        }
+    };
+    ApiError::new(ErrorCode::BadTicket, sentence(&error.to_string())).with_hint(hint)
 }
 
 /// A text that is no code of three words. Words that are right are never repeated.

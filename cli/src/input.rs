@@ -3,7 +3,7 @@
 use crate::failure;
 use crate::output::Output;
 use hither_api::{ApiError, ErrorCode, Existing};
-use hither_proto::{RelayUrl, SpokenCode, Ticket};
+use hither_proto::{RelayUrl, ShareLink, SpokenCode, Ticket};
 use std::io::{BufRead, Read};
 use tokio::sync::oneshot;
 
@@ -69,6 +69,13 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<Wanted, ApiEr
         let code = text.parse().map_err(|error| failure::code(&error))?;
         return Ok(Wanted::Code(code));
     }
+    if ShareLink::is_meant(&text) {
+        let link: ShareLink = text.parse().map_err(|error| failure::link(&error))?;
+        return Ok(Wanted::Ticket(
+            link.ticket.to_string(),
+            Box::new(link.ticket),
+        ));
+    }
     let ticket = text
         .parse::<Ticket>()
         .map_err(|error| failure::ticket(&error))?;
@@ -76,11 +83,26 @@ pub async fn ticket(out: &Output, given: Option<String>) -> Result<Wanted, ApiEr
     Ok(Wanted::Ticket(text, Box::new(ticket)))
 }
 
-/// Returns whether a text is, or begins, a ticket.
+/// Returns whether a text is, or begins, a ticket or a link with one.
 fn begins_ticket(text: &str) -> bool {
-    let text = text.trim_start().as_bytes();
-    text.get(..TICKET.len())
+    // A link without a fragment is whole: what it has lost does not come in the next line.
+    let ticket = match text.split_once('#') {
+        Some((_, fragment)) if ShareLink::is_meant(text) => fragment,
+        _ => text,
+    };
+    ticket
+        .trim_start()
+        .as_bytes()
+        .get(..TICKET.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(TICKET.as_bytes()))
+}
+
+/// Returns whether nothing is missing at its end.
+fn is_whole(text: &str) -> bool {
+    match ShareLink::is_meant(text) {
+        true => text.parse::<ShareLink>().is_ok(),
+        false => text.parse::<Ticket>().is_ok(),
+    }
 }
 
 /// A ticket that a screen broke into several lines, of which the first is here: reads the others,
@@ -88,7 +110,7 @@ fn begins_ticket(text: &str) -> bool {
 async fn whole_ticket(out: &Output, first: String) -> String {
     let mut text = first;
     let mut lines = 1;
-    while begins_ticket(&text) && text.parse::<Ticket>().is_err() && lines < MAX_LINES {
+    while begins_ticket(&text) && !is_whole(&text) && lines < MAX_LINES {
         if out.can_ask() {
             out.ask("  … the rest of it (Enter when that was all): ");
         }
@@ -119,7 +141,7 @@ pub fn joined(words: Vec<String>) -> (Option<String>, Vec<String>) {
     let mut text = String::new();
     for (place, word) in words.iter().take(MAX_LINES).enumerate() {
         text.push_str(word);
-        if text.parse::<Ticket>().is_ok() {
+        if is_whole(&text) {
             return (Some(text), words[place + 1..].to_vec());
         }
     }
@@ -296,6 +318,13 @@ mod tests {
         assert_eq!(joined_up, Some(ticket.clone()));
         assert_eq!(rest, ["docs", "hither1x"]);
         assert_eq!(joined(words(&ticket)), (Some(ticket.clone()), Vec::new()));
+        let link = words(&format!("https://relay.example:8443/l#{a} {b} {c} docs"));
+        let (joined_up, rest) = joined(link);
+        let whole = format!("https://relay.example:8443/l#{ticket}");
+        assert_eq!((joined_up, rest), (Some(whole), words("docs")));
+        let lost = words("https://relay.example/l docs");
+        let alone = Some("https://relay.example/l".into());
+        assert_eq!(joined(lost), (alone, words("docs")));
         let broken = words("hither1broken docs");
         assert_eq!(
             joined(broken),

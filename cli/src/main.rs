@@ -17,6 +17,7 @@ mod failure;
 mod giving;
 mod input;
 mod likeness;
+mod link;
 mod live;
 mod output;
 mod pick;

@@ -4,11 +4,15 @@ use crate::session::Session;
 use crate::show::{Progress, ProgressState};
 use hither_api::{ApiError, Client, ClientError, Event, Phase, UploadInfo, UploadState};
 
-/// Shows how the upload of a share goes on; returns when it is done.
+/// Shows how the upload of a share goes on; returns how it stands when it is done.
 ///
 /// Fails when nothing comes of it without somebody doing something: no relay, over quota, changed
 /// files.
-pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result<(), ApiError> {
+pub async fn wait(
+    session: &Session<'_>,
+    client: &Client,
+    share: &str,
+) -> Result<UploadInfo, ApiError> {
     let mut events = client.events(&format!("/v1/shares/{share}/upload")).await?;
     let mut progress = Progress::new(session.out);
     let mut told = String::new();
@@ -25,7 +29,7 @@ pub async fn wait(session: &Session<'_>, client: &Client, share: &str) -> Result
                         .out
                         .say("Uploaded: it can be fetched while this device is away.");
                 }
-                return Ok(());
+                return Ok(upload);
             }
             Event::Upload(upload) => {
                 progress.show(&standing(&upload));

@@ -758,6 +758,7 @@ fn done(publisher: &Publisher, share: &Share, version: &Version) -> Done {
         excluded: 0,
         sent: Vec::new(),
         code: None,
+        link: None,
     }
 }
 

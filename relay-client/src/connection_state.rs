@@ -5,7 +5,7 @@ use super::devices::DeviceList;
 use super::records::{self, RelayRecord};
 use super::trouble::Trouble;
 use hither_content::storage::{RecordStore, StorageError};
-use hither_proto::{DeviceId, RelayAddress, RelayUrl, Welcome};
+use hither_proto::{DeviceId, RelayAddress, RelayUrl, WebAddress, Welcome};
 use hither_util::clock::{unix_millis, unix_seconds};
 use hither_util::hex::Hex;
 use hither_util::sync::Mutex;
@@ -81,6 +81,7 @@ impl Relay {
             list: encoded(list),
             front: None,
             max_message: welcome.max_message,
+            web: welcome.web.as_ref().map(WebAddress::to_string),
             as_of: unix_seconds(),
             devices: Vec::new(),
         };
@@ -210,6 +211,7 @@ impl Relay {
         let mut inner = self.lock();
         inner.record.user = welcome.user.to_string();
         inner.record.max_message = welcome.max_message;
+        inner.record.web = welcome.web.as_ref().map(WebAddress::to_string);
         inner.record.front = welcome.front.as_ref().map(|front| Hex(front.encode()));
         inner.record.as_of = unix_seconds();
     }
@@ -217,6 +219,11 @@ impl Relay {
     /// Longest sealed message that it takes, bytes.
     pub fn max_message(&self) -> usize {
         self.lock().record.max_message as usize
+    }
+
+    /// Where browsers open shares that it stores, as it said last; `None`: nowhere.
+    pub fn web(&self) -> Option<WebAddress> {
+        self.lock().record.web.as_ref()?.parse().ok()
     }
 
     /// When it was joined, Unix seconds.

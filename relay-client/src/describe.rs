@@ -29,6 +29,7 @@ impl Relay {
             hint: None,
             lasting: false,
             retry_seconds: None,
+            web: self.web().map(|web| web.to_string()),
         };
         match self.state() {
             ConnectionState::Connecting => {}

@@ -45,6 +45,8 @@ pub(crate) fn ready(json: bool, running: &Running) {
             "http": running.http.map(|http| http.to_string()),
             "invitation": invitation.map(|invitation| invitation.url.to_string()),
             "doubt": running.doubt,
+            "web": running.web.as_ref().map(|web| &web.addresses),
+            "page": node.web_address().map(|page| page.to_string()),
         })
         .to_string());
         return;
@@ -64,6 +66,19 @@ pub(crate) fn ready(json: bool, running: &Running) {
     }
     if let Some(doubt) = &running.doubt {
         say(&format!("Note: {doubt}."));
+    }
+    if let Some(web) = &running.web {
+        if let Some(doubt) = &web.doubt {
+            say(&format!("Note: {doubt}."));
+        }
+        let at: Vec<_> = web.addresses.iter().map(ToString::to_string).collect();
+        match node.web_address() {
+            Some(page) => say(&format!("browsers: {page} ({})", at.join(", "))),
+            None => say(&format!(
+                "browsers: {} (without web.url devices print no links)",
+                at.join(", ")
+            )),
+        }
     }
     let tcp: Vec<_> = running.tcp_ports.iter().map(u16::to_string).collect();
     say(&format!(

@@ -7,7 +7,7 @@
 //! - [`index`]: which devices hold what, in memory.
 //! - [`Node`]: one running relay; what it says to devices and to other nodes is in `serve`.
 //! - [`start`]: from a configuration to a running node. [`config`]: what an operator may set.
-//!   [`admin`]: the sub-commands. [`ops`]: metrics, health, signals, logs.
+//!   [`admin`]: the sub-commands. [`web`]: what browsers are served. [`ops`]: metrics, health, signals, logs.
 
 pub mod admin;
 mod clock;
@@ -19,6 +19,7 @@ mod serve;
 pub mod start;
 pub mod state;
 pub mod store;
+pub mod web;
 
 pub use node::{Node, NodeError, Parts};
 pub use serve::join::FleetToken;

@@ -151,6 +151,8 @@ fn run(config: Config, json: bool) -> ExitCode {
 async fn serve(config: Config, json: bool) -> ExitCode {
     // Before anything is opened, so that a signal that comes at once is not lost.
     let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    // Asks for the certificate of browsers to be read again, where there is one; ends nothing.
+    let _hangups = signal(SignalKind::hangup());
     let [Ok(mut terminate), Ok(mut interrupt)] = signals else {
         banner::failed(json, "signals cannot be received");
         return ExitCode::FAILURE;

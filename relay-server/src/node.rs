@@ -148,6 +148,16 @@ impl Node {
         self.stop.clone()
     }
 
+    /// Waits until the node begins to go down.
+    pub(crate) async fn leaving(&self) {
+        self.draining.cancelled().await;
+    }
+
+    /// Where browsers open shares, as devices make links; `None`: nowhere.
+    pub fn web_address(&self) -> Option<hither_proto::WebAddress> {
+        self.config.web.url.clone()
+    }
+
     /// Whether it is going down.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()

@@ -11,7 +11,7 @@ use crate::ops::Gates;
 use crate::serve::join::{FleetToken, Joining};
 use crate::state::{Embedded, Options, Patience, Reconnecting, State};
 use crate::store::{Backend, Store, StoreConfig, StoreError, open_index};
-use crate::{admin, ops};
+use crate::{admin, ops, web};
 use hither_carrier::bounds::Limits;
 use hither_carrier::{BindError, Endpoint, EndpointConfig, Identity};
 use hither_content::storage::{Opened, StorageError, open};
@@ -58,6 +58,9 @@ pub enum StartError {
     /// The operator's pages.
     #[error(transparent)]
     Ops(#[from] ops::OpsError),
+    /// What browsers are served.
+    #[error(transparent)]
+    Web(#[from] web::WebError),
     /// The admin socket.
     #[error("the admin socket cannot be opened: {0}")]
     Admin(#[source] io::Error),
@@ -80,6 +83,8 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// TCP ports that are listened on.
     pub tcp_ports: Vec<u16>,
+    /// Where browsers are served.
+    pub web: Option<web::WebPlace>,
     store: Option<Arc<Store>>,
     embedded: Option<Arc<Embedded>>,
     _lock: File,
@@ -116,6 +121,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         embedded.report_expired(move |count| metrics.mail_expired.add(count));
     }
     let http = ops::start(&node, &gates).await?;
+    let web = web::start(&node).await?;
     admin::start(&node, &gates)
         .await
         .map_err(StartError::Admin)?;
@@ -128,6 +134,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         invitation,
         http,
         tcp_ports,
+        web,
         store,
         embedded,
         _lock: lock,

@@ -14,6 +14,15 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
+/** What the page's kit says about addresses of scripts: there is none here. */
+const instead_of_kit = {
+  name: "instead-of-kit",
+  setup(build) {
+    build.onResolve({ filter: /ui-kit\/trusted\.ts$/ }, () => ({ path: "trusted", namespace: "kit" }));
+    build.onLoad({ filter: /.*/, namespace: "kit" }, () => ({ contents: "export const script_url = (url) => url;" }));
+  },
+};
+
 /** The driver, compiled: node 20 does not read TypeScript. */
 export async function load_driver(from = process.env.HITHER_ESBUILD ?? `${root}web/package.json`) {
   const { build } = createRequire(from)("esbuild");
@@ -26,7 +35,7 @@ export async function load_driver(from = process.env.HITHER_ESBUILD ?? `${root}w
     target: "es2022",
     logLevel: "error",
     define: { HITHER_WORKER_URL: '""' },
-    plugins: [{ name: "kit", setup: (build) => build.onResolve({ filter: /ui-kit\/trusted\.ts$/ }, () => ({ path: "trusted", namespace: "kit" })) && build.onLoad({ filter: /.*/, namespace: "kit" }, () => ({ contents: "export const script_url = (url) => url;" })) }],
+    plugins: [instead_of_kit],
   });
   return import(`data:text/javascript;base64,${Buffer.from(out.outputFiles[0].text).toString("base64")}`);
 }

@@ -2,7 +2,7 @@
 //   node tests/serve.mjs [--port N]        builds the link page with the fake core and serves it
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "../build.mjs";
@@ -92,7 +92,9 @@ export async function serve({ dist, answer, names = {}, port = 0, host = "127.0.
 let built;
 export function test_build() {
   built ??= (async () => {
-    const out = join(tests, ".build");
+    // One for each process: two of them may run at once.
+    const out = join(tests, ".build", String(process.pid));
+    process.on("exit", () => rmSync(out, { recursive: true, force: true }));
     await build({ out, core: join(tests, "fake-core.ts") });
     return out;
   })();

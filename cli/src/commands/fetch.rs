@@ -14,7 +14,7 @@ use hither_api::{
     AcceptRequest, ApiError, Client, ClientError, CostMode, Done, ErrorCode, Event, Events,
     Existing, ExistsInfo, Exit, FetchRequest, Naming, Phase, Status, TransferInfo,
 };
-use hither_proto::display_name;
+use hither_proto::{ShareLink, display_name};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -179,7 +179,11 @@ pub async fn run(session: &Session<'_>, mut args: Args) -> Outcome {
 
 async fn fetch(session: &Session<'_>, args: &Args, begun: &RefCell<Begun>) -> Outcome {
     let mut paths = args.paths.clone();
-    let (text, ticket) = match args.ticket.as_deref().filter(|text| text.contains('/')) {
+    let (text, ticket) = match args
+        .ticket
+        .as_deref()
+        .filter(|text| text.contains('/') && !ShareLink::is_meant(text))
+    {
         Some(named) => {
             let (found, below) = wanted::by_name(session, named).await?;
             paths.extend(below);

@@ -150,6 +150,12 @@ async fn list(session: &Session<'_>) -> Outcome {
         return Ok(Exit::Done);
     }
     session.table(table(&relays, now()));
+    for relay in &relays {
+        if let Some(web) = &relay.web {
+            let (host, web) = (display_name(&relay.host), display_name(web));
+            session.out.say(&format!("{host}: links open at {web}"));
+        }
+    }
     for line in relays.iter().filter_map(trouble) {
         session.out.say(&session.wrapped(&line));
     }
@@ -326,6 +332,7 @@ mod tests {
             hint: None,
             lasting: false,
             retry_seconds: Some(0),
+            web: None,
         }
     }
 

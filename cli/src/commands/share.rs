@@ -4,6 +4,7 @@ use crate::commands::send::{Kind, outcome};
 use crate::complete;
 use crate::failure::{self, shown};
 use crate::giving::{Before, Waiting};
+use crate::link;
 use crate::pipe::{self, Spooled};
 use crate::session::{Outcome, Session};
 use crate::show::{Drawing, Progress, ProgressState, bytes, count, qr};
@@ -29,6 +30,7 @@ Examples:
   hither share film.mkv --to phone        also send the ticket to your phone
   hither share film.mkv --group choir     for the members of a group
   hither share film.mkv --code            three words to say, for ten minutes
+  hither share film.mkv --link            a link that any browser opens
   hither share film.mkv --wait            stay until somebody has it
   hither share film.mkv --once            end it when somebody has it
   hither share src/ --exclude '*.o'       leave something out
@@ -86,6 +88,10 @@ pub struct Args {
     /// ten minutes and one attempt (on the other device: hither fetch CODE)
     #[arg(long, conflicts_with_all = ["to", "wait_upload"])]
     pub code: bool,
+    /// Print a link that opens it in a browser, when it is uploaded to a relay that serves a page.
+    /// Like the ticket in it a secret; hither fetch takes it as well
+    #[arg(long, conflicts_with = "code")]
+    pub link: bool,
     /// End the share on this device and at the relay as soon as one device has all of it; that device
     /// keeps it, and gives it to whoever has the ticket
     #[arg(long)]
@@ -113,7 +119,7 @@ pub struct Args {
 impl Args {
     /// Returns whether it stays when it has shared.
     pub const fn stays(&self) -> bool {
-        self.code || self.wait.is_some()
+        self.code || self.link || self.wait.is_some()
     }
 
     fn takes_pipe(&self) -> bool {
@@ -161,13 +167,16 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 
 /// Runs the command when it stays: what was shared stays shared when it is interrupted.
 pub async fn attend(session: &Session<'_>, args: Args) -> Outcome {
-    let (shared, code) = (Cell::new(false), args.code);
+    let (shared, code, link) = (Cell::new(false), args.code, args.link);
     tokio::select! {
         outcome = begin(session, args, &shared) => outcome,
-        () = signals::interrupted() => Err(signals::stopped().with_hint(match (shared.get(), code) {
-            (true, true) => "The code is over. What was shared stays shared: see hither list",
-            (true, false) => "What was shared stays shared: see hither list",
-            (false, _) => "Nothing was shared.",
+        () = signals::interrupted() => Err(signals::stopped().with_hint(match (shared.get(), code, link) {
+            (true, true, _) => "The code is over. What was shared stays shared: see hither list",
+            (true, false, true) => {
+                "What was shared stays shared, and its upload goes on: the same command prints the link later."
+            }
+            (true, false, false) => "What was shared stays shared: see hither list",
+            (false, ..) => "Nothing was shared.",
         })),
     }
 }
@@ -298,6 +307,10 @@ async fn share(
         once: args.once,
         exclude: (!args.exclude.is_empty() || args.no_exclude).then(|| args.exclude.clone()),
     };
+    let pages = match args.link {
+        true => link::pages(client).await?,
+        false => Vec::new(),
+    };
     let before = match args.wait {
         Some(_) => Some(Before::look(client).await?),
         None => None,
@@ -311,18 +324,28 @@ async fn share(
         }
         _ => None,
     };
-    if waiting.is_some() {
+    if waiting.is_some() || args.link {
         session.out.json(&shared_event(&done));
     }
     let mut exit = Exit::Done;
     if args.code {
         done = crate::commands::code::show_share(session, client, done).await?;
+    } else if args.link {
+        print_summary(session, &done);
+        let found = link::of(session, client, &done, &pages, args.no_upload).await?;
+        if let Done::Shared { link, .. } = &mut done {
+            link.clone_from(&found);
+        }
+        exit = print_sent(session, &done);
+        if let Some(found) = &found {
+            print_link(session, found, args.drawn());
+        }
     } else {
         // People and pipes get the ticket at once; the last line of JSON says that all is done.
         print(session, &done, args.drawn());
         exit = print_sent(session, &done);
     }
-    if let (true, Done::Shared { share, .. }) = (args.wait_upload, &done) {
+    if let (true, false, Done::Shared { share, .. }) = (args.wait_upload, args.link, &done) {
         wait(session, client, share).await?;
     }
     if let Some(waiting) = waiting {
@@ -429,8 +452,15 @@ pub async fn follow(
 }
 
 fn print(session: &Session<'_>, done: &Done, qr: Qr) {
+    print_summary(session, done);
+    if let Done::Shared { ticket, .. } = done {
+        print_ticket(session, ticket, qr);
+    }
+}
+
+/// Says to people what was shared.
+fn print_summary(session: &Session<'_>, done: &Done) {
     let Done::Shared {
-        ticket,
         name,
         files,
         bytes: size,
@@ -440,24 +470,24 @@ fn print(session: &Session<'_>, done: &Done, qr: Qr) {
     else {
         return;
     };
-    if session.out.is_read_by_person() {
-        let text = format!(
-            "{}: {}, {}",
-            display_name(name),
-            count(*files, "file"),
-            bytes(*size)
-        );
-        session.out.say(&format!("Shared {text}"));
-        if *excluded > 0 {
-            let entries = match excluded {
-                1 => "1 entry".into(),
-                number => format!("{number} entries"),
-            };
-            session.out.say(&format!("Left out by patterns: {entries}"));
-        }
-        session.out.say("");
+    if !session.out.is_read_by_person() {
+        return;
     }
-    print_ticket(session, ticket, qr);
+    let text = format!(
+        "{}: {}, {}",
+        display_name(name),
+        count(*files, "file"),
+        bytes(*size)
+    );
+    session.out.say(&format!("Shared {text}"));
+    if *excluded > 0 {
+        let entries = match excluded {
+            1 => "1 entry".into(),
+            number => format!("{number} entries"),
+        };
+        session.out.say(&format!("Left out by patterns: {entries}"));
+    }
+    session.out.say("");
 }
 
 /// Rows around a QR code: what was shared and an empty one, an empty one below it, the line above
@@ -467,24 +497,35 @@ const AROUND: usize = 5;
 /// Prints a ticket: for programs alone on its line; for people as the command to type on the other
 /// device, which is the last line.
 pub fn print_ticket(session: &Session<'_>, ticket: &str, wanted: Qr) {
+    let command = format!("hither fetch {ticket}");
+    print_secret(session, ticket, &command, "On the other device:", wanted);
+}
+
+/// Prints a link: alone on its line, which is the last one.
+fn print_link(session: &Session<'_>, link: &str, wanted: Qr) {
+    let words = "In any browser, or with hither fetch 'LINK':";
+    print_secret(session, link, link, words, wanted);
+}
+
+/// Prints a secret for programs, and for people as a code above `words` and the last line.
+fn print_secret(session: &Session<'_>, secret: &str, last: &str, words: &str, wanted: Qr) {
     let out = session.out;
     if !out.is_read_by_person() || out.is_quiet() {
-        return out.result(ticket);
+        return out.result(secret);
     }
-    let command = format!("hither fetch {ticket}");
     let (columns, rows) = out.size();
     let drawing = Drawing {
         columns,
         rows,
         colours: out.has_colours(),
     };
-    let used = AROUND + command.len().div_ceil(columns.max(1));
+    let used = AROUND + last.len().div_ceil(columns.max(1));
     let fits = |code: &String| wanted == Qr::Always || code.lines().count() + used <= rows;
-    if let Some(code) = qr(ticket, drawing).filter(|code| wanted != Qr::Never && fits(code)) {
+    if let Some(code) = qr(secret, drawing).filter(|code| wanted != Qr::Never && fits(code)) {
         out.say(&format!("{code}\n"));
     }
-    out.say("On the other device:");
-    out.result(&command);
+    out.say(words);
+    out.result(last);
 }
 
 #[cfg(test)]

@@ -181,9 +181,13 @@ fn relays(relays: &[RelayInfo]) -> String {
         }
         (state, ..) => format!("{} ({})", display_name(&info.host), relay::state(state)),
     };
+    let with_page = |info: &RelayInfo| match &info.web {
+        Some(web) => format!("{}, links open at {}", one(info), display_name(web)),
+        None => one(info),
+    };
     match relays {
         [] => "none (hither relay add URL)".into(),
-        some => some.iter().map(one).collect::<Vec<_>>().join(", "),
+        some => some.iter().map(with_page).collect::<Vec<_>>().join(", "),
     }
 }
 

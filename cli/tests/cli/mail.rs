@@ -111,6 +111,7 @@ fn small_files_travel_in_the_message_and_large_ones_as_a_share() {
         sent: vec![serde_json::from_value(sent("delivered")).unwrap()],
         excluded: 0,
         code: None,
+        link: None,
     };
     fake.plays([Report(Event::Done(done))]);
     let ran = home.run("send phone large --json");

@@ -29,6 +29,7 @@ fn shared() -> Event {
         excluded: 0,
         sent: Vec::new(),
         code: None,
+        link: None,
     })
 }
 

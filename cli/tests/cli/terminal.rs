@@ -275,6 +275,7 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
         excluded: 0,
         sent: Vec::new(),
         code: None,
+        link: None,
     }))]);
     let last = format!("\nOn the other device:\nhither fetch {}\n", ticket());
     let (status, screen) = Terminal::run(home.hither("share ."), 80).end();

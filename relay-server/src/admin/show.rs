@@ -163,6 +163,15 @@ impl Show {
                 index.subscriptions
             ));
         }
+        if let Some(web) = &stats.web {
+            self.line(&format!(
+                "browsers: {}, {} connections, {} websockets, {} requests",
+                web.url.as_deref().unwrap_or("no web.url, so no links"),
+                web.connections,
+                web.websockets,
+                web.requests
+            ));
+        }
         if let Some(free) = stats.disk_free {
             self.line(&format!("{} free", size(free)));
         }

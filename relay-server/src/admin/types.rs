@@ -144,9 +144,26 @@ pub struct Stats {
     /// What is in the index; `None`: the node has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexStats>,
+    /// What browsers are served; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<WebStats>,
     /// Free bytes under the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free: Option<u64>,
+}
+
+/// What browsers are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebStats {
+    /// How they reach it, as devices make links; `None`: devices make none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Devices in browsers, each with a WebSocket.
+    pub websockets: u64,
+    /// Requests since the start.
+    pub requests: u64,
 }
 
 /// What is stored.

@@ -4,7 +4,7 @@ use super::backup::{Databases, back_up};
 use super::error::{AdminError, Code};
 use super::types::{
     Checked, Collected, Device, Devices, IndexStats, Invite, Invited, Revoke, Revoked, Saved,
-    Stats, StoreStats, User, Users,
+    Stats, StoreStats, User, Users, WebStats,
 };
 use crate::config::{Folder, Role};
 use crate::node::{Node, now_ms};
@@ -200,6 +200,16 @@ impl Admin {
                 entries: held.entries,
                 subscriptions: held.subscriptions,
                 bytes: held.bytes,
+            }),
+            web: node.config.web.is_on().then(|| {
+                let metrics = &node.metrics;
+                let open = |gauge: i64| u64::try_from(gauge).unwrap_or(0);
+                WebStats {
+                    url: node.web_address().map(|url| url.to_string()),
+                    connections: open(metrics.browsers.get()),
+                    websockets: open(metrics.pipes.get()),
+                    requests: metrics.web_requests.get(),
+                }
             }),
             disk_free: node.sample().await.disk_free,
         })

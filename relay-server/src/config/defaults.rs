@@ -3,9 +3,9 @@
 use super::{
     ChunkConfig, CircuitConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig,
     InvitationConfig, LimitsConfig, MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
-    StorageConfig,
+    StorageConfig, WebConfig,
 };
-use hither_proto::limits::MAX_MESSAGE;
+use hither_proto::limits::{MAX_GET_BYTES, MAX_MESSAGE};
 use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
@@ -35,6 +35,7 @@ impl Default for Config {
             storage: StorageConfig::default(),
             index: IndexConfig::default(),
             circuit: CircuitConfig::default(),
+            web: WebConfig::default(),
             fleet: FleetConfig::default(),
             limits: LimitsConfig::default(),
             invitation: InvitationConfig::default(),
@@ -169,6 +170,24 @@ impl Default for CircuitConfig {
             idle: Span::secs(60),
             rate: Size(0),
             guest_rate: Size(0),
+        }
+    }
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            url: None,
+            certificate: None,
+            key: None,
+            plain: false,
+            trusted_proxies: Vec::new(),
+            connections: 4096,
+            connections_per_address: 128,
+            token: Span::secs(600),
+            tokens: 65_536,
+            answer: Size(MAX_GET_BYTES),
         }
     }
 }

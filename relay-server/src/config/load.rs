@@ -213,6 +213,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "circuit.accept must be between 100ms and 1m, circuit.idle between 1s and 1day",
         );
     }
+    let ports = [&[config.port][..], &config.extra_tcp_ports].concat();
+    if let Some(what) = config.web.wrong(&ports) {
+        return wrong(what);
+    }
     if config.roles.is_empty() {
         return wrong("a node without roles does nothing");
     }
@@ -373,6 +377,10 @@ mod tests {
             "[limits]\nsend = { per_second = 0.0, burst = 1.0 }",
             "[index]\nheartbeat = \"500ms\"",
             "[mail]\nmax_message = \"1 MiB\"",
+            "[web]\nlisten = [\"0.0.0.0:443\"]",
+            "[web]\nlisten = [\"443\"]",
+            "[web]\nurl = \"http://relay.example.org\"",
+            "[web]\ntrusted_proxies = [\"proxy\"]",
             "[circuit]\nidle = \"0s\"",
             "[circuit]\naccept = \"2m\"",
             "= 1",

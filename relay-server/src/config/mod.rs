@@ -9,10 +9,12 @@ mod defaults;
 mod folder;
 mod load;
 mod units;
+mod web;
 
 pub use folder::Folder;
 pub use load::{ConfigError, ENV_PREFIX, Overrides, TEMPLATE, load};
 pub use units::{HostPortText, Size, Span};
+pub use web::{Network, WebConfig};
 
 use hither_content::storage::Engine;
 use serde::{Deserialize, Deserializer};
@@ -76,6 +78,8 @@ pub struct Config {
     pub index: IndexConfig,
     /// Circuits between devices.
     pub circuit: CircuitConfig,
+    /// Where browsers are served.
+    pub web: WebConfig,
     /// The other nodes.
     pub fleet: FleetConfig,
     /// What strangers and devices may ask for in a time.

@@ -69,6 +69,14 @@ pub struct Metrics {
     pub circuits_opened: Counter,
     /// Bytes passed on over circuits, both ways.
     pub circuit_bytes: Counter,
+    /// Connections of browsers that are open.
+    pub browsers: Gauge,
+    /// Requests of browsers.
+    pub web_requests: Counter,
+    /// Byte pipes that are open: devices in browsers, over WebSockets.
+    pub pipes: Gauge,
+    /// Byte pipes opened.
+    pub pipes_opened: Counter,
     /// What devices said to the index: announcements, changes, withdrawals, subscriptions.
     pub index_said: Counter,
     /// Frames by which readers of the index were told of holders.
@@ -147,6 +155,10 @@ impl Metrics {
             circuits: r.gauge("circuits", "Open circuits between devices"),
             circuits_opened: r.counter("circuits_opened", "Circuits made between devices"),
             circuit_bytes: r.counter("circuit_bytes", "Bytes passed on over circuits, both ways"),
+            browsers: r.gauge("web_connections", "Open connections of browsers"),
+            web_requests: r.counter("web_requests", "Requests of browsers"),
+            pipes: r.gauge("websockets", "Open WebSockets of devices in browsers"),
+            pipes_opened: r.counter("websockets_opened", "WebSockets of devices in browsers"),
             index_said: r.counter("index_said", "What devices said to the index"),
             index_told: r.counter(
                 "index_told",
@@ -196,6 +208,17 @@ impl Metrics {
     pub fn circuit(&self) -> Counted {
         self.circuits_opened.add_one();
         Counted::enter(&self.circuits)
+    }
+
+    /// Counts a browser's connection until the answer is dropped.
+    pub fn browser(&self) -> Counted {
+        Counted::enter(&self.browsers)
+    }
+
+    /// Counts a byte pipe, as open until the answer is dropped.
+    pub fn pipe(&self) -> Counted {
+        self.pipes_opened.add_one();
+        Counted::enter(&self.pipes)
     }
 
     /// Sets the gauges of users, devices and mailboxes.

@@ -16,12 +16,13 @@ pub(crate) mod limits;
 pub(crate) mod lookup;
 mod placement;
 pub(crate) mod read;
-mod read_auth;
-mod read_bulk;
+pub(crate) mod read_auth;
+pub(crate) mod read_bulk;
 pub mod records;
 pub(crate) mod refuse;
 pub mod registry;
 pub(crate) mod session;
+pub(crate) mod tokens;
 pub(crate) mod traffic;
 pub(crate) mod upload;
 
@@ -62,6 +63,7 @@ pub(crate) struct Services {
     pub(crate) indexing: indexing::Indexing,
     pub(crate) circuits: circuit::Circuits,
     pub(crate) groups: groups::ListenerTable,
+    pub(crate) tokens: tokens::Tokens,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -81,6 +83,7 @@ impl Services {
                 places: circuit::Places::new(&config.circuit),
             },
             groups: groups::ListenerTable::default(),
+            tokens: tokens::Tokens::new(&config.web),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }

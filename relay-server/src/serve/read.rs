@@ -36,7 +36,8 @@ const LOOK: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a reader's stream is about.
-pub(super) struct Subject {
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
     pub(super) owner: DeviceId,
     pub(super) share: ShareId,
     /// What the reader proved to know; versions with another one are not for it.
@@ -45,7 +46,7 @@ pub(super) struct Subject {
 
 impl Subject {
     /// The versions that the reader may read, the best first.
-    pub(super) async fn versions(&self, node: &Node) -> Vec<StoredVersion> {
+    pub(crate) async fn versions(&self, node: &Node) -> Vec<StoredVersion> {
         let Some(store) = &node.store else {
             return Vec::new();
         };

@@ -27,7 +27,13 @@ pub(super) const NO_READ_KEY: ReadKey = ReadKey::new([0; 32]);
 /// A reader with a place.
 pub(super) struct Admitted {
     pub(super) owner: DeviceId,
-    _places: [Option<Slot>; 2],
+    _places: Places,
+}
+
+/// The places of a reader: of everybody, and of guests when it is one.
+pub(crate) struct Places {
+    _all: Slot,
+    _guest: Option<Slot>,
 }
 
 /// Gives a reader a place. Devices of users and, where the operator allows it, guests may come.
@@ -36,6 +42,19 @@ pub(super) async fn admit(
     device: DeviceId,
     open: &LinkOpen,
 ) -> Result<Admitted, Refusal> {
+    let places = places(node, device).await;
+    match (open.proof_kind, open.owner) {
+        (ProofKind::ReadKey, Some(owner)) => Ok(Admitted {
+            owner,
+            _places: places?,
+        }),
+        // Whoever may not read at all is told no more than who asks for the wrong thing.
+        _ => Err(Refusal::NotFound),
+    }
+}
+
+/// The places of a device that reads, however it does.
+pub(crate) async fn places(node: &Node, device: DeviceId) -> Result<Places, Refusal> {
     let known = match node.registry.authorize(&device).await {
         Ok(_) => true,
         Err(RegistryError::NotRegistered) => false,
@@ -50,22 +69,16 @@ pub(super) async fn admit(
     if !known && !node.config.guests {
         return Err(Refusal::NotFound);
     }
-    let (ProofKind::ReadKey, Some(owner)) = (open.proof_kind, open.owner) else {
-        return Err(Refusal::NotFound);
-    };
     let traffic = &node.services.traffic;
-    let place = traffic.readers.enter(device);
-    let guest = if known {
-        None
-    } else {
-        traffic.guests.enter(device)
+    let busy = || refuse::link_busy(LATER);
+    let all = traffic.readers.enter(device).ok_or_else(busy)?;
+    let guest = match known {
+        true => None,
+        false => Some(traffic.guests.enter(device).ok_or_else(busy)?),
     };
-    if place.is_none() || (!known && guest.is_none()) {
-        return Err(refuse::link_busy(LATER));
-    }
-    Ok(Admitted {
-        owner,
-        _places: [place, guest],
+    Ok(Places {
+        _all: all,
+        _guest: guest,
     })
 }
 

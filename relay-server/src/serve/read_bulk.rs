@@ -11,12 +11,13 @@ use crate::ops::labels::Request;
 use crate::store::{Buffers, ReadChunk, ReadError, Store, StoredVersion};
 use bytes::Bytes;
 use hither_carrier::{MessageReader, RecvHalf, SendHalf, Stream};
-use hither_proto::{Message, PositionRange, Ranges, Space, Want, encode_frame};
+use hither_proto::{DeviceId, Message, PositionRange, Ranges, Space, Want, encode_frame};
 use hither_util::pieces::{in_time, pieces};
 use hither_util::sync::Mutex;
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard};
 use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
@@ -30,9 +31,11 @@ const MAX_WAITING_RANGES: usize = 65_536;
 const BATCH: u64 = 2 << 20;
 /// Memory that a stream keeps for what it reads: three times that, and what a batch is longer than
 /// thought.
-const KEPT: usize = 8 << 20;
+pub(crate) const KEPT: usize = 8 << 20;
 /// When to come back after the store has failed.
 const TROUBLE_MS: u32 = 2000;
+/// Most tokens for reading by GET that one stream is given.
+const MAX_TOKENS: usize = 8;
 
 /// Requests that were not answered yet.
 #[derive(Default)]
@@ -145,8 +148,19 @@ pub(super) async fn run(
     };
     let _counted = node.metrics.download();
     let Stream {
-        mut send, mut recv, ..
+        mut send,
+        mut recv,
+        device,
+        remote,
+        ..
     } = stream;
+    let tokens = TokenSource {
+        node: Arc::clone(&node),
+        device,
+        address: remote.ip(),
+        subject: subject.clone(),
+        given: 0,
+    };
     let requests = Arc::new(Requests::default());
     // One batch waits while another is written and a third is read.
     let (out, outs) = mpsc::channel(1);
@@ -159,7 +173,7 @@ pub(super) async fn run(
         version,
     };
     // A task of its own: reading goes on while another processor encrypts what was read.
-    let asked = Arc::clone(&requests);
+    let (asked, said) = (Arc::clone(&requests), out.downgrade());
     node.spawn(async move {
         let ended = out.clone();
         tokio::select! {
@@ -168,7 +182,7 @@ pub(super) async fn run(
         }
     });
     tokio::select! {
-        ended = listen(&requests, &mut reader, &mut recv) => {
+        ended = listen(&requests, &mut reader, &mut recv, tokens, said) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a reader's stream broke");
             }
@@ -182,17 +196,58 @@ pub(super) async fn run(
     }
 }
 
+/// Gives one stream's reader tokens for reading by GET.
+struct TokenSource {
+    node: Arc<Node>,
+    device: DeviceId,
+    address: IpAddr,
+    subject: Subject,
+    given: usize,
+}
+
+impl TokenSource {
+    /// The answer to a request for a token.
+    fn answer(&mut self) -> Message {
+        let tokens = &self.node.services.tokens;
+        let granted = match self.given < MAX_TOKENS {
+            true => tokens.grant(self.device, self.address, self.subject.clone()),
+            false => None,
+        };
+        match granted {
+            Some((token, lives)) => {
+                self.given += 1;
+                Message::ChunkToken {
+                    token: Some(token),
+                    lives_ms: u32::try_from(lives.as_millis()).unwrap_or(u32::MAX),
+                }
+            }
+            None => Message::ChunkToken {
+                token: None,
+                lives_ms: 0,
+            },
+        }
+    }
+}
+
 /// Takes requests, until the reader closes its way.
 async fn listen(
     requests: &Requests,
     reader: &mut MessageReader,
     recv: &mut RecvHalf,
+    mut tokens: TokenSource,
+    out: mpsc::WeakSender<Out>,
 ) -> io::Result<()> {
     loop {
         requests.room().await;
         match reader.next(recv).await.map_err(io::Error::other)? {
             Some(Message::Want(want)) => requests.add(want),
             Some(Message::Cancel { request }) => requests.cancel(request),
+            Some(Message::ChunkTokenRequest) => {
+                // Without anybody who answers the stream is about to end.
+                if let Some(out) = out.upgrade() {
+                    let _ = out.send(Out::Message(tokens.answer())).await;
+                }
+            }
             Some(_) => {}
             None => return Ok(()),
         }
@@ -260,7 +315,7 @@ impl ChunkSource {
                 if requests.is_cancelled(request) {
                     return Ok(());
                 }
-                let batch = self.batch(want.space, rest);
+                let batch = batch(&self.version, want.space, rest);
                 match self
                     .store
                     .read_into(&self.buffers, &self.version, want.space, batch)
@@ -314,21 +369,21 @@ impl ChunkSource {
             .find(|version| number(version) == want.version)?;
         Some(&wanted - self.version.held.bitmap(want.space))
     }
+}
 
-    /// The beginning of a range that has about [`BATCH`] bytes, as far as can be told before
-    /// reading.
-    fn batch(&self, space: Space, range: PositionRange) -> PositionRange {
-        let head = self.version.head.head();
-        let average = if space == Space::Data {
-            head.bytes / u64::from(head.chunks.max(1))
-        } else {
-            64 * 1024
-        };
-        let count = u32::try_from(BATCH / average.max(1))
-            .unwrap_or(u32::MAX)
-            .clamp(1, range.count());
-        PositionRange::new(range.start(), count).unwrap_or(range)
-    }
+/// The beginning of a range of a version that has about [`BATCH`] bytes, as far as can be told
+/// before reading.
+pub(crate) fn batch(version: &StoredVersion, space: Space, range: PositionRange) -> PositionRange {
+    let head = version.head.head();
+    let average = if space == Space::Data {
+        head.bytes / u64::from(head.chunks.max(1))
+    } else {
+        64 * 1024
+    };
+    let count = u32::try_from(BATCH / average.max(1))
+        .unwrap_or(u32::MAX)
+        .clamp(1, range.count());
+    PositionRange::new(range.start(), count).unwrap_or(range)
 }
 
 async fn send(out: &mpsc::Sender<Out>, what: Out) -> Result<(), Stop> {

@@ -222,6 +222,36 @@ async fn locate(
     blocking(look).await?
 }
 
+/// Bytes of the ciphertexts of a range, all of which must be held.
+pub(super) async fn length_of(
+    inner: &Arc<Inner>,
+    version: &StoredVersion,
+    space: Space,
+    range: PositionRange,
+) -> Result<u64, ReadError> {
+    let (inner, number, held) = (Arc::clone(inner), version.number, Arc::clone(&version.held));
+    let head = version.head.head();
+    let root = (head.root_length, space == Space::Root);
+    let look = move || -> Result<u64, ReadError> {
+        let mut bytes = 0;
+        for position in range.iter() {
+            if !held.0[space_index(space)].contains(position) {
+                return Err(ReadError::NotHeld { position });
+            }
+            let length = match root {
+                (length, true) => Some(length).filter(|_| position == 0),
+                _ => inner
+                    .index
+                    .record(number, space, position)?
+                    .map(|record| record.length),
+            };
+            bytes += u64::from(length.ok_or(ReadError::NotFound)?);
+        }
+        Ok(bytes)
+    };
+    blocking(look).await?
+}
+
 /// Whether `next` stands right behind `last`, so that both are one read.
 fn follows(last: &Wanted, next: &Wanted) -> bool {
     last.place.pack == next.place.pack && last.place.offset + last.place.length == next.place.offset

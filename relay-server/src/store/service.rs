@@ -9,7 +9,7 @@ use super::flush::flush;
 use super::gc::{GcReport, gc};
 use super::index::Rows;
 use super::inner::{Inner, ShareKey};
-use super::read::{ReadChunk, StoredVersion, candidates, read};
+use super::read::{ReadChunk, StoredVersion, candidates, length_of, read};
 use super::release::{keep_until, keeps, release, sweep};
 use super::session::PutSession;
 use super::stats::{StoreStats, Usage, stats};
@@ -100,6 +100,18 @@ impl Store {
     ) -> Result<Vec<ReadChunk>, ReadError> {
         self.read_into(&Buffers::new(0), version, space, range)
             .await
+    }
+
+    /// Bytes of the ciphertexts of a range, all of which must be held.
+    ///
+    /// Errors: those of [`read`](Self::read) that show before reading.
+    pub async fn length_of(
+        &self,
+        version: &StoredVersion,
+        space: Space,
+        range: PositionRange,
+    ) -> Result<u64, ReadError> {
+        length_of(&self.inner, version, space, range).await
     }
 
     /// The same, with memory out of `buffers`: for who reads again and again.

@@ -184,8 +184,8 @@ impl Share {
                 self.carry_out(command, context);
             }
             self.next_stage(context);
-            self.hand_out(context);
             self.plan_reading(context);
+            self.hand_out(context);
             let more = self.with_engine(|engine, _| engine.poll_command()).flatten();
             match more {
                 Some(command) => self.carry_out(command, context),

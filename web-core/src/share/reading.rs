@@ -100,7 +100,7 @@ impl Readings {
         let mut fresh = RoaringBitmap::new();
         let chunks = version.chunks();
         for reading in self.by_number.values_mut() {
-            while reading.asked < reading.end && (reading.ahead < window || reading.asked == reading.next) {
+            while reading.asked < reading.end && reading.ahead < window {
                 reading.ahead += u64::from(version.length_of(reading.asked));
                 fresh.insert(reading.asked);
                 reading.asked += 1;
@@ -115,6 +115,9 @@ impl Readings {
             }
         }
         fresh -= &self.awaited;
+        if fresh.is_empty() {
+            return fresh;
+        }
         let held: RoaringBitmap = self.held.keys().copied().collect();
         fresh - held
     }

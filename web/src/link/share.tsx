@@ -28,7 +28,7 @@ export function ShareScreen({ share, ticket, link: starting }: { share: OpenShar
   const [chosen, set_chosen] = useState<ReadonlySet<Node>>(new Set<Node>());
   const [preview, set_preview] = useState<Node>();
   const [open_in, set_open_in] = useState(false);
-  const downloads = useDownloads(share, top, link);
+  const downloads = useDownloads(share, top, link, starting);
   const heading = useHeadingFocus(`${folder.entry.index}`);
   const single = top.entry.kind === "file";
 

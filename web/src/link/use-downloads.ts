@@ -29,7 +29,8 @@ export interface DownloadsState {
   remove: () => Promise<void>;
 }
 
-export function useDownloads(share: OpenShare, top: Node, link: ServiceLink | undefined): DownloadsState {
+/** `starting` is the service worker on its way: a download that needs it waits for it. */
+export function useDownloads(share: OpenShare, top: Node, link: ServiceLink | undefined, starting: Promise<ServiceLink | undefined>): DownloadsState {
   const [all, set_all] = useState<readonly Download[]>([]);
   const [kept, set_kept] = useState<readonly Kept[]>([]);
   const [can, set_can] = useState<Abilities>();
@@ -53,8 +54,8 @@ export function useDownloads(share: OpenShare, top: Node, link: ServiceLink | un
     };
   }, []);
 
-  const begin = (source: Source, target: ConstructorParameters<typeof Download>[1]) => {
-    const download = new Download(source, target, { share: share.id, version: share.version, link });
+  const begin = async (source: Source, target: ConstructorParameters<typeof Download>[1]) => {
+    const download = new Download(source, target, { share: share.id, version: share.version, link: await starting });
     download.onchange(() => !under_way(download) && tick((n) => n + 1));
     set_all((before) => [download, ...before]);
   };
@@ -62,23 +63,22 @@ export function useDownloads(share: OpenShare, top: Node, link: ServiceLink | un
   const start = async (chosen: ReadonlySet<Node>) => {
     set_impossible(undefined);
     const source = source_of(share, chosen, share.name);
-    const able = can ?? (await abilities(link !== undefined));
-    const way = way_for(source.size, able, lasting);
-    if (way === undefined) return set_impossible(source.size);
-    if (way !== "file") return begin(source, { way });
-    const handle = await chosen_file(source.name);
-    if (handle === "refused") {
-      const other = way_for(source.size, { ...able, file: false }, lasting);
-      return other === undefined ? set_impossible(source.size) : begin(source, { way: other });
+    if (isSecureContext && window.showSaveFilePicker) {
+      // At once: browsers ask for a place only as the answer to a click.
+      const handle = await chosen_file(source.name);
+      if (handle === undefined) return;
+      if (handle !== "refused") return begin(source, { way: "file", handle });
     }
-    if (handle) begin(source, { way, handle });
+    const able = await abilities((await starting) !== undefined);
+    const way = way_for(source.size, { ...able, file: false }, lasting);
+    return way === undefined ? set_impossible(source.size) : begin(source, { way });
   };
 
   const go_on = async (record: Kept) => {
     const nodes = by_indices(top, record.chosen);
     if (record.handle?.requestPermission && (await record.handle.requestPermission({ mode: "readwrite" })) !== "granted") return;
     set_kept((before) => before.filter((other) => other !== record));
-    begin(source_of(share, nodes, share.name), { way: record.way, kept: record, ...(record.handle ? { handle: record.handle } : {}) });
+    await begin(source_of(share, nodes, share.name), { way: record.way, kept: record, ...(record.handle ? { handle: record.handle } : {}) });
   };
 
   const discard = async (record: Kept) => {

@@ -215,7 +215,7 @@ async fn welcome(node: &Node, connection: &Connection) -> Result<Welcome, Regist
             .collect(),
         front: Some(node.address.clone()),
         max_message: u32::try_from(node.config.mail.max_message.0).unwrap_or(u32::MAX),
-        web: None,
+        web: node.web_address(),
     })
 }
 

@@ -20,8 +20,12 @@ export type Failure = string;
 /** The name of the lock on a download's key or stored file. */
 export const lock_of = (what: string) => `hither ${what}`;
 
-/** Bytes that are written at once. */
+/**
+ * Bytes that are written at once, at least: each write into a file costs a way to another process. What goes to
+ * the service worker is given away as it came where it is not tiny, because a copy is garbage that waits.
+ */
 const PIECE = 1024 * 1024;
+const STREAM_PIECE = 128 * 1024;
 /** Breaks are waited out this long at first, and at most, in ms. */
 const FIRST_WAIT = 1_000;
 const LONGEST_WAIT = 30_000;
@@ -207,7 +211,6 @@ export class Download {
       const length = bytes.length;
       await sink.write(bytes);
       this.bytes += length;
-      this.#mark = reading.mark();
       this.#rates.at(this.bytes);
       this.#tell();
     };
@@ -217,15 +220,22 @@ export class Download {
         if (!bytes) break;
         piece.push(bytes);
         held += bytes.length;
-        if (held < PIECE) continue;
+        if (held < (this.way === "stream" ? STREAM_PIECE : PIECE)) continue;
         await put();
-        if (worth_securing(sink)) await this.#keep();
+        const securing = worth_securing(sink);
+        // A mark of an archive is as long as its list of files, so it is made only where one is needed.
+        if (securing || this.#paused()) this.#mark = reading.mark();
+        if (securing) await this.#keep();
         if (this.#cancelled || this.#paused()) return;
       }
       await put();
+      this.#mark = reading.mark();
     } catch (problem) {
       // What was read before the break counts: the mark stands behind it.
-      if (!(problem instanceof StoppedByBrowser) && !this.#cancelled) await put();
+      if (!(problem instanceof StoppedByBrowser) && !this.#cancelled) {
+        await put();
+        this.#mark = reading.mark();
+      }
       throw problem;
     } finally {
       reading.cancel();
@@ -267,7 +277,7 @@ export class Download {
   async #keep(): Promise<boolean> {
     const sink = this.#sink;
     if (!sink || !(await sink.secure())) return false;
-    await keep({
+    const record: Kept = {
       key: this.#key,
       share: this.context.share,
       version: this.context.version,
@@ -281,13 +291,14 @@ export class Download {
       ...(sink instanceof FileSink && sink.modified !== undefined ? { modified: sink.modified } : {}),
       mark: this.#mark,
       at: Date.now(),
-    });
-    return true;
+    };
+    // A browser that keeps no records downloads all the same.
+    return keep(record).then(() => true, () => false);
   }
 
   /** Paused: what is written is made to last, and nothing is read until it is resumed. */
   async #rest(): Promise<void> {
-    if (this.lasting) await this.#keep().catch(() => false); // It goes on all the same, only not after a reload.
+    if (this.lasting) await this.#keep().catch(() => false); // What is wrong with the file shows at the next write.
     if (!this.#paused() || this.#cancelled) return;
     await new Promise<void>((resolve) => (this.#wake = resolve));
     this.#wake = undefined;

@@ -1,0 +1,162 @@
+// Opens a link of a real relay in Chromium, downloads everything, compares it, and prints one line of JSON.
+//
+//   node tests/e2e-link.mjs URL [options]
+//     --expect PATH        the file or folder that was shared: the download must be equal
+//     --file NAME          downloads this file of the top folder instead of everything
+//     --kill-at PERCENT    kills the tab there and goes on in a new one (by the browser's own storage)
+//     --plain URL          a file by plain HTTP(S), read in the same browser: seconds to compare with
+//     --spki HASH          base64 SHA-256 of the key of a certificate of one's own
+//     --map RULE           host resolver rule, such as "MAP relay.test 10.0.0.1"
+//     --throttled          also measures how long a fresh browser with a processor slowed down 4 times takes
+//     --timeout SECONDS    for the download (600)
+//
+// Figures: open_ms until the list is there, usable_4x_ms the same throttled, transfer_bytes of the first view as
+// they came over the wire, bytes and seconds of the download, grown_bytes of memory of all browser processes.
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, stat, unlink } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { join, relative } from "node:path";
+import { parseArgs } from "node:util";
+import { launch, open, wrong } from "./browser.mjs";
+import { watch_memory } from "./memory.mjs";
+
+const text = { type: "string" };
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { expect: text, file: text, "kill-at": text, plain: text, spki: text, map: text, throttled: { type: "boolean" }, timeout: text },
+});
+const [link] = positionals;
+if (!link) {
+  console.error("usage: node tests/e2e-link.mjs URL [options]; see the head of this file");
+  process.exit(2);
+}
+const most_ms = Number(options.timeout ?? 600) * 1000;
+
+const flags = [];
+if (options.spki) flags.push(`--ignore-certificate-errors-spki-list=${options.spki}`);
+if (options.map) flags.push(`--host-resolver-rules=${options.map}`);
+
+const no_picker = (page) => page.addInitScript(() => delete globalThis.showSaveFilePicker);
+const listed = (page) => page.locator(".list .row").first().waitFor({ timeout: 120_000 });
+
+/** Opens the link without a service worker, whose own copies would count twice; the bytes are those of the wire. */
+async function first_view(browser, slower) {
+  const context = await browser.newContext({ serviceWorkers: "block", locale: "en" });
+  const page = await context.newPage();
+  const sizes = [];
+  page.on("requestfinished", (request) => sizes.push(request.sizes().catch(() => undefined)));
+  if (slower > 1) await (await context.newCDPSession(page)).send("Emulation.setCPUThrottlingRate", { rate: slower });
+  const start = performance.now();
+  await page.goto(link);
+  await listed(page);
+  const ms = Math.round(performance.now() - start);
+  const paint_ms = await page.evaluate(() => Math.round(performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1));
+  const all = (await Promise.all(sizes)).filter(Boolean);
+  await context.close();
+  return { ms, paint_ms, bytes: all.reduce((sum, size) => sum + size.responseBodySize + size.responseHeadersSize, 0), requests: all.length };
+}
+
+async function hash_of(path) {
+  const hash = createHash("sha256");
+  for await (const bytes of createReadStream(path)) hash.update(bytes);
+  return hash.digest("hex");
+}
+
+/** What differs between a download and what was shared; nothing when it is equal. */
+async function difference(path, name, expected) {
+  const shared = await stat(expected);
+  const file = shared.isFile() ? expected : options.file ? join(expected, options.file) : undefined;
+  if (file) return (await hash_of(file)) === (await hash_of(path)) ? undefined : `${name} is not ${file}`;
+  const script = "import zipfile,sys,hashlib,json\nz=zipfile.ZipFile(sys.argv[1])\nfor i in z.infolist():\n  h=hashlib.sha256()\n  if not i.is_dir():\n    with z.open(i) as f:\n      while b:=f.read(1<<20): h.update(b)\n  print(json.dumps([i.filename,h.hexdigest()]))";
+  const found = new Map(execFileSync("python3", ["-c", script, path], { encoding: "utf8", maxBuffer: 2 ** 28 }).trim().split("\n").map((line) => JSON.parse(line)));
+  const top = [...found.keys()][0].split("/")[0];
+  let files = 0;
+  for (const entry of await readdir(expected, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    files += 1;
+    const whole = join(entry.parentPath ?? entry.path, entry.name);
+    const inside = `${top}/${relative(expected, whole)}`;
+    if (found.get(inside) !== (await hash_of(whole))) return `${inside} differs or is not in the archive`;
+  }
+  const archived = [...found.keys()].filter((key) => !key.endsWith("/")).length;
+  return files === archived ? undefined : `${archived} files in the archive, ${files} were shared`;
+}
+
+const button_of = (page) =>
+  options.file ? page.getByRole("button", { name: `Download ${options.file}`, exact: true }) : page.getByRole("button", { name: /^Download( all)?$/ });
+
+const percent_reached = (page, percent) =>
+  page.waitForFunction((percent) => Number(document.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")) >= percent, percent, { timeout: most_ms });
+
+/** Starts the download, kills the tab on the way, and goes on in another one of the same browser. */
+async function killed_and_resumed(browser, opened) {
+  await opened.page.getByRole("checkbox", { name: /go on after this tab was closed/ }).check();
+  await button_of(opened.page).click();
+  await percent_reached(opened.page, Number(options["kill-at"]));
+  const session = await opened.context.newCDPSession(opened.page);
+  const crashed = opened.page.waitForEvent("crash", { timeout: 20_000 });
+  void session.send("Page.crash").catch(() => {});
+  await crashed;
+  await opened.page.close();
+  const again = await open(browser, link, { keep_context: opened.context, setup: no_picker });
+  await again.page.getByRole("button", { name: /^Continue/ }).click({ timeout: 120_000 });
+  return again;
+}
+
+async function main() {
+  const browser = await launch(flags);
+  const figures = { ok: false };
+  try {
+    const view = await first_view(browser, 1);
+    Object.assign(figures, { open_ms: view.ms, paint_ms: view.paint_ms, transfer_bytes: view.bytes, requests: view.requests });
+    if (options.throttled) {
+      const slow = await first_view(browser, 4);
+      Object.assign(figures, { usable_4x_ms: slow.ms, paint_4x_ms: slow.paint_ms });
+    }
+    let opened = await open(browser, link, { setup: no_picker });
+    await listed(opened.page);
+    const memory = watch_memory();
+    const start = performance.now();
+    // Whichever tab it begins in, and without a bound of its own: the way by storage saves at the end.
+    const coming = new Promise((resolve) => opened.context.on("page", (page) => page.on("download", resolve)).pages().forEach((page) => page.on("download", resolve)));
+    if (options["kill-at"]) opened = await killed_and_resumed(browser, opened);
+    else await button_of(opened.page).click();
+    const download = await within(coming, most_ms, "no download began");
+    const path = await within(download.path(), most_ms, "the download does not end");
+    const seconds = (performance.now() - start) / 1000;
+    const { size } = await stat(path);
+    Object.assign(figures, { name: download.suggestedFilename(), bytes: size, seconds: Number(seconds.toFixed(3)), mib_s: Number((size / 2 ** 20 / seconds).toFixed(1)), grown_bytes: memory().grown });
+    figures.sources = await opened.page.locator(".sources .row").allTextContents();
+    const problems = await wrong(opened);
+    if (options.expect) {
+      const differs = await difference(path, figures.name, options.expect);
+      if (differs) problems.push(differs);
+    } else figures.sha256 = await hash_of(path);
+    if (options.plain) figures.plain_seconds = await opened.page.evaluate(plain_seconds, options.plain);
+    await unlink(path);
+    Object.assign(figures, { ok: problems.length === 0, problems });
+  } catch (problem) {
+    figures.problems = [...(figures.problems ?? []), String(problem.message ?? problem)];
+  } finally {
+    await browser.close();
+  }
+  console.log(JSON.stringify(figures));
+  process.exitCode = figures.ok ? 0 : 1;
+}
+
+/** Runs in the page: reads a file by plain HTTP(S) and throws it away. */
+async function plain_seconds(url) {
+  const start = performance.now();
+  const reader = (await fetch(url, { cache: "no-store" })).body.getReader();
+  while (!(await reader.read()).done);
+  return (performance.now() - start) / 1000;
+}
+
+function within(promise, ms, what) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(what)), ms)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+await main();
