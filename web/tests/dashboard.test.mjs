@@ -36,6 +36,7 @@ async function at(screen, { answers, state, ...options } = {}) {
   const served = await serve_dashboard({ api: daemon.api, dist });
   const opened = await open(browser, served.url, { allowed: /ERR_/, ...options });
   const { page } = opened;
+  page.setDefaultTimeout(120_000);
   await page.locator("h1").waitFor();
   if (screen) await go(page, screen);
   return {
