@@ -2,6 +2,10 @@
 // the queue of uploads.
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { build } from "../build.mjs";
 import { compiled } from "./compiled.mjs";
 import { recorded } from "./tools/fake-daemon.mjs";
 
@@ -107,4 +111,16 @@ test("the list of files is bounded; what is done makes room", () => {
 test("only what the daemon gives inline is looked at", () => {
   for (const [name, kind] of [["a.JPG", "image"], ["b.tar.mp4", "video"], ["c.opus", "audio"], ["d.md", "text"]]) assert.equal(preview.shows(name), kind, name);
   for (const name of ["x.html", "x.svg", "x.xhtml", "x.pdf", "jpg", ".", "x.js", "png.exe"]) assert.equal(preview.shows(name), undefined, name);
+});
+
+test("script and style of the dashboard are at most 60 kB, those of the page on the network 30 kB, with brotli", async () => {
+  const out = await mkdtemp(join(tmpdir(), "hither-sizes-"));
+  const sizes = await build({ out });
+  await rm(out, { recursive: true });
+  for (const [name, most] of [["dashboard", 60_000], ["lan", 30_000]]) {
+    const parts = [...sizes].filter(([path]) => path.startsWith(`assets/${name}-`));
+    assert.equal(parts.length, 2, name);
+    const all = parts.reduce((sum, [, size]) => sum + size.br, 0);
+    assert.ok(all <= most, `${name}: ${all} bytes`);
+  }
 });

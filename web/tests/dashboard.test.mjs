@@ -36,6 +36,7 @@ async function at(screen, { answers, state, ...options } = {}) {
   const served = await serve_dashboard({ api: daemon.api, dist });
   const opened = await open(browser, served.url, { allowed: /ERR_/, ...options });
   const { page } = opened;
+  page.setDefaultTimeout(120_000);
   await page.locator("h1").waitFor();
   if (screen) await go(page, screen);
   return {
@@ -552,6 +553,26 @@ test("a view that tells thousands of times a second is drawn a few times", async
   }
   await page.locator("tbody tr", { hasText: "3 MB/s" }).first().waitFor();
   assert.ok((await page.evaluate(() => globalThis.drawn)) < 40);
+  await clean();
+});
+
+test("what fails in a dialog is said in it, where it can be read and closed; it outlives the dialog", async () => {
+  const answers = { "POST devices/rename": (_, answer) => problem(answer, 400, "bad_request", "No device can be called that.", "Choose another name.") };
+  const { page, clean } = await at("devices", { answers, allowed: /400/, size: PHONE });
+  await button(card(page, LAPTOP), "Rename").click();
+  await button(page.locator("dialog"), "Rename").click();
+  await said(page, "No device can be called that.");
+  assert.equal(await page.locator("dialog .feedback").count(), 1);
+  assert.deepEqual(await axe(page), []);
+  await button(page.locator("dialog"), "Rename").click();
+  await page.waitForFunction(() => document.querySelectorAll(".feedback").length === 2);
+  await page.locator(".feedback").first().getByRole("button", { name: "Dismiss" }).click();
+  await page.keyboard.press("Escape");
+  await page.locator("dialog").waitFor({ state: "detached" });
+  await said(page, "No device can be called that.");
+  await page.getByRole("combobox", { name: "Language" }).selectOption("de");
+  await page.locator(".feedback").getByRole("button", { name: "Ausblenden" }).click();
+  await page.waitForFunction(() => document.querySelectorAll(".feedback").length === 0);
   await clean();
 });
 

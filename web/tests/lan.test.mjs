@@ -26,6 +26,7 @@ after(async () => {
 async function started(options = {}, more = {}) {
   const served = await serve_lan({ dist, ...more });
   const opened = await open(browser, more.url?.(served) ?? served.url, options);
+  opened.page.setDefaultTimeout(120_000);
   const clean = async (expected = []) => {
     assert.deepEqual(await wrong(opened), expected);
     await opened.context.close();

@@ -1,11 +1,12 @@
 /** The frame: header with search, navigation, the screen, what was done, questions, the state of the connection. */
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLanguage } from "../i18n/index.ts";
 import { Button, Confirm, Icon, LanguageMenu, Mark, Name, Notice, useHeadingFocus, useTitle, type IconName } from "../ui-kit/index.ts";
-import { DeskContext, act, useSay, type Desk, type Feedback, type Question } from "./desk.tsx";
+import { DeskContext, act, useSay, type Desk, type Question } from "./desk.tsx";
+import { Feedbacks, useSettled } from "./feedback.tsx";
 import { shortcuts_on } from "./keys.ts";
 import { useLists, type Live } from "./live.ts";
-import { ProblemText } from "./parts.tsx";
 import { SCREENS, address, useRoute, type Screen } from "./route.ts";
 import { Asks } from "./screens/asks.tsx";
 import { Devices } from "./screens/devices.tsx";
@@ -80,32 +81,6 @@ function is_writing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable], dialog") !== null;
 }
 
-/** What was done, or why not. What can be undone, and what failed, stays longer. */
-function Feedbacks({ list, close }: { list: readonly (Feedback & { id: number })[]; close: (id: number) => void }) {
-  const { t } = useSay();
-  return (
-    <div class="feedbacks" role="status" aria-live="polite" aria-label={t("feedback")}>
-      {list.map((one) => (
-        <div key={one.id} class={one.problem ? "feedback bad" : "feedback"}>
-          <Icon name={one.problem ? "warning" : "check"} />
-          <div class="feedback-text">{one.problem ? <ProblemText problem={one.problem} /> : <span>{one.text}</span>}</div>
-          {one.undo && (
-            <Button
-              onClick={() => {
-                close(one.id);
-                void one.undo?.();
-              }}
-            >
-              {t("undo")}
-            </Button>
-          )}
-          <Button kind="quiet" icon="close" label={t("dismiss")} onClick={() => close(one.id)} />
-        </div>
-      ))}
-    </div>
-  );
-}
-
 /** Words about the connection, where there is something to say. */
 function Connection({ live }: { live: Live }) {
   const { t } = useSay();
@@ -123,41 +98,38 @@ function Connection({ live }: { live: Live }) {
   );
 }
 
-/** For how long feedback stays, ms: what can be undone or went wrong until it is closed. */
-const STAYS_MS = 12_000;
-const MOST_FEEDBACKS = 4;
+const feedbacks = new Feedbacks();
 
 export function App({ live }: { live: Live }) {
   const { t } = useSay();
   const route = useRoute();
   const lists = useLists(live, "status", "nearby", "asks", "transfers", "groups");
   const [search, set_search] = useState("");
-  const [feedbacks, set_feedbacks] = useState<(Feedback & { id: number })[]>([]);
   const [question, set_question] = useState<(Question & { answer: (yes: boolean) => void }) | undefined>();
   const search_box = useRef<HTMLInputElement>(null);
-  const next = useRef(1);
   const heading = useHeadingFocus(`${route.screen}/${route.id}`);
   useTitle(`${t(`screen.${route.screen}`)} · ${lists.status?.name ? `${lists.status.name} · ` : ""}Hither`);
 
-  const close = (id: number) => set_feedbacks((all) => all.filter((one) => one.id !== id));
+  const spoken = useLanguage();
+  // Not while this is drawn: that is another tree.
+  useEffect(() => feedbacks.speak(spoken), [spoken]);
+  useSettled(feedbacks);
   const desk: Desk = useMemo(
     () => ({
       live,
       query: search.trim().toLowerCase(),
       say(feedback) {
-        const id = next.current++;
-        set_feedbacks((all) => [...all, { ...feedback, id }].slice(-MOST_FEEDBACKS));
-        if (!feedback.problem && !feedback.undo) setTimeout(() => close(id), STAYS_MS);
+        const undo = feedback.undo;
+        // A way back that fails says so as everything else does.
+        feedbacks.say({ ...feedback, undo: undo && (() => act(desk, undo, t("undone"))) });
       },
       ask: (asked) => new Promise((answer) => set_question({ ...asked, answer })),
       go: (screen, id) => {
         location.hash = address(screen, id);
       },
     }),
-    [live, search],
+    [live, search, t],
   );
-  // A way back that fails says so as everything else does.
-  const shown = feedbacks.map((one) => ({ ...one, undo: one.undo && (() => act(desk, one.undo as () => Promise<unknown>, t("undone"))) }));
 
   useEffect(() => set_search(""), [route.screen]);
   useEffect(() => {
@@ -225,7 +197,6 @@ export function App({ live }: { live: Live }) {
           <View key={route.screen} id={route.id} />
         </main>
         <footer class="desk-foot">{t("keys")}</footer>
-        <Feedbacks list={shown} close={close} />
         {question && (
           <Confirm title={question.title} action={question.action} danger={question.danger === true} onDo={() => answered(true)} onClose={() => answered(false)}>
             {question.body}
