@@ -75,6 +75,12 @@ impl RelayClient {
             self.add_listed(&relay, &mut all);
         }
         self.add_known(&mut all);
+        if self.swarm.known().is_removed(self.device) {
+            // They take nothing of this device any more: they are somebody else's.
+            all.retain(|device, info| {
+                *device == self.device || info.relation != DeviceRelation::Own
+            });
+        }
         let nearby = self.swarm.links().nearby();
         for (device, info) in &mut all {
             // A device seen on this network is there, whatever relays report.

@@ -267,6 +267,7 @@ impl RelayManager {
                 if let End::Refused(refusal) = end
                     && is_final(refusal.code)
                 {
+                    self.put_out(refusal.code).await;
                     self.select.refused(Instant::now());
                     return true;
                 }
@@ -311,6 +312,7 @@ impl RelayManager {
                 self.failed("which relays to use", &error);
                 match error {
                     RelayError::Refused(refusal) if is_final(refusal.code) => {
+                        self.put_out(refusal.code).await;
                         self.select.refused(now)
                     }
                     _ => self.select.not_assigned(true, now),
@@ -345,6 +347,7 @@ impl RelayManager {
                 let now = Instant::now();
                 match error {
                     RelayError::Refused(refusal) if is_final(refusal.code) => {
+                        self.put_out(refusal.code).await;
                         self.select.refused(now)
                     }
                     RelayError::Refused(refusal) => {
@@ -439,6 +442,13 @@ impl RelayManager {
             .swarm
             .core()
             .with(|engine, now| engine.handle_back(None, now));
+    }
+
+    /// A device that its user removed, or its operator revoked, has no devices there any more.
+    async fn put_out(&self, why: RelayRefusalCode) {
+        if why == RelayRefusalCode::Revoked {
+            self.list_anew(Vec::new()).await;
+        }
     }
 
     async fn devices_changed(&self, changed: Vec<DeviceEntry>, removed: Vec<DeviceId>) {

@@ -4,7 +4,7 @@ use crate::complete;
 use crate::pick::pick_share;
 use crate::session::{Outcome, Session};
 use clap_complete::engine::ArgValueCandidates;
-use hither_api::{Exit, ShareInfo};
+use hither_api::{ApiError, Client, ErrorCode, Exit, ListedShare, ShareInfo};
 use hither_proto::display_name;
 
 const EXAMPLES: &str = "\
@@ -29,7 +29,12 @@ pub struct Args {
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     let client = session.daemon().await?;
     let shares = client.get::<Vec<ShareInfo>>("/v1/shares").await?;
-    let share = pick_share(&shares, &args.share)?;
+    let share = match pick_share(&shares, &args.share) {
+        Err(error) if error.code == ErrorCode::NotFound => {
+            return Err(elsewhere(&client, &args.share).await.unwrap_or(error));
+        }
+        picked => picked?,
+    };
     let ended = client
         .delete::<ShareInfo>(&format!("/v1/shares/{}", share.share))
         .await?;
@@ -39,4 +44,18 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         display_name(&ended.name)
     ));
     Ok(Exit::Done)
+}
+
+/// The words for a share of another device of the user: it ends where it was made.
+async fn elsewhere(client: &Client, wanted: &str) -> Option<ApiError> {
+    let listed = client.get::<Vec<ListedShare>>("/v1/catalogue").await.ok()?;
+    let (device, name) = wanted.split_once('/').unwrap_or(("", wanted));
+    let found = listed.into_iter().find(|one| {
+        let is_meant = one.name == name || one.share == wanted;
+        is_meant && (device.is_empty() || one.device_name == device)
+    })?;
+    let (name, device) = (display_name(&found.name), display_name(&found.device_name));
+    let message = format!("{name} is shared by {device}, and a share ends on its own device.");
+    let hint = format!("Type on {device}: hither unshare {name}");
+    Some(ApiError::new(ErrorCode::NotFound, message).with_hint(hint))
 }

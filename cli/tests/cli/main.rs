@@ -12,6 +12,7 @@ mod lists;
 mod live;
 mod mail;
 mod relay;
+mod screens;
 mod share;
 mod starting;
 mod terminal;

@@ -247,7 +247,6 @@ fn p4_what_came_from_a_store_alone_is_told_by_the_relay_also_to_who_was_away() {
         // It is told once: neither a restart of the device nor one of the relay makes it two.
         desk.kill();
         desk.up();
-        desk.sees(0);
         world.relay.kill();
         world.relay.start();
         until("the relay again", || {
@@ -322,10 +321,11 @@ fn p4_a_wait_and_who_has_all_of_it_outlive_the_daemon() {
         desk.kill();
         desk.up();
         assert!(desk.hither(&["transfers"]).well().lines.is_empty());
-        phone.fetch(&ticket, "again");
+        let tablet = lab.device("tablet");
+        tablet.fetch(&ticket, "got");
         until("a new fetch", || {
             let all = desk.hither(&["transfers"]).well().lines;
-            (all.len() == 1 && all[0]["device"] == phone.id().as_str()).then_some(())
+            (all.len() == 1 && all[0]["device"] == tablet.id().as_str()).then_some(())
         });
     });
 }

@@ -94,6 +94,12 @@ fn p6_a_lost_device_is_removed_at_the_relay_and_everywhere() {
             let why = relays[0]["reason"].as_str()?.to_owned();
             why.contains("revoked").then_some(())
         });
+        // It does not call those its own that take nothing of it any more.
+        until("its list is its own", || {
+            let own = |line: &Value| line["this"] == false && line["relation"] == "own";
+            let listed = phone.hither(&["devices"]).well().lines;
+            (!listed.iter().any(own)).then_some(())
+        });
         knocks(&phone, &desk);
         // It cannot remove its remover.
         phone.hither(&["devices", "remove", "desk", "--yes"]);

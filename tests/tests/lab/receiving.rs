@@ -330,6 +330,7 @@ fn p5_who_sends_waits_until_it_is_taken_and_what_was_only_sent_ends_then() {
             println!("{answer}: {end}");
             assert_eq!(ended, status);
         }
+        stands(&laptop, ArrivalState::Arrived);
         let read = laptop.plain(&["inbox", "read", "2"]);
         let read = String::from_utf8_lossy(&read.output).into_owned();
         assert!(
