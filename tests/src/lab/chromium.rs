@@ -40,9 +40,12 @@ impl Device {
     /// where there is no browser, node or playwright-core (`npm ci` in `web`).
     pub fn drive(&self, script: &str, arguments: &[&str]) -> Option<Driven> {
         let web = web();
-        let missing = [PathBuf::from(CHROMIUM), web.join("node_modules/playwright-core")]
-            .into_iter()
-            .find(|wanted| !wanted.exists());
+        let missing = [
+            PathBuf::from(CHROMIUM),
+            web.join("node_modules/playwright-core"),
+        ]
+        .into_iter()
+        .find(|wanted| !wanted.exists());
         if let Some(missing) = missing {
             assert!(
                 std::env::var_os(REQUIRED).is_none(),

@@ -65,7 +65,10 @@ impl<'lab> Served<'lab> {
             .desk
             .hither(&["share", path.to_str().unwrap(), "--link"])
             .well();
-        let link = run.lines.last().unwrap()["link"].as_str().unwrap().to_owned();
+        let link = run.lines.last().unwrap()["link"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         self.desk.down();
         link
     }
@@ -88,7 +91,11 @@ fn base64(bytes: &[u8]) -> String {
         let bits = u32::from_be_bytes(group);
         for place in 0..4 {
             let digit = DIGITS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= three.len() { char::from(digit) } else { '=' });
+            text.push(if place <= three.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
         }
     }
     text
