@@ -224,6 +224,7 @@ fn full(fake: &Fake) {
 
 fn shared() -> Event {
     Event::Done(Done::Shared {
+        link: None,
         share: "3f2a91c0d4".into(),
         ticket: ticket(),
         name: "photos of the summer".into(),
