@@ -415,6 +415,7 @@ mod tests {
                 bytes: 2,
                 cost: 0.0,
             }],
+            currency: None,
             transfer: "t".into(),
             already: false,
         });

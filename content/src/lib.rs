@@ -44,6 +44,8 @@ pub mod storage;
 mod target;
 mod trash;
 mod tree;
+#[cfg(test)]
+mod vectors;
 mod version;
 
 pub use before::Before;

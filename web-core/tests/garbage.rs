@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Manner, Peer, SHARE, World, message, shared};
+use common::{Manner, World, message, shared};
 use hither_proto::{Message, encode_frame};
 use hither_web_core::{Core, vectors};
 use proptest::prelude::*;
@@ -133,5 +133,4 @@ fn answers_by_http_that_were_not_asked_for() {
             .core
             .handle(1.0, &message(9, &[&get.to_le_bytes(), &[1]]));
     }
-    let _ = (Peer::new(5), SHARE);
 }

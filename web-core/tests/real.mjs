@@ -128,7 +128,10 @@ test("what is in no store comes from its owner's device, through the relay", asy
   const { core } = await open_page();
   const open = await core.open(ticket);
   assert.equal(await read(open, "a.bin"), digest(bytes));
-  assert.ok(open.sources().some((source) => source.kind === "device" && source.bytes > 0));
+  const gave = () => open.sources().some((source) => source.kind === "device" && source.bytes > 0);
+  // Sources are told now and then.
+  const told = new Promise((resolve) => open.onchange(() => gave() && resolve()));
+  if (!gave()) await told;
   open.close();
 });
 

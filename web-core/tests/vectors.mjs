@@ -22,9 +22,12 @@ const number = (value, width) => Uint8Array.from({ length: width }, (_, i) => Ma
 /** What the module computes (web-core/src/vectors.rs); "" when the input does not hold. */
 function compute(which, ...parts) {
   const input = Buffer.concat([Uint8Array.of(which), ...parts]);
-  new Uint8Array(exports.memory.buffer, exports.hither_buffer(input.length), input.length).set(input);
+  // The memory may grow: it is looked at afterwards.
+  const to = exports.hither_buffer(input.length);
+  new Uint8Array(exports.memory.buffer, to, input.length).set(input);
   const length = exports.hither_vector();
-  return new Uint8Array(exports.memory.buffer, exports.hither_output(), length).slice();
+  const from = exports.hither_output();
+  return new Uint8Array(exports.memory.buffer, from, length).slice();
 }
 
 const v1 = await pinned("v1.txt");

@@ -14,7 +14,9 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../proto-spec")
+        .join(name)
 }
 
 /// The file has what the code makes. With `HITHER_WRITE_VECTORS` it is written anew first.
