@@ -85,6 +85,8 @@ export async function build({ out, core, minify = true }) {
     if (!existsSync(join(web, entry)) || (core && name === "worker")) continue;
     define[constant] = JSON.stringify(asset(name, ".js", (await bundle(entry))[".js"]).url);
   }
+  const { url, integrity } = asset("qr", ".js", (await bundle("src/ui-kit/qr-code.ts"))[".js"]);
+  define.HITHER_QR = JSON.stringify({ url, integrity });
   const pages = {};
   for (const { name, folder, needs } of PAGES) {
     const entry = join(folder, "main.tsx");
@@ -106,7 +108,7 @@ export async function build({ out, core, minify = true }) {
   }
   if (pages.index) {
     // The shell of the link page: what the service worker keeps. Its hash names the cache.
-    const shell = [...pages.index, ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk|words-..)-/.test(path)).map((path) => `/${path}`)].sort();
+    const shell = [...pages.index, ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk|qr|words-..)-/.test(path)).map((path) => `/${path}`)].sort();
     const html = files.get("index.html");
     define.HITHER_SHELL = JSON.stringify(shell);
     define.HITHER_VERSION = JSON.stringify(digest("sha256", shell.join() + html, "hex").slice(0, 12));

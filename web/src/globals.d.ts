@@ -3,6 +3,7 @@ declare const HITHER_WORKER_URL: string;
 declare const HITHER_WASM_URL: string;
 declare const HITHER_WASM_INTEGRITY: string;
 declare const HITHER_DISK_URL: string;
+declare const HITHER_QR: { url: string; integrity: string };
 declare const HITHER_LINK_WORDS: Readonly<Record<string, { url: string; integrity: string }>>;
 declare const HITHER_SHELL: readonly string[];
 declare const HITHER_VERSION: string;

@@ -57,6 +57,7 @@ test("the first view of a link is light", (t) => {
   const views = first_views(sizes);
   t.diagnostic(JSON.stringify(views));
   assert.ok(views["link, JS and CSS"] <= 40_000);
+  assert.ok(views["link, with HTML and wasm"] <= 350_000);
   assert.ok(views["LAN page"] <= 60_000);
   assert.ok(views.dashboard <= 60_000);
 });

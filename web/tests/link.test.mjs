@@ -98,6 +98,7 @@ for (const [scheme, size, name] of [["light", WIDE, "light, 1440 px"], ["dark", 
     }
     for (const button of ["Open in Hither", "About this page"]) {
       await page.getByRole("button", { name: button }).click();
+      if (button === "Open in Hither") await page.getByRole("img", { name: "The link as a QR code" }).waitFor();
       await good(opened, button);
       await page.keyboard.press("Escape");
     }
@@ -555,7 +556,7 @@ test("the page opens without a network, and no content is kept", { timeout: 60_0
     for (const name of await caches.keys()) for (const request of await (await caches.open(name)).keys()) urls.push(new URL(request.url).pathname);
     return urls;
   });
-  assert.ok(kept.includes("/l") && kept.every((path) => path === "/l" || /^\/assets\/(index|worker|core|disk|words-de|words-zh)-/.test(path)), kept.join());
+  assert.ok(kept.includes("/l") && kept.every((path) => path === "/l" || /^\/assets\/(index|worker|core|disk|qr|words-de|words-zh)-/.test(path)), kept.join());
   await context.setOffline(true);
   await page.reload();
   await listed(page);
