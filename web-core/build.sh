@@ -4,7 +4,7 @@
 # Needs: a clang that knows the target wasm32 (ring has C in it), and Rust's library for wasm32-unknown-unknown:
 #   rustup target add wasm32-unknown-unknown
 # or, from Debian alone, the packages rustc-web, cargo-web, libstd-rust-web-dev-wasm32, rust-web-src, clang and lld; then
-#   RUSTC_BOOTSTRAP=1 BUILD_STD=1 web-core/build.sh
+#   BUILD_STD=1 web-core/build.sh
 # builds the library from its sources. CC_wasm32_unknown_unknown and AR_wasm32_unknown_unknown name other tools than clang and ar.
 set -eu
 cd "$(dirname "$0")"
@@ -12,8 +12,11 @@ cd "$(dirname "$0")"
 target=wasm32-unknown-unknown
 export CC_wasm32_unknown_unknown="${CC_wasm32_unknown_unknown:-clang}"
 export AR_wasm32_unknown_unknown="${AR_wasm32_unknown_unknown:-ar}"
+# Nobody reads what a panic or {:?} would say in a page: without their texts a twentieth less goes over the wire. The two flags are not
+# stable yet, which RUSTC_BOOTSTRAP allows.
+export RUSTC_BOOTSTRAP=1
 # simd128: BLAKE3 is three times as fast with it. Every browser that has what the page needs has it.
-export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+simd128,+bulk-memory"
+export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+simd128,+bulk-memory -Z location-detail=none -Z fmt-debug=none"
 
 if [ "${BUILD_STD:-}" ]; then
     std="-Z build-std=std,panic_abort"

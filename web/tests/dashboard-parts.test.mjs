@@ -2,7 +2,7 @@
 // the queue of uploads.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "../build.mjs";
@@ -46,10 +46,14 @@ test("addresses name screens and what is looked at there; others lead to the fir
   assert.deepEqual(route.parse_route("#/shares/%E0%A4"), { screen: "shares", id: "" });
 });
 
-test("every key of a real daemon has words in the other languages, and an area", () => {
-  for (const { key, value } of recorded().config) {
+test("every key of the daemon has words in the other languages, and an area", async () => {
+  const keys = [...(await readFile(new URL("../../api/src/config_keys.rs", import.meta.url), "utf8")).matchAll(/^ {8}name: "([\w.]+)",$/gm)].map(([, key]) => key);
+  assert.ok(keys.length > 40, "the table of keys was found");
+  for (const key of keys) {
     assert.ok(settings.ABOUT[key]?.de && settings.ABOUT[key]?.zh, `no words for ${key}`);
     assert.ok(settings.AREAS.includes(settings.area_of(key)), key);
+  }
+  for (const { key, value } of recorded().config) {
     const choices = settings.CHOICES[key];
     if (choices) assert.ok(choices.includes(value), `${key}: ${value} is none of its choices`);
   }

@@ -490,6 +490,11 @@ test("events change what is shown, and lists are read again when the daemon says
   daemon.push({ event: "changed", what: "shares" });
   await page.getByText("another").waitFor();
   assert.ok(read() > before);
+  await go(page, "groups");
+  daemon.state.groups[0].name = "orchestra";
+  daemon.push({ event: "changed", what: "something of a later version" });
+  daemon.push({ event: "changed", what: "groups" });
+  await page.getByText("orchestra").waitFor();
   await clean();
 });
 

@@ -335,7 +335,7 @@ export function SendDialog({ device, onClose }: { device: Device; onClose: () =>
     set_busy(true);
     set_problem(undefined);
     try {
-      await work("POST", "shares", { paths: files, to: [device.device] }, () => {});
+      await work("POST", "shares", { paths: files, to: [device.device], offer: true }, () => {});
       desk.say({ text: t("send.shared", { name: called(device) }) });
       void desk.live.read("shares");
       onClose();

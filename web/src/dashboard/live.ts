@@ -192,8 +192,9 @@ export class Live {
   }
 
   async #reread(what: unknown): Promise<void> {
-    const names: readonly ListName[] = what === "shares" ? ["shares"] : what === "config" ? ["config", "receive", "status"] : [];
-    await Promise.all(names.filter((name) => this.#watched.has(name)).map((name) => this.read(name)));
+    // The settings are in other lists too. A list that this page does not know is not watched.
+    const names = what === "config" ? ["config", "receive", "status"] : [what];
+    await Promise.all([...this.#watched.keys()].filter((name) => names.includes(name)).map((name) => this.read(name)));
   }
 }
 
