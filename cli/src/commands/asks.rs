@@ -196,7 +196,7 @@ const COLUMNS: [Column; 5] = [
     Column::new("DEVICE", Align::Left).flexible(),
     Column::new("WHAT", Align::Left).flexible(),
     Column::new("STATE", Align::Left).flexible(),
-    Column::new("WHEN", Align::Left),
+    Column::new("WHEN", Align::Left).optional(),
 ];
 
 /// Characters of an id that are shown.

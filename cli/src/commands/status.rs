@@ -4,7 +4,7 @@ use crate::commands::relay;
 use crate::commands::up::ports;
 use crate::daemon;
 use crate::session::{Outcome, Session};
-use crate::show::{Align, Column, Table, bytes, count, device, duration, grouped};
+use crate::show::{Align, Column, Table, bytes, count, device, duration, grouped, wrap};
 use console::Style;
 use hither_api::{
     BatteryInfo, Client, ClientError, Exit, LimitsInfo, LinkInfo, RelayInfo, RelayState, Status,
@@ -55,7 +55,8 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         let label = session
             .out
             .paint(Style::new().dim(), &format!("{label:<10}"));
-        session.out.result(&format!("{label}{text}"));
+        let width = session.out.size().0;
+        session.out.result(&wrap(&label, &text, width));
     }
     for line in status.relays.iter().filter_map(relay::trouble) {
         session.out.say(&session.wrapped(&line));

@@ -138,9 +138,9 @@ fn why_speaks_in_words_first() {
     assert!(at("- Everything came from laptop") < at("3.2 s  laptop stalled"));
     assert!(at("3.2 s  laptop stalled") < at("SOURCE") && at("SOURCE") < at("SECOND CHOICE"));
     assert!(at("12 parts  it was expected to be done first") < at("3.2 s  laptop stalled"));
-    assert!(at("COST") < at("the store (312 ms, 0.20)") && at("0.07") < at("CHUNK"));
+    assert!(at("COST") < at("the store (312 ms, 0.20 units)") && at("0.07") < at("CHUNK"));
     assert!(
-        at("PRICE") < at("312 ms   2.50") && at("THIRD") < at("phone\u{fffd}[2J"),
+        at("PRICE") < at("312 ms  2.50 units") && at("THIRD") < at("phone\u{fffd}[2J"),
         "{}",
         ran.stdout
     );

@@ -4,7 +4,7 @@
 //! On every screen no word is broken that would fit a line, and no colour is used that is the
 //! background of a dark or a light terminal.
 
-use crate::fake::Step::{AwaitAccept, Report};
+use crate::fake::Step::Report;
 use crate::fake::{Fake, OWNER, status, transfer};
 use crate::fetch::{fetched, fetching, offer};
 use crate::home::{Home, ticket};
@@ -292,7 +292,6 @@ fn screens_fit_80_and_50_columns_without_a_broken_word() {
                 "share" => vec![Report(shared())],
                 "fetch" => vec![
                     Report(offer()),
-                    AwaitAccept,
                     Report(fetching()),
                     Report(fetched("/home/ada/photos")),
                 ],

@@ -281,7 +281,8 @@ fn a_share_shows_its_ticket_a_code_and_what_to_do() {
     let (status, screen) = Terminal::run(home.hither("share ."), 80).end();
     assert_eq!(status.code(), Some(0));
     assert!(
-        screen.contains("Shared photos: 3 files, 4.2 MB\n\n") && screen.contains('▀'),
+        screen.contains("4.2 MB\nIt stays shared until: hither unshare photos\n\n")
+            && screen.contains('▀'),
         "{screen}"
     );
     assert!(screen.ends_with(&last), "{screen}");

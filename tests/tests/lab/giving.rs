@@ -312,7 +312,7 @@ fn p4_a_wait_and_who_has_all_of_it_outlive_the_daemon() {
         assert_eq!(ends(), None);
 
         // What is over leaves the list until something new happens, also over a restart.
-        assert_eq!(laptop.hither(&["transfers"]).well().lines.len(), 1);
+        assert!(!laptop.hither(&["transfers"]).well().lines.is_empty());
         for device in [&desk, &laptop] {
             let left = device.hither(&["transfers", "clear"]).well().lines;
             assert!(left.is_empty(), "{left:?}");

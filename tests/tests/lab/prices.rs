@@ -45,6 +45,13 @@ impl<'lab> Shop<'lab> {
     }
 }
 
+/// Sets the usual price, so that amounts are told.
+fn price(device: &Device) {
+    device
+        .hither(&["config", "set", "cost.store", "0.09"])
+        .well();
+}
+
 /// Bytes that came from a store, and what they cost.
 fn bought(fetched: &Fetched) -> (u64, f64) {
     let stores = fetched
@@ -62,8 +69,8 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
         let shop = Shop::new(lab);
         let mut gave = Vec::new();
         for mode in ["saver", "balanced"] {
-            let mut device = shop.sites.device(&shop.sites.b, mode);
-            device.set("cost.store", "0.09");
+            let device = shop.sites.device(&shop.sites.b, mode);
+            price(&device);
             let fetched = shop.fetch(&device, &["--mode", mode]);
             let (bytes, cost) = bought(&fetched);
             println!(
@@ -105,8 +112,8 @@ fn a6_a_store_is_paid_for_where_waiting_would_cost_more() {
 fn a6_who_cannot_wait_any_longer_says_so_while_it_is_fetched() {
     lab::run(|lab| {
         let shop = Shop::new(lab);
-        let mut laptop = shop.sites.device(&shop.sites.b, "laptop");
-        laptop.set("cost.store", "0.09");
+        let laptop = shop.sites.device(&shop.sites.b, "laptop");
+        price(&laptop);
         let mut saving = laptop.begin(&[
             "fetch",
             &shop.ticket,
@@ -183,7 +190,9 @@ fn p10_amounts_are_told_where_a_price_is_set_and_in_the_currency_that_is_configu
         assert_eq!((bytes, cost), (SIZE, 0.0), "nobody set a price");
         let why = || {
             let why = device.plain(&["why"]);
-            String::from_utf8_lossy(&why.output).into_owned()
+            let words = String::from_utf8_lossy(&why.output).into_owned();
+            // However the lines are broken.
+            words.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         let told = device.why(&fetched.transfer);
         assert!(

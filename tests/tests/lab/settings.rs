@@ -115,7 +115,7 @@ fn p10_the_log_is_read_by_people() {
             "{text}"
         );
         assert!(!text.contains(" DEBUG "), "{text}");
-        let mut follow = desk.begin(&["log", "--follow", "-n", "0"]);
+        let mut follow = desk.begin(&["log", "--follow", "-n", "1000"]);
         set(&desk, "wait", "9s");
         follow.line("a change is logged", |line| {
             (line["fields"]["message"] == "the configuration was read anew").then_some(())

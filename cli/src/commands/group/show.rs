@@ -37,7 +37,7 @@ const GROUPS: [Column; 7] = [
     Column::new("STATE", Align::Left),
     Column::new("MEMBERS", Align::Right),
     Column::new("ONLINE", Align::Right),
-    Column::new("SHARES", Align::Right),
+    Column::new("SHARES", Align::Right).optional(),
     Column::new("ASKING", Align::Right).sparse(),
 ];
 
