@@ -244,6 +244,10 @@ pub(crate) fn watch(
         (service, transfer, None),
         move |(service, transfer, mut last)| async move {
             loop {
+                // Rates change with every look: the first one alone is at once.
+                if last.is_some() {
+                    tokio::time::sleep(LOOK).await;
+                }
                 let now = service
                     .transfers
                     .get(&transfer.id)
@@ -252,7 +256,6 @@ pub(crate) fn watch(
                     return Some((now.clone(), (service, transfer, Some(now))));
                 }
                 last = Some(now);
-                tokio::time::sleep(LOOK).await;
             }
         },
     )
