@@ -66,7 +66,7 @@ mod tests {
                 headers.append(FORWARDED_FOR, HeaderValue::from_str(text).unwrap());
             }
             let peer = SocketAddr::new(peer.parse().unwrap(), 7);
-            super::of(&config, peer, &headers).0.ip().to_string()
+            of(&config, peer, &headers).0.ip().to_string()
         };
         assert_eq!(of("192.0.2.1", &["198.51.100.1"]), "192.0.2.1");
         assert_eq!(of("127.0.0.1", &[]), "127.0.0.1");
