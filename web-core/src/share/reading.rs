@@ -15,11 +15,11 @@ use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes that one reading may be ahead of what the page has taken.
-const WINDOW: u64 = 16 << 20;
+const WINDOW: u64 = 8 << 20;
 /// The same for all readings of a share together.
-const WINDOWS: u64 = 32 << 20;
+const WINDOWS: u64 = 16 << 20;
 /// Bytes of chunks that are kept after they were handed out.
-const KEPT: u64 = 12 << 20;
+const KEPT: u64 = 6 << 20;
 /// Bytes that are got beyond the end of a file, while files are read one after the other.
 const BEYOND: u64 = 4 << 20;
 /// Readings of one share.
