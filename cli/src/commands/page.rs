@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Examples:
-  hither page                      an hour: what is shared here, and sending to it
+  hither page                      an hour: what is shared, and sending here
   hither page photos --for 10m     one share, for ten minutes
   hither page --none               only for sending to this device
   hither page list                 the pages that are there

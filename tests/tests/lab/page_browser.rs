@@ -134,7 +134,7 @@ fn w1_w3_a_link_opens_in_a_browser_while_its_owner_is_off() {
         let figures = driven.finish();
         well(&figures);
         // What a first view costs: the page, the core and the list.
-        let bytes = figures["transfer_bytes"].as_u64().unwrap();
+        let bytes = figures["page_bytes"].as_u64().unwrap();
         assert!(bytes < 350_000, "{bytes} bytes for the first view");
     });
 }
