@@ -145,7 +145,7 @@ function instead_of_core(file) {
   };
 }
 
-/** What each page costs at its first view, in bytes with brotli. */
+/** The cost of each page at its first view, in bytes with brotli. */
 export function first_views(sizes) {
   const sum = (patterns) => [...sizes].filter(([path]) => patterns.some((pattern) => pattern.test(path))).reduce((all, [, size]) => all + size.br, 0);
   return {

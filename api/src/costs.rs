@@ -86,7 +86,7 @@ const MAX_CURRENCY: usize = 8;
 pub(crate) fn parse_currency(text: &str) -> Option<String> {
     let text = text.trim();
     let is_short = text.chars().count() <= MAX_CURRENCY;
-    // What is shown as it is has nothing to make visible.
+    // A text that is shown as it is has nothing to make visible.
     (is_short && hither_proto::display_name(text) == text).then(|| text.to_owned())
 }
 

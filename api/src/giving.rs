@@ -21,7 +21,7 @@ pub struct GivingInfo {
     pub device: String,
     /// The name by which this device knows it, safe to show; its short id when it is a stranger.
     pub device_name: String,
-    /// How it is reached: `lan`, `direct` or `relayed`; `store`: it takes everything from the store
+    /// The way to it: `lan`, `direct` or `relayed`; `store`: it takes everything from the store
     /// of a relay.
     pub kind: SourceKind,
     /// True if it is there now.

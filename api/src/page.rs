@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How long a page is there when nobody says otherwise, seconds.
+/// Time that a page is there when nobody says otherwise, seconds.
 pub const PAGE_SECONDS: u64 = 3600;
 /// The longest that a page can be there, seconds.
 pub const MAX_PAGE_SECONDS: u64 = 7 * 86_400;
@@ -30,7 +30,7 @@ pub struct PageRequest {
 pub struct PageInfo {
     /// Its name in calls and commands; not secret.
     pub page: String,
-    /// Where browsers open it, the likeliest address first: secrets.
+    /// Addresses at which browsers open it, the likeliest first: secrets.
     pub urls: Vec<String>,
     /// It ends by itself after so many seconds.
     pub left_seconds: u64,
@@ -50,7 +50,7 @@ impl std::fmt::Debug for PageInfo {
     }
 }
 
-/// Where the dashboard can be opened once (`POST /v1/dashboard`).
+/// The address at which the dashboard can be opened once (`POST /v1/dashboard`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DashboardInfo {
     /// A secret: whoever opens it first, as the same user on this machine, is let in.

@@ -68,7 +68,7 @@ pub struct RelayInfo {
     /// When it is tried again, seconds from now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_seconds: Option<u64>,
-    /// Where browsers open shares that it stores, `https://host[:port]`; absent: nowhere.
+    /// The page that opens shares it stores in a browser, `https://host[:port]`; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<String>,
 }

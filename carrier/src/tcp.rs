@@ -326,9 +326,9 @@ pub(crate) async fn admit(core: &Arc<Core>, io: Io, end: FarEnd) -> Result<(), L
 
 /// A finished handshake.
 enum Shaken {
-    /// Of a device.
+    /// The handshake of a device.
     Device(Io, DeviceId, StreamBinding),
-    /// Of a client of whoever shares the ports.
+    /// The handshake of a client of whoever shares the ports.
     Other(Box<dyn PipeIo>, Arc<dyn OtherTls>),
 }
 

@@ -42,7 +42,7 @@ impl Before {
     }
 }
 
-/// How long after a daemon that was stopped it is looked whether another one runs.
+/// Pause between two looks for another daemon, after one was stopped.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// A wait until so many devices have all of a share. It goes on when the daemon ends and is started
@@ -55,7 +55,7 @@ pub struct Waiting {
     wanted: usize,
     before: Before,
     have: HashSet<String>,
-    /// Only these count; empty: everybody.
+    /// Devices that count; empty: everybody.
     only: HashSet<String>,
 }
 
@@ -79,7 +79,7 @@ impl Waiting {
         })
     }
 
-    /// The same of these devices only.
+    /// A wait of these devices only.
     pub fn of(mut self, devices: HashSet<String>) -> Self {
         self.only = devices;
         self
@@ -100,7 +100,7 @@ impl Waiting {
                 Err(ClientError::Gone | ClientError::NotRunning) => {
                     self.events = match self.client.events(&of(&self.share)).await {
                         Ok(events) => events,
-                        // It was stopped and did not die.
+                        // The daemon was stopped and did not die.
                         Err(_) => self.after_the_end(&lines).await?,
                     };
                     continue;
@@ -275,7 +275,7 @@ fn state(one: &GivingInfo) -> String {
             format!("fetching {}%", percent.min(100))
         }
         (false, true, _) => "looking".into(),
-        // It may have wanted no more than that part.
+        // A device that is gone may have wanted no more than that part.
         (false, false, _) if one.times > 0 => "gone, had all".into(),
         (false, false, Some(percent)) if one.version > 0 => {
             format!("gone, has {}%", percent.min(100))

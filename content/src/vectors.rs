@@ -17,7 +17,7 @@ use pinned::{Vector, assert_pinned, assert_quoted, hex};
 
 /// The files of the share, in manifest order: what "a.txt" and "b.txt" have.
 const FILES: &[u8] = b"hello\nhither, a share for tests\n";
-/// Where the share's contents are cut. The places are the sender's choice; these show that a chunk
+/// Cut of the share's contents, bytes. Cuts are the sender's choice; this one shows that a chunk
 /// may end within a file.
 const CUT_AT: usize = 10;
 

@@ -41,7 +41,7 @@ pub(crate) struct GivingService {
     /// True if the desktop is told when somebody has all of something.
     pub notify: bool,
     pub completed: broadcast::Sender<GivingInfo>,
-    /// Who came to have all of something, over restarts.
+    /// The devices that came to have all of something, over restarts.
     pub kept: Arc<KeptGivings>,
 }
 
@@ -126,7 +126,7 @@ impl GivingService {
         self.kept.restore(self.swarm.givings(), is_shared)
     }
 
-    /// Whether all the devices that a share was only sent to have all of it.
+    /// True when all the devices that a share was only sent to have all of it.
     fn is_delivered(&self, record: &ShareRecord, share: ShareId) -> bool {
         let has = |device: &String| {
             let device = device.parse::<DeviceId>().ok();

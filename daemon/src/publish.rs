@@ -397,10 +397,10 @@ struct Source {
     offered: Vec<String>,
 }
 
-/// How long an offer stands, seconds: as long as the letter that brings it waits for its reader.
+/// Time that an offer stands, seconds: as long as the letter that brings it waits for its reader.
 const OFFER: u64 = 30 * 86_400;
 
-/// What is shared already and is now only sent stays shared as it is.
+/// A share that was there before, and is now only sent, stays shared as it is.
 fn as_before(request: &ShareRequest, earlier: Option<&ShareRecord>) -> ShareRequest {
     let mut request = request.clone();
     if let Some(record) = earlier.filter(|record| request.offer && record.offered.is_empty()) {

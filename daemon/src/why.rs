@@ -95,7 +95,7 @@ fn tell(
     why
 }
 
-/// Where no price is set, nothing is told of any.
+/// Nothing is told of prices while none is set.
 fn without_costs(told: &mut WhySource) {
     (told.source.cost, told.paid) = (0.0, None);
     if let Some(other) = &mut told.runner_up {

@@ -14,10 +14,10 @@ pub const MAX_SHARE_LINK: usize = MAX_WEB + 8 + MAX_TICKET;
 /// Path of every link.
 const PATH: &str = "/l";
 
-/// Why a text is no link to a share.
+/// Reasons why a text is no link to a share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShareLinkError {
-    /// Longer than any.
+    /// The text is longer than any link.
     #[error("this is too long for a link to a share")]
     TooLong,
     /// The part before the path.
@@ -44,7 +44,7 @@ pub struct ShareLink {
 }
 
 impl ShareLink {
-    /// Whether a text is meant as a link and as nothing else that Hither knows.
+    /// True when a text is meant as a link and as nothing else that Hither knows.
     pub fn is_meant(text: &str) -> bool {
         text.trim_start()
             .as_bytes()

@@ -59,7 +59,7 @@ pub(crate) enum Notice {
         changes: Vec<GroupChange>,
         all: bool,
     },
-    /// Who reads shares of this device from stores.
+    /// The readers of shares of this device from stores.
     Fetches(Vec<StoreFetch>),
 }
 

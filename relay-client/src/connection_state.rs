@@ -221,7 +221,7 @@ impl Relay {
         self.lock().record.max_message as usize
     }
 
-    /// Where browsers open shares that it stores, as it said last; `None`: nowhere.
+    /// The page at which browsers open shares that it stores, as it said last; `None`: it has none.
     pub fn web(&self) -> Option<WebAddress> {
         self.lock().record.web.as_ref()?.parse().ok()
     }

@@ -28,7 +28,7 @@ pub(crate) struct RelayRecord {
     pub front: Option<Hex>,
     /// Longest sealed message that it takes, bytes.
     pub max_message: u32,
-    /// Where browsers open shares.
+    /// The page at which browsers open shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<String>,
     /// When `devices` was last true, Unix seconds.

@@ -153,7 +153,7 @@ impl Node {
         self.draining.cancelled().await;
     }
 
-    /// Where browsers open shares, as devices make links; `None`: nowhere.
+    /// The page at which browsers open shares, as devices make links; `None`: there is none.
     pub fn web_address(&self) -> Option<hither_proto::WebAddress> {
         self.config.web.url.clone()
     }

@@ -58,7 +58,7 @@ pub enum StartError {
     /// The operator's pages.
     #[error(transparent)]
     Ops(#[from] ops::OpsError),
-    /// What browsers are served.
+    /// The service for browsers.
     #[error(transparent)]
     Web(#[from] web::WebError),
     /// The admin socket.
@@ -83,7 +83,7 @@ pub struct Running {
     pub http: Option<SocketAddr>,
     /// TCP ports that are listened on.
     pub tcp_ports: Vec<u16>,
-    /// Where browsers are served.
+    /// The place at which browsers are served.
     pub web: Option<web::WebPlace>,
     store: Option<Arc<Store>>,
     embedded: Option<Arc<Embedded>>,

@@ -10,9 +10,9 @@ import socket
 import sys
 import time
 
-# How long a stream of events is read, seconds.
+# Time that a stream of events is read, seconds.
 STREAM = 0.3
-# How long an answer may take, seconds: look-ups of devices that are nowhere take up to twenty.
+# Time that an answer may take, seconds: look-ups of devices that are nowhere take up to twenty.
 PATIENCE = 60
 # Headers of one connection only (RFC 9110, 7.6.1), and those that the bridge sets itself.
 OWN = {"connection", "keep-alive", "transfer-encoding", "content-length", "date"}

@@ -26,7 +26,7 @@ const MAX_OF_SHARE: usize = 64;
 const MAX: usize = 1024;
 /// Completions that wait to be taken.
 const MAX_NEWS: usize = 1024;
-/// How long a word of a relay is taken for how things are now.
+/// Time for which a relay's word counts as the state of now.
 const FRESH: Duration = Duration::from_secs(10);
 /// A completion that is told by the device and by a relay within that time is one.
 const SAME: u64 = 60;
@@ -236,7 +236,7 @@ impl Record {
         let same = self.complete && self.version == said.version;
         let lately = self.done.is_some_and(|done| unix_seconds() < done + SAME);
         self.revision = revision;
-        // What the device says here itself counts, and comes sooner.
+        // The device's own word, said here, counts, and comes sooner.
         if is_known || (same && lately) || (self.open > 0 && !said.complete) {
             return false;
         }
@@ -563,7 +563,7 @@ mod tests {
         assert_eq!(givings.completions().await.len(), 1);
         let one = givings.of(share, reader).unwrap();
         assert_eq!((one.times, one.complete, one.open), (1, true, false));
-        // Who also asks here says it here, and the relay's word of the same fetch changes nothing.
+        // A device that asks here says it here: the relay's word of the same fetch changes nothing.
         let (other, _open) = (device(1), givings.open(share, device(1), SourceKind::Lan));
         givings.said_to_store(share, other, &progress(1, false), 7);
         assert!(!givings.of(share, other).unwrap().by_store);

@@ -10,9 +10,9 @@ pub struct Asset {
     pub path: &'static str,
     /// Its content.
     pub bytes: &'static [u8],
-    /// The same, compressed by Brotli.
+    /// Its content, compressed by Brotli.
     pub br: Option<&'static [u8]>,
-    /// The same, compressed by gzip.
+    /// Its content, compressed by gzip.
     pub gz: Option<&'static [u8]>,
     /// Its hash as the `integrity` of HTML has it (`sha384-…`).
     pub integrity: &'static str,
@@ -22,10 +22,10 @@ pub struct Asset {
     pub content_type: &'static str,
 }
 
-/// How a file is sent.
+/// The form in which a file is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// As it is.
+    /// Without compression.
     Plain,
     /// `br`.
     Brotli,
@@ -59,7 +59,7 @@ pub fn find(path: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    /// Whether the content never changes under this path: its name has a hash of it.
+    /// True when the content never changes under this path: its name has a hash of it.
     pub fn is_immutable(&self) -> bool {
         self.path.starts_with("assets/")
     }
@@ -75,7 +75,7 @@ impl Asset {
     }
 }
 
-/// Whether a value of `Accept-Encoding` (RFC 9110, section 12.5.3) names that encoding and does not
+/// True when an `Accept-Encoding` value (RFC 9110, section 12.5.3) names that encoding and does not
 /// rule it out. A `*` does not count: plain is always right.
 fn accepts(accepted: &str, name: &str) -> bool {
     accepted.split(',').any(|item| {

@@ -1,4 +1,4 @@
-//! What the module exports: one buffer in, one buffer out.
+//! The exports of the module: one buffer in, one buffer out.
 //!
 //! The page asks [`hither_buffer`] for room, writes a message there, calls [`hither_handle`], and
 //! reads as many bytes as that returns at [`hither_output`]. Both places are good until the next
@@ -42,7 +42,7 @@ pub extern "C" fn hither_handle(now_ms: f64) -> usize {
     })
 }
 
-/// Where the answer of the last call is.
+/// The place of the answer of the last call.
 #[unsafe(no_mangle)]
 pub extern "C" fn hither_output() -> *const u8 {
     MODULE.with_borrow(|module| module.output.as_ptr())

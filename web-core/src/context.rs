@@ -1,4 +1,4 @@
-//! What every step of a share may use.
+//! State and means that every step of a share may use.
 
 use crate::output::Outputs;
 use crate::tls::Identity;

@@ -1,18 +1,18 @@
 //! Opening chunks and roots: BLAKE3 for what they are, AES-256-GCM for what is in them.
 //!
-//! The same rules as in the program (`content/src/crypt.rs`), with another library below, which
+//! Rules as in the program (`content/src/crypt.rs`), with another library below, which
 //! compiles to WebAssembly. Large data is opened by WebCrypto instead, which is ten times as fast.
 
 use hither_proto::limits::CHUNK_TAG;
 use hither_proto::{ChunkId, ChunkKey, ChunkRecord, Head, Root, ShareSecret};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
-/// What came is not what its id says, or does not open.
+/// Bytes that came are not what their id says, or do not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the data does not match its id")]
 pub(crate) struct Damaged;
 
-/// Whether these are the sealed bytes that a record names.
+/// True when these are the sealed bytes that a record names.
 pub(crate) fn is_chunk(record: &ChunkRecord, sealed: &[u8]) -> bool {
     sealed.len() as u64 == u64::from(record.length) + u64::from(CHUNK_TAG)
         && chunk_id(sealed) == record.id
@@ -25,7 +25,7 @@ pub(crate) fn chunk_id(sealed: &[u8]) -> ChunkId {
 
 /// Opens sealed bytes whose id was compared.
 pub(crate) fn open(key: &ChunkKey, mut sealed: Vec<u8>) -> Result<Vec<u8>, Damaged> {
-    // Always zero: every key is used for one message.
+    // The nonce is always zero: every key is used for one message.
     let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
     let cipher = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| Damaged)?;
     let length = LessSafeKey::new(cipher)

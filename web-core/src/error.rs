@@ -1,8 +1,8 @@
-//! Why a share cannot be read, in the words of the page's contract.
+//! Reasons why a share cannot be read, in the words that the page has for them (`web/src/core/api.ts`).
 
 use hither_proto::{ManifestError, TicketError};
 
-/// What kind of trouble it is; the page shows a sentence of its own for each.
+/// The kind of trouble; the page shows a sentence of its own for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The text is no ticket.
@@ -13,7 +13,7 @@ pub enum ErrorCode {
     Gone,
     /// Neither the relay nor a device answers.
     Unreachable,
-    /// What came is not what the ticket's owner signed.
+    /// Bytes that came are not what the ticket's owner signed.
     Damaged,
     /// The relay or store has too much to do.
     Busy,

@@ -12,7 +12,7 @@ use hither_proto::{
 /// Bytes in front that were read already and are kept until moving the rest is worth it.
 const KEPT: usize = 256 * 1024;
 
-/// Why a stream is of no use any more.
+/// Reasons why a stream is of no use any more.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum FramesError {
     #[error(transparent)]
@@ -23,7 +23,7 @@ pub(crate) enum FramesError {
     Chunk,
 }
 
-/// What comes on a stream of the link protocol.
+/// Messages and chunks of a stream of the link protocol.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Item {
     Message(Message),
@@ -70,12 +70,12 @@ impl Frames {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether the bytes of a chunk are coming.
+    /// True while the bytes of a chunk are coming.
     pub const fn is_in_chunk(&self) -> bool {
         self.chunk.is_some()
     }
 
-    /// What is left, for whoever reads next.
+    /// Takes the bytes that are left, for the next reader.
     pub fn take_rest(&mut self) -> Vec<u8> {
         let rest = self.rest().to_vec();
         (self.bytes, self.at) = (Vec::new(), 0);

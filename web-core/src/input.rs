@@ -1,4 +1,4 @@
-//! What the page tells the core: one message in one buffer, little-endian.
+//! Messages of the page to the core: one message in one buffer, little-endian.
 //!
 //! | kind | fields |
 //! |---|---|

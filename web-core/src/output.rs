@@ -1,4 +1,4 @@
-//! What the core wants done: messages one after the other, each with its length (4) in front,
+//! Wishes of the core: messages one after the other, each with its length (4) in front,
 //! little-endian.
 //!
 //! | kind | fields |
@@ -26,7 +26,7 @@ use hither_proto::{ChunkKey, DeviceId, Entry, EntryKind, HolderKind, SignedHead}
 /// The number that stands for a share itself where a reading could be named.
 pub const WHOLE_SHARE: u32 = u32::MAX;
 
-/// How a source stands.
+/// The state of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SourceState {
     Open,

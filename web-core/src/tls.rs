@@ -46,7 +46,7 @@ const PKCS8_PREFIX: [u8; 16] = [
 /// Bytes that may wait to be encrypted: more than is ever sent before the other side answers.
 const MAX_UNSENT: usize = 4 * 1024 * 1024;
 
-/// Why a connection cannot be used.
+/// Reasons why a connection cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum TlsError {
     /// The library refused: the handshake failed, or a record is damaged.
@@ -88,7 +88,7 @@ impl Identity {
         })
     }
 
-    /// Who the page is.
+    /// The page's own id.
     pub const fn device(&self) -> DeviceId {
         self.device
     }
@@ -274,7 +274,7 @@ impl Tls {
         Ok(ended)
     }
 
-    /// What TLS proved: an exporter of this stream, and both devices.
+    /// Gives what TLS proved: an exporter of this stream, and both devices.
     fn proven(&self) -> Result<StreamBinding, TlsError> {
         let shown = match self.connection.peer_certificates() {
             Some([key]) => device_of(key),
@@ -289,7 +289,7 @@ impl Tls {
         Ok(StreamBinding::new(exporter, self.own, self.peer))
     }
 
-    /// What proofs on this stream are bound to; `None` until the handshake is done.
+    /// The binding of proofs on this stream; `None` until the handshake is done.
     pub const fn binding(&self) -> Option<&StreamBinding> {
         self.binding.as_ref()
     }

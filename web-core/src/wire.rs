@@ -8,7 +8,7 @@ use hither_proto::{
     StreamBinding, encode_frame, encode_relay_frame,
 };
 
-/// Why a stream is of no use (any more).
+/// Reasons why a stream is of no use (any more).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum WireError {
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub(crate) enum WireError {
     Unexpected,
 }
 
-/// How far a circuit is.
+/// The stage that a circuit has reached.
 enum Circuit {
     /// The relay is asked for it, once TLS with it is up.
     Asking {
@@ -128,7 +128,7 @@ impl Wire {
         Ok(closed)
     }
 
-    /// What proofs are bound to; `None` until the last handshake is done.
+    /// The binding of proofs; `None` until the last handshake is done.
     pub fn binding(&self) -> Option<&StreamBinding> {
         match &self.circuit {
             None => self.relay.binding(),

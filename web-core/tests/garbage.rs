@@ -64,7 +64,7 @@ proptest! {
         for (input, now) in inputs.iter().zip(&times) {
             core.handle(*now, input);
         }
-        // With a share that is being opened, too.
+        // A share that is being opened hears the same.
         let mut world = World::new(shared(&[("a", 10_000)], 4096, 3), Manner::Silent);
         world.open();
         for input in inputs {

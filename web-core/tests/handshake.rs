@@ -79,7 +79,7 @@ async fn the_unchanged_acceptor_takes_the_page_for_a_device_and_both_bind_proofs
     let ours = Proof::make(&key, &binding, Side::Opener, Purpose::Control);
     assert!(ours.verify(&key, &stream.binding, Side::Opener, Purpose::Control));
 
-    // Bytes both ways, more than one record of them.
+    // Bytes go both ways, more than one record of them.
     let sent: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
     tls.send(&sent).unwrap();
     tls.finish();
@@ -129,7 +129,7 @@ async fn a_server_without_a_device_key_is_refused() {
     }
 }
 
-/// Not an assertion about speed: shows what the records cost, on request.
+/// Shows what the records cost, on request; it asserts nothing about speed.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn throughput_of_records() {

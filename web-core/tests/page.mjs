@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** What the page's kit says about addresses of scripts: there is none here. */
+/** A stand-in for the page's kit, which has a rule about addresses of scripts: there is none here. */
 const instead_of_kit = {
   name: "instead-of-kit",
   setup(build) {

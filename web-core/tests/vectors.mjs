@@ -19,7 +19,7 @@ const hex = (bytes) => Buffer.from(bytes).toString("hex");
 const bytes = (count, value) => new Uint8Array(count).fill(value);
 const number = (value, width) => Uint8Array.from({ length: width }, (_, i) => Math.floor(value / 2 ** (8 * i)) % 256);
 
-/** What the module computes (web-core/src/vectors.rs); "" when the input does not hold. */
+/** The module's answer (web-core/src/vectors.rs); "" when the input does not hold. */
 function compute(which, ...parts) {
   const input = Buffer.concat([Uint8Array.of(which), ...parts]);
   // The memory may grow: it is looked at afterwards.

@@ -77,7 +77,7 @@ async function kept(request: Request): Promise<Response> {
   return (await caches.match(request, { cacheName: CACHE })) ?? fetch(request);
 }
 
-/** How long a tab may take to say what is behind an address, in ms. */
+/** Time that a tab may take to say what is behind an address, in ms. */
 const HEAD_MS = 20_000;
 
 async function content(request: Request, path: string): Promise<Response> {

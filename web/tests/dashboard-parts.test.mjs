@@ -1,4 +1,4 @@
-// What the dashboard and the LAN page decide without a browser: events, maps, addresses, words of settings,
+// Decisions of the dashboard and the LAN page without a browser: events, maps, addresses, words of settings,
 // the queue of uploads.
 import { test } from "node:test";
 import assert from "node:assert/strict";

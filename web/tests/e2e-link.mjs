@@ -77,7 +77,7 @@ async function hash_of(path) {
   return hash.digest("hex");
 }
 
-/** What differs between a download and what was shared; nothing when it is equal. */
+/** Names what differs between a download and what was shared; nothing when it is equal. */
 async function difference(path, name, expected) {
   const shared = await stat(expected);
   const file = shared.isFile() ? expected : options.file ? join(expected, options.file) : undefined;

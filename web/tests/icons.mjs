@@ -4,7 +4,7 @@ import { launch } from "./browser.mjs";
 
 const folder = new URL("../static/icons/", import.meta.url);
 const svg = await readFile(new URL("icon.svg", folder), "utf8");
-// What is masked to a circle needs its picture in the middle 80 %, and no corners of its own.
+// A picture that is masked to a circle needs its content in the middle 80 %, and no corners of its own.
 const maskable = svg.replace('viewBox="0 0 32 32"', 'viewBox="-4 -4 40 40"').replace('<rect width="32" height="32" rx="8"', '<rect x="-4" y="-4" width="40" height="40"');
 const browser = await launch();
 for (const [name, size, drawing] of [["icon-192", 192, svg], ["icon-512", 512, svg], ["maskable-512", 512, maskable]]) {

@@ -1,4 +1,4 @@
-// A server of dist/ with the headers that relay and daemon send (the contract's policy), for tests.
+// A server of dist/ with the headers and the policy that relay and daemon send, for tests.
 //   node tests/serve.mjs [--port N]        builds the link page with the fake core and serves it
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";

@@ -320,7 +320,7 @@ async fn read(session: &Session<'_>, id: u64) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Where what a message brought lies, when it has arrived.
+/// The places of what a message brought, when it has arrived.
 fn lies(message: &MessageInfo) -> Option<Vec<String>> {
     let arrival = message.arrival.as_ref()?;
     let paths = arrival.paths.iter().map(|path| display_name(path));

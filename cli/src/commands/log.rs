@@ -105,7 +105,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     }
 }
 
-/// What the devices are called that the daemon knows, by the end of their ids.
+/// The names of the devices that the daemon knows, by the end of their ids.
 struct Names(Vec<(String, String)>);
 
 /// Characters of an id by which a device is told apart.

@@ -141,7 +141,7 @@ fn show(session: &Session<'_>, args: &Args, page: &PageInfo) {
     out.result(url);
 }
 
-/// What can be done on a page, in words.
+/// Words for what can be done on a page.
 fn does(page: &PageInfo) -> String {
     let shown = match page.shares.as_slice() {
         [] => None,

@@ -243,7 +243,7 @@ async fn send_paths(
     offered.end(session, client).await
 }
 
-/// What several are called together: after the first of them, and not after the folder that they
+/// The name of several together: after the first of them, and not after the folder that they
 /// happen to lie in.
 fn name_of(paths: &[PathBuf]) -> Option<String> {
     let [first, rest @ ..] = paths else {
@@ -266,7 +266,7 @@ fn fits_inside(paths: &[PathBuf]) -> bool {
         .is_some_and(|total| total <= MAX_INSIDE)
 }
 
-/// What was offered, and whether it is waited for.
+/// The messages that offer something, and the wait for their readers, if there is one.
 struct Offered {
     sent: Vec<SentInfo>,
     waiting: Option<Waiting>,
@@ -332,7 +332,7 @@ async fn declined(client: &Client, sent: &[SentInfo]) -> Result<Vec<SentInfo>, A
     loop {
         let mut now = Vec::with_capacity(sent.len());
         for (place, one) in sent.iter().enumerate() {
-            // One is listened to, the others are looked at.
+            // The first message is listened to, the others are looked at.
             let wait = if place == 0 { LISTEN } else { 0 };
             now.push(stands(client, one, wait).await?);
         }
@@ -342,10 +342,10 @@ async fn declined(client: &Client, sent: &[SentInfo]) -> Result<Vec<SentInfo>, A
     }
 }
 
-/// How long the daemon is asked to wait for a reader's word, seconds.
+/// Time that the daemon is asked to wait for a reader's word, seconds.
 const LISTEN: u64 = 20;
 
-/// How one message stands, when its reader has said something or after so many seconds.
+/// The state of one message, when its reader has said something or after so many seconds.
 async fn stands(client: &Client, one: &SentInfo, wait: u64) -> Result<SentInfo, ApiError> {
     if one.message.is_empty() {
         return Ok(one.clone());

@@ -504,7 +504,7 @@ fn print_summary(session: &Session<'_>, done: &Done, args: &Args) {
     session.out.say("");
 }
 
-/// What ends it, for who shared it without an end.
+/// The command that ends a share without an end of its own.
 fn until(args: &Args, name: &str) -> Option<String> {
     let has_an_end = args.keep.is_some_and(|keep| !keep.is_zero()) || args.once;
     let name = display_name(name);

@@ -29,7 +29,7 @@ struct Line {
 }
 
 impl Screen {
-    /// What bytes draw, from left to right and with the few commands that the program uses.
+    /// Draws bytes from left to right, with the few commands that the program uses.
     fn of(drawn: &str, columns: usize) -> Self {
         let mut screen = Self {
             columns,
@@ -238,7 +238,7 @@ fn shared() -> Event {
     })
 }
 
-/// What a command draws at a terminal of some columns and 24 rows; of a question the answer is yes.
+/// Runs a command at a terminal of some columns and 24 rows; a question is answered with yes.
 fn draw(line: &str, columns: u16, script: Vec<crate::fake::Step>) -> String {
     let (home, fake) = Home::running();
     full(&fake);

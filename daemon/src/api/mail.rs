@@ -42,7 +42,7 @@ pub(super) async fn send(
     Ok(Json(mail::send(&service, request).await?))
 }
 
-/// How long an answer is waited for.
+/// The time for which an answer is waited for.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 pub(super) struct SentWait {
     /// Seconds that the answer may wait for the reader's word; at most 30.
@@ -53,7 +53,7 @@ pub(super) struct SentWait {
 /// Longest wait for the word of a reader in one call, seconds.
 const MAX_WAIT: u64 = 30;
 
-/// How a message stands that was sent; waits, if that is wanted, until its reader has taken or
+/// Gives the state of a sent message; waits, if that is wanted, until its reader has taken or
 /// declined it, or it cannot be sent.
 #[utoipa::path(get, path = "/v1/messages/{message}", params(("message" = String, Path), SentWait), responses((status = 200, body = SentInfo)))]
 pub(super) async fn sent(

@@ -18,11 +18,11 @@ use tokio_util::task::TaskTracker;
 /// Most connections at a time, in all and of one address: browsers open six for each host.
 const MOST: usize = 128;
 const MOST_OF_ONE: usize = 32;
-/// How long the head of a request may take, and a connection may wait for its next one.
+/// Time that the head of a request may take, and that a connection may wait for its next one.
 const HEAD: Duration = Duration::from_secs(20);
 /// Most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
-/// How long answers that were begun may go on at the end.
+/// Time that answers which were begun may go on at the end.
 const GRACE: Duration = Duration::from_secs(1);
 /// Pause after the system could not take a connection, as without free file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! What every answer to a browser carries, and the files that pages are made of.
+//! Headers that every answer to a browser carries, and the files that pages are made of.
 
 use axum::extract::Request;
 use axum::http::header::{
@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 
-/// What a page of Hither may load and do: what this daemon serves, and nothing else.
+/// A page of Hither may load and do what this daemon serves, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
     media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";

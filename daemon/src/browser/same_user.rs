@@ -1,4 +1,4 @@
-//! Whose connection it is: on one machine every user can connect to every port of the loopback
+//! The user of a connection: on one machine every user can connect to every port of the loopback
 //! address.
 
 use std::net::SocketAddr;
@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 /// The user at the other end of a connection on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The same that this program runs as.
+    /// The user that this program runs as.
     Same,
-    /// Another one, or nobody any more.
+    /// Another user, or nobody any more.
     Other,
     /// The system does not say.
     Unknown,

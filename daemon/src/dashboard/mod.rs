@@ -27,11 +27,11 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long an address can be opened.
+/// Time in which an address can be opened.
 const SOON: Duration = Duration::from_secs(60);
 /// Most addresses that wait to be opened; the oldest goes first.
 const MOST_CODES: usize = 8;
-/// How long a session lasts without a call.
+/// Time that a session lasts without a call.
 const IDLE: Duration = Duration::from_secs(12 * 3600);
 /// Most sessions; the one that was silent longest goes first.
 const MOST_SESSIONS: usize = 16;
@@ -43,7 +43,7 @@ const HEADER: &str = "x-hither-dashboard";
 struct Secrets(Vec<(String, Instant)>);
 
 impl Secrets {
-    /// Takes one in.
+    /// Takes a secret in.
     fn add(&mut self, secret: String, now: Instant, most: usize) {
         while self.0.len() >= most {
             let oldest = (0..self.0.len()).min_by_key(|at| self.0[*at].1);
@@ -62,7 +62,7 @@ impl Secrets {
     }
 }
 
-/// Who may use the dashboard.
+/// The addresses and sessions by which the dashboard may be used.
 #[derive(Default)]
 struct Access {
     codes: Secrets,
@@ -100,7 +100,7 @@ type Wanted = oneshot::Sender<io::Result<u16>>;
 pub(crate) struct DashboardService {
     access: Mutex<Access>,
     wanted: mpsc::Sender<Wanted>,
-    /// Until the calls are served.
+    /// The other end, until the calls are served.
     waiting: Mutex<Option<mpsc::Receiver<Wanted>>>,
     tasks: Tasks,
 }
@@ -141,7 +141,7 @@ impl DashboardService {
         let mut access = self.access.lock();
         access.codes.add(code.clone(), Instant::now(), MOST_CODES);
         Ok(DashboardInfo {
-            // In the fragment: browsers send it nowhere.
+            // The code stands in the fragment: browsers send it nowhere.
             url: format!("http://127.0.0.1:{port}/#open={code}"),
             left_seconds: SOON.as_secs(),
             same_user: cfg!(target_os = "linux"),

@@ -38,7 +38,7 @@ struct GivingRecord {
     hidden: bool,
 }
 
-/// Keeps them.
+/// Keeps completions over restarts.
 pub(crate) struct KeptGivings {
     storage: Arc<dyn Storage>,
     /// Held while records are written or removed: a share that ends leaves none behind.

@@ -198,8 +198,8 @@ impl Outbox {
         self.ends.send_modify(|count| *count += 1);
     }
 
-    /// Where a message is that was sent, by its id, and to whom; `None`: it is not known (any more).
-    /// Blocks.
+    /// Finds a sent message by its id: its place and its reader; `None`: it is not known
+    /// (any more). Blocks.
     pub(super) fn find(&self, id: MessageId) -> Result<Option<Found>, StorageError> {
         let message = id.to_string();
         {

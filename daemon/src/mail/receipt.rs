@@ -18,7 +18,7 @@ const FORMAT: u8 = 1;
 const DECLINED: u8 = 1;
 const TAKEN: u8 = 2;
 
-/// What became of a message at its reader.
+/// The fate of a message at its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Receipt {
     /// Its user does not want it.

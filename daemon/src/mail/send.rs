@@ -136,7 +136,7 @@ async fn deliver(
     Ok(describe(mail, message, to, name, outcome))
 }
 
-/// How a message stands that was sent, by its id; waits at most so long for its reader's word, if that
+/// The state of a sent message, by its id; waits at most so long for its reader's word, if that
 /// has not come.
 ///
 /// Errors: it is not known, or the store failed.

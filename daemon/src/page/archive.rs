@@ -1,6 +1,6 @@
 //! A folder of a share as one zip file, made while it is sent: nothing of it is kept.
 //!
-//! What is in it is stored, not compressed: nearly everything that is large is compressed already.
+//! Contents are stored, not compressed: nearly everything that is large is compressed already.
 
 use super::download::{Reading, whole};
 use super::shares::ShownFile;
@@ -34,7 +34,7 @@ pub(super) fn write(
     let written = all(holding, top, &mut pipe).and_then(|()| pipe.flush());
     if let Err(error) = written {
         tracing::info!(%error, "an archive breaks off");
-        // Where nobody reads any more there is nobody to tell.
+        // A reader that has gone away cannot be told.
         let _ = to.blocking_send(Err(error));
     }
 }

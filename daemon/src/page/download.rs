@@ -27,7 +27,7 @@ const PIECE: usize = 1 << 20;
 /// Reads a range of a file, chunk by chunk.
 pub(super) struct Reading {
     file: ShownFile,
-    /// What is left of it, bytes of the file.
+    /// The rest of it, bytes of the file.
     left: Range<u64>,
     chunk: Vec<u8>,
 }
@@ -65,7 +65,7 @@ impl Reading {
     }
 }
 
-/// Why a file cannot be given.
+/// The reason why a file cannot be given.
 pub(super) fn unreadable(error: &ReadChunkError) -> ApiError {
     let code = match error {
         ReadChunkError::Changed { .. } | ReadChunkError::Gone { .. } => ErrorCode::Changing,
@@ -118,7 +118,7 @@ pub(super) async fn answer(
         CONTENT_DISPOSITION,
         &disposition(shown.is_some(), &name),
     );
-    // Whatever it is: nothing in it runs.
+    // Nothing in a file runs, whatever it is.
     set(
         &mut response,
         CONTENT_SECURITY_POLICY,
@@ -215,7 +215,7 @@ fn range(headers: &HeaderMap, tag: &str, size: u64) -> Result<Option<Range<u64>>
     }
 }
 
-/// How a browser keeps what it gets (RFC 6266): under this name.
+/// Tells a browser how to keep what it gets (RFC 6266): under this name.
 pub(super) fn disposition(inline: bool, name: &str) -> String {
     let kind = if inline { "inline" } else { "attachment" };
     let plain: String = name

@@ -68,7 +68,7 @@ pub(crate) struct PageService {
 #[derive(Default)]
 struct Open {
     pages: Vec<Arc<Page>>,
-    /// Where they are served, while there are any.
+    /// The server of them, while there are any.
     server: Option<Server>,
 }
 

@@ -77,7 +77,7 @@ fn missing(what: &str) -> Failure {
     .into()
 }
 
-/// What the page is.
+/// The page as its browser is told of it.
 #[derive(Debug, Serialize)]
 struct PageView {
     device: String,

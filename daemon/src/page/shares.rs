@@ -128,7 +128,7 @@ pub(super) struct ShownFile {
     /// The number of its entry.
     pub entry: u32,
     pub size: u64,
-    /// Where it begins in the stream of all files, bytes.
+    /// Its beginning in the stream of all files, bytes.
     pub offset: u64,
 }
 
@@ -146,7 +146,7 @@ impl ShownFile {
         }
     }
 
-    /// What it is called.
+    /// Its name.
     pub(super) fn name(&self) -> &str {
         self.holding.manifest().entries()[self.entry as usize]
             .name

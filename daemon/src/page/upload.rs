@@ -1,4 +1,4 @@
-//! What browsers send: files, written beside the receive folder's others under names that are free,
+//! Uploads of browsers: files, written into the receive folder under names that are free,
 //! and texts; both are in the inbox then.
 //!
 //! A file is written under a hidden name, made durable, and moved; only then it is there and its
@@ -26,14 +26,14 @@ use tokio::sync::mpsc;
 pub(super) const AT_ONCE: usize = 4;
 /// Longest text, bytes.
 pub(super) const MAX_TEXT: usize = 64 << 10;
-/// How long nothing may come of a file.
+/// Time for which nothing of a file may come.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Most bytes that come by one page, in multiples of `receive.max`.
 const FACTOR: u64 = 10;
 /// Pieces of a file that wait for the disk.
 const WAITING: usize = 8;
 
-/// What became of a file.
+/// The fate of a file.
 #[derive(Debug, Serialize)]
 pub(super) struct Taken {
     /// The name that it got.
@@ -54,7 +54,7 @@ pub(super) fn clear(receive: &ReceiveService, device: DeviceId) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         if name.starts_with(&begins) && name.ends_with(ends) {
-            // What stays is looked at again with the next page.
+            // Whatever stays is looked at again with the next page.
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -173,7 +173,7 @@ pub(crate) fn move_new(from: &Path, folder: &Path, name: &EntryName) -> io::Resu
         let path = folder.join(free_name(folder, name, &[])?);
         match rename_new(from, &path) {
             Ok(()) => return Ok(path),
-            // Somebody else took it meanwhile.
+            // Somebody else took the name meanwhile.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }

@@ -353,7 +353,7 @@ impl Transfer {
         }
     }
 
-    /// Whether its user is told of costs: a price was set here, or by a device that gave, or the
+    /// True when its user is told of costs: a price was set here, or by a device that gave, or the
     /// user bounded what it may cost.
     pub(crate) fn tells_costs(&self, service: &TransferService) -> bool {
         let record = lock(&self.record);
@@ -378,7 +378,7 @@ impl Transfer {
         sources
     }
 
-    /// How it stands, as its user is told.
+    /// Its state, as its user is told.
     pub(crate) fn info(&self, service: &TransferService) -> TransferInfo {
         let info = self.whole_info(service);
         TransferInfo {
@@ -387,7 +387,7 @@ impl Transfer {
         }
     }
 
-    /// How it stands, with what everything cost by the prices that are counted with.
+    /// Its state, with what everything cost by the prices that are counted with.
     pub(crate) fn whole_info(&self, service: &TransferService) -> TransferInfo {
         let currency = self.currency(service);
         let record = self.record();

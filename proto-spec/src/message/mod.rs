@@ -282,7 +282,7 @@ pub enum Message {
     ChunkToken {
         /// The token; `None`: chunks are not given by GET here, or not now.
         token: Option<ChunkToken>,
-        /// For so long it is good, milliseconds; at most
+        /// Time for which it is good, milliseconds; at most
         /// [`MAX_CHUNK_TOKEN_MS`](crate::limits::MAX_CHUNK_TOKEN_MS).
         lives_ms: u32,
     },

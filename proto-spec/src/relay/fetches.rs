@@ -11,14 +11,14 @@ use crate::message::{MessageError, Progress};
 use crate::wire;
 use bytes::Bytes;
 
-/// What one device has of one share by its own word, said to a store that it reads it from.
+/// One device's own word about what it has of one share, said to a store that it reads it from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreFetch {
     /// The share.
     pub share: ShareId,
     /// The reader, as the store says: TLS proved its key there.
     pub device: DeviceId,
-    /// How far it says it is.
+    /// The progress that it says it has made.
     pub progress: Progress,
     /// Grows with every change of it at the relay.
     pub revision: u64,
@@ -36,7 +36,7 @@ pub struct FetchReceived {
 }
 
 impl StoreFetch {
-    /// What its owner answers.
+    /// The owner's answer to it.
     pub const fn received(&self) -> FetchReceived {
         FetchReceived {
             share: self.share,

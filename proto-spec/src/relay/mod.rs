@@ -119,7 +119,7 @@ pub struct Welcome {
     /// Longest sealed message that the relay takes, bytes; at most
     /// [`MAX_MESSAGE`](crate::limits::MAX_MESSAGE).
     pub max_message: u32,
-    /// Where browsers open shares; `None`: nowhere.
+    /// The page at which browsers open shares; `None`: there is none.
     pub web: Option<WebAddress>,
 }
 
@@ -382,7 +382,7 @@ pub enum RelayMessage {
         /// Anything may have changed.
         all: bool,
     },
-    /// Who reads shares of the device from a store; at most
+    /// The readers of shares of the device from a store; at most
     /// [`MAX_STORE_FETCHES`](crate::limits::MAX_STORE_FETCHES).
     Fetches(Vec<StoreFetch>),
     /// The device knows of them: the relay may forget those that have not changed since; at most

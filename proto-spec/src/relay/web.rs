@@ -1,4 +1,4 @@
-//! Where a relay serves browsers: an `https` origin.
+//! The address at which a relay serves browsers: an `https` origin.
 
 use super::address::{Host, HostPort, HostPortError};
 use crate::limits::MAX_WEB;
@@ -9,10 +9,10 @@ const SCHEME: &str = "https://";
 /// Port of `https` that is not written.
 const DEFAULT_PORT: u16 = 443;
 
-/// Why a text is no web address of a relay.
+/// Reasons why a text is no web address of a relay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebAddressError {
-    /// Longer than any.
+    /// The text is longer than any address.
     #[error("this is too long for a web address")]
     TooLong,
     /// Another scheme, or none.

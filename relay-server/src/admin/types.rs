@@ -144,7 +144,7 @@ pub struct Stats {
     /// What is in the index; `None`: the node has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<IndexStats>,
-    /// What browsers are served; `None`: nothing.
+    /// Counts of what browsers are served; `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<WebStats>,
     /// Free bytes under the data folder.
@@ -152,10 +152,10 @@ pub struct Stats {
     pub disk_free: Option<u64>,
 }
 
-/// What browsers are served.
+/// Counts of what browsers are served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebStats {
-    /// How they reach it, as devices make links; `None`: devices make none.
+    /// The address by which they reach it, as devices make links; `None`: devices make none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Connections that are open.

@@ -78,7 +78,7 @@ pub struct Config {
     pub index: IndexConfig,
     /// Circuits between devices.
     pub circuit: CircuitConfig,
-    /// Where browsers are served.
+    /// Service for browsers.
     pub web: WebConfig,
     /// The other nodes.
     pub fleet: FleetConfig,

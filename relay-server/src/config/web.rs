@@ -11,10 +11,10 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebConfig {
-    /// Where browsers are served, `IP:PORT`; none: nowhere. A TCP port that devices use is shared
-    /// with them.
+    /// Addresses at which browsers are served, `IP:PORT`; none: nowhere. A TCP port that devices
+    /// use is shared with them.
     pub listen: Vec<SocketAddr>,
-    /// How browsers reach it, `https://host[:port]`; devices make links of it. `None`: no links.
+    /// Its address, `https://host[:port]`; devices make links of it. `None`: no links.
     #[serde(deserialize_with = "address")]
     pub url: Option<WebAddress>,
     /// PEM file with the certificate and those that lead to its issuer.
@@ -29,7 +29,7 @@ pub struct WebConfig {
     pub connections: usize,
     /// Most of those from one address (one /64 network for IPv6), but for trusted proxies.
     pub connections_per_address: usize,
-    /// How long a token for chunks is good.
+    /// Time for which a token for chunks is good.
     pub token: Span,
     /// Most tokens at a time.
     pub tokens: usize,
@@ -51,7 +51,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether an address is in it.
+    /// True when an address is in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let shared = match (self.ip, ip.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -94,12 +94,12 @@ impl<'de> Deserialize<'de> for Network {
 }
 
 impl WebConfig {
-    /// Whether browsers are served here.
+    /// True when browsers are served here.
     pub fn is_on(&self) -> bool {
         !self.listen.is_empty()
     }
 
-    /// What is wrong with it, by itself and beside the TCP ports of devices.
+    /// Names what is wrong with it, by itself and beside the TCP ports of devices.
     pub(super) fn wrong(&self, ports: &[u16]) -> Option<&'static str> {
         let files = (self.certificate.is_some(), self.key.is_some());
         if files.0 != files.1 {

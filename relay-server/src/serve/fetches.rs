@@ -1,4 +1,4 @@
-//! Who reads shares from a store, for their owners: what a reader says of itself on its control stream
+//! Readers of a store, for the owners of shares: what a reader says of itself on its control stream
 //! ([`Progress`]) is kept until the owner knows of it.
 //!
 //! The word is the reader's own, and the relay passes it on as that. Bounds: one entry for each
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 /// Shortest time between two changes of what is kept of one stream.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the reader on one control stream says of itself.
+/// The reader on one control stream, by its own word.
 pub(super) struct Reader {
     owner: DeviceId,
     share: ShareId,
@@ -153,7 +153,7 @@ pub(super) async fn received(node: &Node, owner: &DeviceId, received: Vec<FetchR
         let expect = Expect::Revision(one.revision);
         match node.state.delete(bucket::FETCHES, &key, expect).await {
             Ok(_) | Err(StateError::Conflict { .. }) => {}
-            // It is told again.
+            // The owner is told of it again.
             Err(error) => tracing::debug!(%error, "a fetch could not be forgotten"),
         }
     }

@@ -200,7 +200,7 @@ async fn talk(
             incoming = reader.next(recv) => match incoming {
                 Ok(Some(message)) => {
                     heard = Instant::now();
-                    // What the reader holds itself is of no use to a store, but to the owner.
+                    // The reader's own holdings are of no use to a store, but to the owner.
                     match message {
                         Message::Ping { nonce } => say(send, &Message::Pong { nonce }).await?,
                         Message::Progress(said) => fetching.says(said),

@@ -43,7 +43,7 @@ pub mod bucket {
     pub const SHARES: &str = "shares";
     /// Devices that show codes, by the words that those begin with.
     pub const CODES: &str = "codes";
-    /// Who reads what from stores, until the owner knows of it.
+    /// Table of who reads what from stores, until the owner knows of it.
     pub const FETCHES: &str = "fetches";
     /// What users keep at stores.
     pub const USAGE: &str = "usage";
@@ -184,7 +184,7 @@ pub struct ShareRecord {
     pub stored_ms: u64,
 }
 
-/// How far a reader of a share says it is.
+/// The progress of a reader of a share, by its own word.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct FetchRecord {
     /// The version that it reads; 0: not known yet.

@@ -21,12 +21,12 @@ const MAX_DEVICE: usize = 64;
 /// The part of all tokens that one address may have.
 const SOURCE_PART: usize = 16;
 
-/// What a token stands for.
+/// The right that a token stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
-    /// Who proved to know the share's read key.
+    /// The device that proved to know the share's read key.
     pub(crate) device: DeviceId,
-    /// What it may read.
+    /// The share that it may read.
     pub(crate) subject: Subject,
     source: Source,
 }
@@ -36,7 +36,7 @@ type Key = [u8; ChunkToken::LEN];
 #[derive(Default)]
 struct Table {
     grants: HashMap<Key, Arc<Grant>>,
-    /// In the order in which they end, because all live equally long.
+    /// Tokens in the order in which they end, because all live equally long.
     ends: VecDeque<(Instant, Key)>,
     devices: HashMap<DeviceId, usize>,
     sources: HashMap<Source, usize>,
@@ -91,7 +91,7 @@ impl Tokens {
         Some((ChunkToken::new(key), self.lives))
     }
 
-    /// What a token stands for; `None`: nothing, or nothing any more.
+    /// The right that a token stands for; `None`: none, or none any more.
     pub(crate) fn find(&self, token: &ChunkToken) -> Option<Arc<Grant>> {
         let mut table = self.table.lock();
         table.expire(Instant::now());

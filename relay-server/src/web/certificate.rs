@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often is looked whether the files have changed.
+/// Pause between two looks at the files.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Why there is no certificate.
+/// Reasons why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// None is configured.
+    /// No certificate is configured.
     #[error("web.certificate and web.key are not set")]
     Missing,
     /// A file.
@@ -29,7 +29,7 @@ pub enum CertificateError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault that it has.
         problem: String,
     },
     /// Both files can be read, and do not belong together.
@@ -40,14 +40,14 @@ pub enum CertificateError {
     Setup(rustls::Error),
 }
 
-/// Where certificate and key are.
+/// The files of certificate and key.
 #[derive(Debug, Clone)]
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
 }
 
-/// What shows that a file is another one by now.
+/// Time and length of a file, by which a change of it shows.
 type Stamp = Option<(SystemTime, u64)>;
 
 impl Files {
@@ -110,7 +110,7 @@ impl Certificate {
         Ok(certificate)
     }
 
-    /// How TLS with browsers is spoken.
+    /// The configuration of TLS with browsers.
     pub(super) fn tls(self: &Arc<Self>) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
         let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
@@ -122,7 +122,7 @@ impl Certificate {
         Ok(Arc::new(config))
     }
 
-    /// Why browsers may not take it at that address.
+    /// The reason why browsers may not take it at that address.
     pub(super) fn doubt(&self, url: &WebAddress) -> Option<String> {
         let current = Arc::clone(&*self.current.lock());
         let name = match url.at().host() {

@@ -1,6 +1,6 @@
 //! Chunks by GET: ciphertexts of a share to whoever has a token for it (SPEC.md, "Chunks by GET").
 //!
-//! What limits streams of readers limits this: their places, the operator's word about guests, the
+//! Limits on streams of readers hold here: their places, the operator's word about guests, the
 //! end of a device's rights. A batch is read while the one before it is sent, and no more: a reader
 //! that takes slowly has some 4 MiB in memory here.
 
@@ -31,7 +31,7 @@ use std::time::Duration;
 /// When to come back after being one too many, or after the store has failed.
 const LATER: Duration = Duration::from_secs(2);
 
-/// What is asked for.
+/// The request, understood.
 struct Wanted {
     version: u64,
     space: Space,
@@ -98,7 +98,7 @@ fn allow_any_page(into: &mut HeaderMap) {
     into.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
 }
 
-/// Why nothing is given.
+/// Reasons why nothing is given.
 enum No {
     Is(StatusCode, &'static str),
     Later(StatusCode),
@@ -179,9 +179,9 @@ struct Giving {
     buffers: Arc<Buffers>,
     version: StoredVersion,
     space: Space,
-    /// What is not read yet.
+    /// Positions that are not read yet.
     rest: Option<PositionRange>,
-    /// What is read and not given yet.
+    /// Bytes that are read and not given yet.
     ready: VecDeque<Bytes>,
     grant: Arc<Grant>,
     _places: Places,

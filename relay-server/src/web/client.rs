@@ -10,7 +10,7 @@ pub(super) struct Client(pub(super) SocketAddr);
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whether an address is that of a proxy whose word is believed.
+/// True when an address is that of a proxy whose word is believed.
 pub(super) fn is_proxy(config: &WebConfig, ip: IpAddr) -> bool {
     config
         .trusted_proxies

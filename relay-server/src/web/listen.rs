@@ -1,4 +1,4 @@
-//! Where browsers connect: listeners of their own, or the TCP ports of devices, told apart by what
+//! Ways in for browsers: listeners of their own, or the TCP ports of devices, told apart by what
 //! the TLS hello offers.
 
 use super::certificate::Certificate;
@@ -161,7 +161,7 @@ async fn serve(
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = node.leaving() => {
-            // What is being answered is answered to its end.
+            // Answers that were begun are given to their end.
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = &mut connection => ended,

@@ -1,4 +1,4 @@
-//! What browsers are served: the page that opens links, the byte pipe, and chunks by GET.
+//! Service for browsers: the page that opens links, the byte pipe, and chunks by GET.
 //!
 //! Invariants: no path leads to the disk (`hither-web-assets`); nothing that is asked here changes
 //! anything about a share; whoever is connected, and whatever was promised to them, is bounded and
@@ -25,7 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Why browsers are not served.
+/// Reasons why browsers are not served.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
     /// An address cannot be listened on.
@@ -33,7 +33,7 @@ pub enum WebError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's own words.
         source: io::Error,
     },
     /// The certificate or its key.
@@ -41,16 +41,16 @@ pub enum WebError {
     Certificate(#[from] CertificateError),
 }
 
-/// Where browsers are served.
+/// The place at which browsers are served.
 #[derive(Debug, Clone)]
 pub struct WebPlace {
-    /// What is listened on.
+    /// Addresses that are listened on.
     pub addresses: Vec<SocketAddr>,
-    /// What an operator should know, in words.
+    /// A warning for the operator, in words.
     pub doubt: Option<String>,
 }
 
-/// What the connections of browsers share. It lives no longer than its node's tasks.
+/// State that the connections of browsers share. It lives no longer than its node's tasks.
 struct Server {
     node: Arc<Node>,
     router: Router,
@@ -103,7 +103,7 @@ impl Server {
     }
 }
 
-/// What an answer is made of.
+/// State that handlers share.
 #[derive(Clone)]
 struct Served {
     node: Arc<Node>,

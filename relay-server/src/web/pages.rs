@@ -28,7 +28,7 @@ const PERMISSIONS_OFF: HeaderValue = HeaderValue::from_static(
      magnetometer=(), microphone=(), midi=(), payment=(), usb=()",
 );
 
-/// What every page goes with.
+/// Headers that go with every page.
 pub(super) struct Headers {
     policy: HeaderValue,
     /// TLS with browsers is spoken here.
@@ -185,7 +185,7 @@ struct Facts {
     roles: Vec<&'static str>,
 }
 
-/// Who is here, for a page that is about to open a pipe.
+/// Tells a page that is about to open a pipe who is here.
 pub(super) async fn facts(
     State(served): State<Served>,
     _: axum::Extension<Client>,

@@ -34,7 +34,7 @@ const MAX_TAKEN: usize = 1024 * 1024;
 const MAX_SENT: usize = 64 * 1024;
 /// Bytes that may wait between the WebSocket and TLS, each way.
 const BETWEEN: usize = 256 * 1024;
-/// How often the browser is asked whether it is there, and after how long a silence it is not.
+/// Pause between two pings to the browser, and the silence after which it counts as gone.
 const PING: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Longest wait for the closing message to be taken.
@@ -102,7 +102,7 @@ async fn run(node: Arc<Node>, socket: WebSocket, from: SocketAddr) {
         reason: "".into(),
     }));
     let closing = async {
-        // Who is gone need not be told.
+        // A browser that is gone need not be told.
         let _ = sink.send(end).await;
         let _ = sink.close().await;
     };
@@ -123,7 +123,7 @@ async fn pass(
     }
 }
 
-/// From the acceptor to the browser.
+/// Carries bytes from the acceptor to the browser.
 async fn send(
     sink: &mut SplitSink<WebSocket, Message>,
     mut read: ReadHalf<DuplexStream>,
@@ -153,7 +153,7 @@ async fn send(
     }
 }
 
-/// From the browser to the acceptor.
+/// Carries bytes from the browser to the acceptor.
 async fn take(
     mut stream: SplitStream<WebSocket>,
     mut write: WriteHalf<DuplexStream>,

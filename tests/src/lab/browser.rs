@@ -50,7 +50,7 @@ pub struct Answer {
     pub status: u16,
     /// Status line and headers.
     pub head: String,
-    /// What follows them.
+    /// The bytes behind them.
     pub body: Vec<u8>,
 }
 
@@ -76,16 +76,16 @@ impl Answer {
     }
 }
 
-/// What was read of a share over a pipe.
+/// The part of a share that was read over a pipe.
 #[derive(Debug, Clone)]
 pub struct Read {
-    /// What its owner signed.
+    /// The head that its owner signed.
     pub head: SignedHead,
     /// Ciphertexts of root, manifest and data, each in the order of its positions.
     pub root: Vec<Vec<u8>>,
-    /// The manifest's.
+    /// Chunks of the manifest.
     pub manifest: Vec<Vec<u8>>,
-    /// The files'.
+    /// Chunks of the files.
     pub data: Vec<Vec<u8>>,
     /// The token for reading by GET, and for how long it is good, milliseconds.
     pub token: Option<(String, u32)>,
@@ -113,13 +113,13 @@ impl Browser {
         }
     }
 
-    /// The same with TLS, with a server that must show this certificate.
+    /// A browser that speaks TLS, with a server that must show this certificate.
     pub fn trusting(mut self, certificate: &[u8]) -> Self {
         self.trusts = Some(CertificateDer::from(certificate.to_vec()));
         self
     }
 
-    /// The same with one more header in every request.
+    /// A browser with one more header in every request.
     pub fn with_header(mut self, header: &str) -> Self {
         self.headers += &format!("{header}\r\n");
         self
@@ -148,7 +148,7 @@ impl Browser {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // As browsers do.
+        // Browsers offer both.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let name = self.host.split(':').next().unwrap().to_owned();
         let name = ServerName::try_from(name).unwrap();
@@ -156,7 +156,7 @@ impl Browser {
         Ok(Box::new(tls.connect(name, socket).await?))
     }
 
-    /// Whether a connection comes about at all, with this certificate.
+    /// True when a connection comes about at all, with this certificate.
     pub fn connects(&self) -> bool {
         self.there(async || self.connect().await.is_ok())
     }
@@ -254,7 +254,7 @@ impl Browser {
         Ok(io)
     }
 
-    /// Whether a WebSocket comes about with these further headers; `Err`: the answer instead.
+    /// Opens a WebSocket with these further headers; `Err`: the answer instead.
     pub fn upgrades(&self, more: &str) -> Result<(), Answer> {
         self.there(async || self.socket(more).await.map(drop))
     }
@@ -264,7 +264,7 @@ impl Browser {
         self.there(async || {
             let io = self.socket(PROTOCOLS).await.unwrap();
             let (mut read, mut write) = split(io);
-            // Nobody may take all of it.
+            // The relay may close before it has taken all of it.
             let _ = frame(&mut write, true, opcode, payload).await;
             loop {
                 match message(&mut read).await {
@@ -354,7 +354,7 @@ async fn pump(io: Box<dyn PipeIo>, far: tokio::io::DuplexStream) -> Option<u16> 
     let write = Arc::new(tokio::sync::Mutex::new(write));
     let answering = Arc::clone(&write);
     let sending = async {
-        // Cut where no boundary of anything is.
+        // Messages are cut where no boundary of anything is.
         let mut sizes = [1usize, 7, 125, 126, 4096, 65_535, 65_536]
             .into_iter()
             .cycle();
@@ -366,7 +366,7 @@ async fn pump(io: Box<dyn PipeIo>, far: tokio::io::DuplexStream) -> Option<u16> 
             let bytes = &bytes[..count];
             let mut write = write.lock().await;
             let sent = match count {
-                // In two fragments, with a ping between them.
+                // A long message goes in two fragments, with a ping between them.
                 1000.. => {
                     let (one, two) = bytes.split_at(count / 3);
                     frame(&mut *write, false, BINARY, one).await.unwrap();

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// How long an answer may take to go on.
+/// Time in which an answer must go on.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An answer.
@@ -17,7 +17,7 @@ pub struct HttpAnswer {
     /// Its status; 0 where the connection ended without one.
     pub status: u16,
     headers: Vec<(String, String)>,
-    /// What came.
+    /// The bytes that came.
     pub body: Vec<u8>,
     /// All of it came, as its headers say.
     pub whole: bool,
@@ -133,7 +133,7 @@ impl Device {
         self.says(host, bytes)
     }
 
-    /// The same without more to say than what is asked for.
+    /// Asks without more to say than what is asked for.
     #[track_caller]
     pub fn http_get(&self, url: &str) -> HttpAnswer {
         self.http("GET", url, &[], b"")

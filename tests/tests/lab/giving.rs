@@ -256,7 +256,7 @@ fn p4_what_came_from_a_store_alone_is_told_by_the_relay_also_to_who_was_away() {
         let after: Vec<_> = givings(&desk);
         assert_eq!((after.len(), after[0].times), (1, 1), "{after:?}");
         assert!(after[0].complete && after[0].by_store);
-        // Who waits counts who takes it from the store while this device has no way to it.
+        // A wait counts devices that take it from the store while this device has no way to it.
         let (share, _) = waits(&desk, &[film.to_str().unwrap(), "--wait"]);
         desk.cable.shape_up(1);
         let late = world.two.device("late");
@@ -311,7 +311,7 @@ fn p4_a_wait_and_who_has_all_of_it_outlive_the_daemon() {
         desk.share_with(&file, &["--keep", "never"]);
         assert_eq!(ends(), None);
 
-        // What is over leaves the list until something new happens, also over a restart.
+        // A giving that is over leaves the list until something new happens, also over a restart.
         assert!(!laptop.hither(&["transfers"]).well().lines.is_empty());
         for device in [&desk, &laptop] {
             let left = device.hither(&["transfers", "clear"]).well().lines;

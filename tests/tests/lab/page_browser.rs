@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What browsers call the relay.
+/// The name by which browsers call the relay.
 const HOST: &str = "relay.example";
 const PORT: u16 = 443;
 
@@ -81,7 +81,7 @@ impl<'lab> Served<'lab> {
     }
 }
 
-/// RFC 4648, section 4.
+/// Encodes as base64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -133,7 +133,7 @@ fn w1_w3_a_link_opens_in_a_browser_while_its_owner_is_off() {
         };
         let figures = driven.finish();
         well(&figures);
-        // What a first view costs: the page, the core and the list.
+        // The cost of a first view: the page, the core and the list.
         let bytes = figures["page_bytes"].as_u64().unwrap();
         assert!(bytes < 350_000, "{bytes} bytes for the first view");
     });

@@ -304,7 +304,7 @@ fn w8_a_hostile_browser_gets_and_leaves_nothing() {
                 .status,
             403
         );
-        // A name of somebody else's that leads here.
+        // A name of somebody else's leads here and is refused.
         let led = guest.http("GET", url, &[("Host", "evil.example:47448")], b"");
         assert_eq!(led.status, 421);
 
@@ -329,7 +329,7 @@ fn w8_a_hostile_browser_gets_and_leaves_nothing() {
         let large = noise(4, MIB as usize + 1);
         let said = guest.http("POST", &at("large"), &[], &large);
         assert_eq!(said.json()["code"], "over_quota");
-        // The same without saying how much it is.
+        // A body that does not say how much it is fares alike.
         let chunks = chunked(&large);
         let said = guest.http(
             "POST",
@@ -395,7 +395,7 @@ fn chunked(bytes: &[u8]) -> Vec<u8> {
     all
 }
 
-/// What opens the dashboard: where it is, and the code.
+/// Place and code that open the dashboard.
 #[track_caller]
 fn dashboard(device: &Device) -> (String, String) {
     let mut run = device.hither(&["ui", "--print"]).well();
@@ -436,7 +436,7 @@ fn w5_w8_the_dashboard_is_for_its_user_and_nobody_else() {
         );
         let set = json!({"key": "wait", "value": "20s"}).to_string();
         assert_eq!(call("POST", "/v1/config", &own, &set).status, 200);
-        // Spent codes, made-up ones and calls without a session.
+        // Spent codes, made-up ones and calls without a session are refused.
         assert_eq!(enter(&desk, &base, &code).status, 403);
         assert_eq!(enter(&desk, &base, &"0".repeat(32)).status, 403);
         for headers in [

@@ -1,6 +1,6 @@
 //! W6: a relay serves browsers: the page, the byte pipe, chunks by GET, links.
 //!
-//! What else has this shape? Each way of serving: TLS with files of its own that are replaced while
+//! Siblings: each way of serving: TLS with files of its own that are replaced while
 //! it runs, plain HTTP behind a proxy, the ports of devices. Each thing served: pages, facts, the
 //! pipe, chunks. Each way of misusing one: heads too long and too slow, paths that climb, upgrades that are
 //! none, texts, messages too long, another origin, tokens that were never given, have ended, or
@@ -19,7 +19,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// What browsers call the relay.
+/// The name by which browsers call the relay.
 const HOST: &str = "relay.example";
 /// A port of its own, and the port of devices.
 const OWN: u16 = 8443;
@@ -177,7 +177,7 @@ fn w6_a_link_opens_in_a_browser_and_on_another_device() {
         let read = read.unwrap();
         assert_eq!(code, Some(1000), "the pipe is closed in order");
         assert!(plaintext(&link.ticket, &read) == fs::read(&file).unwrap());
-        // The same by GET.
+        // GET gives the same bytes.
         let (token, lives) = read.token.clone().unwrap();
         assert_eq!(lives, 600_000);
         for (space, range, held) in [
@@ -269,14 +269,14 @@ fn w6_a_certificate_is_replaced_and_the_ports_of_devices_are_shared() {
         phone.fetch(&link.to_string(), "got");
         Tree::of(&file).assert_same(&Tree::of(phone.path("got/notes")));
 
-        // Replaced: noticed by itself.
+        // A replaced certificate is noticed by itself.
         let second = Certificate::write(&world.relay.data());
         let new = browser(&phone, &world.relay, SHARED, &second);
         until("the new certificate is shown", || {
             new.connects().then_some(())
         });
         assert!(!old.connects());
-        // Broken, and asked for: the one before stays.
+        // A broken one that is asked for leaves the one before.
         let told = || world.relay.log().matches("stays the one before").count();
         let before = told();
         fs::write(&second.certificate, "nonsense").unwrap();
@@ -326,7 +326,7 @@ fn w6_behind_a_proxy_the_limits_go_by_what_it_says() {
                 >= 1
         );
         assert_eq!(proxied("2001:db8:0:1::1").get("/").status, 200);
-        // What stands before the word of the last stranger is the stranger's own.
+        // Words before that of the last stranger are the stranger's own.
         assert_eq!(proxied("2001:db8:0:2::1, 2001:db8::1").get("/").status, 429);
     });
 }
@@ -425,7 +425,7 @@ fn w6_hostile_http_comes_to_nothing() {
         let browser = browser(&phone, &world.relay, OWN, &certificate);
         let status = |request: &str| browser.raw(request.as_bytes()).status;
         let end = "\r\nHost: x\r\nConnection: close\r\n\r\n";
-        // Heads.
+        // Heads that are too long, too many or no HTTP.
         let long = "a".repeat(64 * 1024);
         assert_eq!(status(&format!("GET /{long} HTTP/1.1{end}")), 431);
         assert_eq!(status(&format!("GET / HTTP/1.1\r\nX: {long}{end}")), 431);
@@ -433,7 +433,7 @@ fn w6_hostile_http_comes_to_nothing() {
         assert_eq!(status(&format!("GET / HTTP/1.1\r\n{many}{end}")), 431);
         assert_eq!(status("nonsense\r\n\r\n"), 400);
         assert_eq!(status(&format!("GET / HTTP/1.1{end}")), 200);
-        // Paths.
+        // Paths that climb or name nothing.
         for path in [
             "/../../etc/passwd",
             "/assets/../../etc/passwd",
@@ -457,7 +457,7 @@ fn w6_hostile_http_comes_to_nothing() {
         );
         let head = browser.ask("HEAD", "/l", "");
         assert_eq!((head.status, head.body.len()), (200, 0));
-        // WebSockets.
+        // WebSockets that break the rules.
         assert_eq!(browser.get("/hither/1/pipe").status, 426);
         let refused = |more: &str| browser.upgrades(more).unwrap_err().status;
         assert_eq!(refused(""), 400, "without the subprotocol");
@@ -472,7 +472,7 @@ fn w6_hostile_http_comes_to_nothing() {
         let borne = browser.dawdles();
         println!("a slow head was borne for {borne:?}");
         assert!((5..40).contains(&borne.as_secs()), "{borne:?}");
-        // None the worse for it: devices and browsers.
+        // Devices and browsers are none the worse for it.
         let desk = world.one.device("desk");
         desk.join(&world.relay.invitation());
         assert_eq!(browser.get("/").status, 200);

@@ -191,7 +191,7 @@ fn p10_amounts_are_told_where_a_price_is_set_and_in_the_currency_that_is_configu
         let why = || {
             let why = device.plain(&["why"]);
             let words = String::from_utf8_lossy(&why.output).into_owned();
-            // However the lines are broken.
+            // Lines are broken anywhere.
             words.split_whitespace().collect::<Vec<_>>().join(" ")
         };
         let told = device.why(&fetched.transfer);

@@ -309,7 +309,7 @@ fn p5_who_sends_waits_until_it_is_taken_and_what_was_only_sent_ends_then() {
             (run.status, run.lines.last().unwrap().clone())
         };
 
-        // A text, whose reader comes later.
+        // A text waits for a reader that comes later.
         laptop.down();
         let text = waits(&["good morning"]);
         until("it waits", || {
@@ -338,7 +338,7 @@ fn p5_who_sends_waits_until_it_is_taken_and_what_was_only_sent_ends_then() {
             "{read}"
         );
 
-        // What is large is shared until the reader has it, and called after what it is.
+        // A large file is shared until the reader has it, and called after what it is.
         let films: Vec<_> = ["one.mkv", "two.mkv"]
             .iter()
             .map(|name| fill(desk.path(name), 1, 2 * MIB))
@@ -354,7 +354,7 @@ fn p5_who_sends_waits_until_it_is_taken_and_what_was_only_sent_ends_then() {
         until("the end of what was only sent", || {
             desk.hither(&["list"]).well().lines.is_empty().then_some(())
         });
-        // What is shared already stays shared as it is.
+        // A file that is shared already stays shared as it is.
         desk.share_with(&films[0], &["--no-upload"]);
         let send = waits(&[path(&films[0])]);
         let number = stands(&laptop, ArrivalState::Asked).id.to_string();

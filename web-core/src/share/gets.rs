@@ -15,16 +15,16 @@ use std::time::Duration;
 
 /// Positions of one request.
 const MAX_POSITIONS: u32 = 4096;
-/// Bytes of one request, and of what waits of one answer: the contract's 64 MiB hold four of the longest chunks.
+/// Bytes of one request, and of what waits of one answer: the relay's 64 MiB hold four of the longest chunks.
 const MAX_BYTES: u64 = 64 << 20;
 /// A token is renewed when this part of its life is over, in percent.
 const RENEW_AT: u32 = 70;
 /// After so many answers that were none the stream carries everything for a while.
 const MAX_FAILURES: u32 = 3;
-/// That while.
+/// The while for which the stream carries everything.
 const REST: Duration = Duration::from_secs(30);
 
-/// What a store said about tokens.
+/// A store's words about tokens.
 #[derive(Debug, Default)]
 struct Tokens {
     token: Option<String>,

@@ -1,4 +1,4 @@
-//! Who may have the share, what they showed, and what they gave.
+//! Devices and stores that may have the share, what they showed, and what they gave.
 
 use super::Share;
 use crate::context::Context;
@@ -76,7 +76,7 @@ impl Holders {
         shown
     }
 
-    /// Whether what a holder says about a version is about the version that counts under that number.
+    /// True when a holder's word about a version is about the one that counts under that number.
     pub fn speaks_of(&self, device: DeviceId, version: u64) -> bool {
         self.get(device)
             .is_some_and(|holder| holder.shown >= version)

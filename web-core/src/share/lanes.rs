@@ -18,15 +18,15 @@ use hither_proto::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long a stream may take until it is open: several handshakes one after the other.
+/// Time that a stream may take until it is open: several handshakes one after the other.
 const HANDSHAKE: Duration = Duration::from_secs(12);
-/// How often a ping is sent on control streams.
+/// Pause between two pings on control streams.
 const PING: Duration = Duration::from_secs(5);
 /// Silence after which the other side counts as gone.
 const SILENCE: Duration = Duration::from_secs(15);
-/// The same after a page came back: what a suspended page missed tells nothing.
+/// Longest silence after a page came back: what a suspended page missed tells nothing.
 const SILENCE_BACK: Duration = Duration::from_secs(4);
-/// How often relays are asked again who has the share, while nobody gives anything.
+/// Pause until relays are asked again who has the share, while nobody gives anything.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(10);
 /// Streams of one share.
 const MAX_LANES: usize = 64;
@@ -51,17 +51,17 @@ struct Lane {
     state: State,
     /// When the pipe was asked for; once it is there, when.
     since: Time,
-    /// How long the first answer took.
+    /// Time that the first answer took.
     rtt: Duration,
     heard: Time,
     pinged: Time,
     /// When silence ends it.
     patience: Duration,
-    /// What is to be sent once it is open.
+    /// Messages that are sent once it is open.
     waiting: Vec<Message>,
 }
 
-/// What relays and stores answered.
+/// Answers of relays and stores.
 #[derive(Debug, Default)]
 struct Answers {
     /// A lookup has ended without a holder.
@@ -146,7 +146,7 @@ impl Lanes {
             lane.heard = context.now;
             lane.pinged = context.now;
             lane.patience = SILENCE_BACK;
-            // One that breaks is noticed by its silence.
+            // A lane that breaks is noticed by its silence.
             let _ = lane.wire.send(&encode_frame(&Message::Ping { nonce: 1 }));
         }
     }
@@ -613,7 +613,7 @@ impl Share {
                 over.push(*pipe);
             } else if now.since(lane.pinged) >= PING {
                 lane.pinged = now;
-                // One that breaks is noticed by its silence.
+                // A lane that breaks is noticed by its silence.
                 let _ = lane.wire.send(&encode_frame(&Message::Ping { nonce: 0 }));
             }
         }

@@ -27,15 +27,15 @@ use std::time::Duration;
 use version::Stage;
 use want::Wants;
 
-/// How often a share looks around: pings, deadlines, what sources gave.
+/// Pause between two looks around of a share: pings, deadlines, what sources gave.
 const TICK: Duration = Duration::from_millis(500);
-/// How long stores may keep a page waiting before the owner's device is asked through the relay.
+/// Time for which stores may keep a page waiting before the owner's device is asked through the relay.
 const STORES_FIRST: Duration = Duration::from_millis(1500);
 /// After so long without anybody to read from, a page that has nothing yet gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The same where everybody who was asked has said that the share is not there.
+/// Patience where everybody who was asked has said that the share is not there.
 const PATIENCE_UNKNOWN: Duration = Duration::from_secs(4);
-/// The same for a share that is open: its sources may come back.
+/// Patience for a share that is open: its sources may come back.
 const PATIENCE_OPEN: Duration = Duration::from_secs(600);
 
 /// One share.
@@ -112,7 +112,7 @@ impl Share {
         self.go_on(context);
     }
 
-    /// Why the share cannot be read any more.
+    /// The reason why the share cannot be read any more.
     pub const fn failure(&self) -> Option<&ShareError> {
         self.failure.as_ref()
     }
@@ -263,7 +263,7 @@ impl Share {
         let progress = self
             .with_engine(|engine, share| engine.progress(share, now))
             .flatten();
-        // What is wanted is not asked for while nothing is wanted: an open share may be idle.
+        // Nothing is asked for while nothing is wanted: an open share may be idle.
         let idle = matches!(self.stage, Stage::Open(_)) && !self.readings.wants_anything();
         let Some(waiting) = progress.and_then(|p| p.waiting).filter(|_| !idle) else {
             self.alone_since = None;

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Bytes that one reading may be ahead of what the page has taken.
 const WINDOW: u64 = 8 << 20;
-/// The same for all readings of a share together.
+/// The window of all readings of a share together.
 const WINDOWS: u64 = 16 << 20;
 /// Bytes of chunks that are kept after they were handed out.
 const KEPT: u64 = 6 << 20;
@@ -53,12 +53,12 @@ pub(super) struct Readings {
     order: VecDeque<u32>,
     /// Asked of the engine, and not here.
     awaited: RoaringBitmap,
-    /// Where the reading that was begun last ends.
+    /// The end of the reading that was begun last.
     last_end: Option<u32>,
 }
 
 impl Readings {
-    /// Whether anything is waited for.
+    /// True when anything is waited for.
     pub fn wants_anything(&self) -> bool {
         !self.awaited.is_empty()
     }
@@ -247,7 +247,7 @@ impl Share {
                 } else {
                     context.out.chunk(of, part, Some(&record.key), sealed);
                 }
-                // What is not given is not taken either.
+                // Bytes that are not given are not taken either.
                 reading.ahead = reading.ahead.saturating_sub(length - give);
                 reading.left -= give;
                 reading.skip = 0;

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 /// Longest manifest that a page takes, bytes: some 600,000 files. What is parsed of it takes three times as much memory.
 const MAX_MANIFEST: u64 = 64 << 20;
 
-/// How far a share is.
+/// The stage that a share has reached.
 #[derive(Debug)]
 pub(super) enum Stage {
     /// Nobody has shown a version that counts.
@@ -49,7 +49,7 @@ impl std::fmt::Debug for Parts {
 pub(super) struct Version {
     pub head: SignedHead,
     pub manifest: Manifest,
-    /// Where each data chunk begins in the stream of all files, bytes, and where the last one ends.
+    /// The beginning of each data chunk in the stream of all files, bytes, and the end of the last one.
     starts: Vec<u64>,
 }
 
@@ -90,7 +90,7 @@ impl Version {
         u32::try_from(after.saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
-    /// Where a chunk begins in the stream, bytes.
+    /// The beginning of a chunk in the stream, bytes.
     pub fn start_of(&self, position: u32) -> u64 {
         self.starts
             .get(position as usize)
@@ -104,7 +104,7 @@ impl Version {
         chunk.map_or(0, |chunk| chunk.length)
     }
 
-    /// How many chunks there are.
+    /// The number of chunks.
     pub fn chunks(&self) -> u32 {
         u32::try_from(self.manifest.chunks().len()).unwrap_or(u32::MAX)
     }

@@ -221,7 +221,7 @@ impl Share {
     ) -> bool {
         match self.wants.get(part) {
             Some(of) if of.device == device => self.arrived(of, position, sealed, context),
-            // What was taken back may have been on its way.
+            // A part that was taken back may have been on its way.
             None => (1..=self.wants.next).contains(&part),
             Some(_) => false,
         }

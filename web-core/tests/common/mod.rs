@@ -160,7 +160,7 @@ impl Peer {
         out
     }
 
-    /// What proofs are bound to.
+    /// The binding of proofs.
     pub fn binding(&self, page: DeviceId) -> StreamBinding {
         let exporter = self
             .tls
@@ -193,7 +193,7 @@ pub struct Shared {
     pub root: Vec<u8>,
     pub manifest: Vec<Vec<u8>>,
     pub data: Vec<Vec<u8>>,
-    /// What the files have, one after the other.
+    /// The bytes of the files, one after the other.
     pub plain: Vec<u8>,
 }
 
@@ -239,7 +239,7 @@ pub fn shared(files: &[(&str, usize)], chunk: usize, version: u64) -> Shared {
     }
 }
 
-/// How a store misbehaves.
+/// Ways in which a store misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Manner {
     #[default]
@@ -258,7 +258,7 @@ pub enum Manner {
     Silent,
 }
 
-/// What the page was told.
+/// Everything that the page was told.
 #[derive(Debug, Default)]
 pub struct Heard {
     pub opened: Option<u32>,

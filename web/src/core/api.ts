@@ -1,4 +1,4 @@
-/** What the core gives to the screens. */
+/** The core as the screens see it. */
 
 export type EntryKind = "file" | "folder" | "symlink";
 
@@ -11,7 +11,7 @@ export interface Entry {
   size: number;
   modified_ms: number;
   executable: boolean;
-  /** Of a symlink. Never to be followed. */
+  /** The target of a symlink, which is never to be followed. */
   target?: string;
 }
 

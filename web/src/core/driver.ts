@@ -5,7 +5,7 @@ import type { Source } from "./api.ts";
 
 /** Longest binary message of a byte pipe. */
 const MAX_MESSAGE = 64 * 1024;
-/** How long a request may bring nothing. */
+/** Time for which a request may bring nothing. */
 const SILENCE_MS = 20_000;
 
 /** A byte pipe to a relay. */
@@ -31,7 +31,7 @@ export interface Means {
   subtle: SubtleCrypto | undefined;
 }
 
-/** What the page hears of its shares. */
+/** Reports to the page about its shares. */
 export type Report =
   | { kind: "started"; device: string }
   | { kind: "opened"; opened: Opened }
@@ -47,7 +47,7 @@ interface Exports {
   hither_output(): number;
 }
 
-/** Of one file that is being read: what was handed out is opened one after the other, and reported in order. */
+/** The opening of one file that is being read: what was handed out is opened one after the other, and reported in order. */
 interface Opening {
   last: Promise<void>;
 }

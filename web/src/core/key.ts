@@ -15,7 +15,7 @@ export async function device_seed(): Promise<Uint8Array<ArrayBuffer>> {
   }
 }
 
-/** What is stored; `fresh`, stored now, when nothing is. One transaction: two pages that begin at once get one key. */
+/** Gives what is stored; `fresh`, stored now, when nothing is. One transaction: two pages that begin at once get one key. */
 function stored(fresh: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   return new Promise((resolve, reject) => {
     const opening = indexedDB.open(DATABASE, 1);

@@ -7,7 +7,7 @@ import { type Opened, WHOLE_SHARE } from "./wire.ts";
 
 declare const HITHER_WORKER_URL: string;
 
-/** What is used of a worker. */
+/** The parts of a worker that are used. */
 export interface Port {
   postMessage(message: ToWorker): void;
   onmessage: ((event: MessageEvent<FromWorker>) => void) | null;
@@ -48,7 +48,7 @@ class Reading {
           stop();
         },
       },
-      // What was not asked for waits here, and the core does not read on.
+      // Bytes that were not asked for wait here, and the core does not read on.
       { highWaterMark: 0 },
     );
   }

@@ -3,10 +3,10 @@
 import type { Pipe, PipeEvents } from "./driver.ts";
 
 const SUBPROTOCOL = "hither.v1";
-/** How long a WebSocket may take until it is open. */
+/** Time that a WebSocket may take until it is open. */
 const PATIENCE_MS = 10_000;
 
-/** What is used of a WebSocket: the browser's, or one of a test. */
+/** The parts of a WebSocket that are used: the browser's, or one of a test. */
 export interface Socket {
   binaryType: string;
   onopen: ((event: never) => void) | null;

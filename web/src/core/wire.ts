@@ -17,7 +17,7 @@ export interface Opened {
   entries: Entry[];
 }
 
-/** What the module wants done. */
+/** Wishes of the module. */
 export type Output =
   | { kind: "open_pipe"; pipe: number; endpoint: number }
   | { kind: "send"; pipe: number; bytes: Uint8Array }

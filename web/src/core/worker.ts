@@ -38,7 +38,7 @@ function report(message: Report): void {
   else scope.postMessage(message);
 }
 
-/** Who serves this page. Asked again until it answers: the network may come back. */
+/** Gives the relay that serves this page. It is asked again until it answers: the network may come back. */
 async function relay(): Promise<string> {
   for (let pause: number = PAUSE_MS[0]; ; pause = Math.min(pause * 2, PAUSE_MS[1])) {
     try {
@@ -46,7 +46,7 @@ async function relay(): Promise<string> {
       const facts: unknown = answer.ok ? await answer.json() : undefined;
       if (is_facts(facts)) return facts.relay;
     } catch {
-      // Tried again.
+      // The loop tries again.
     }
     await new Promise((resolve) => setTimeout(resolve, pause));
   }

@@ -120,7 +120,7 @@ export async function* stream<T = Told>(method: string, path: string, body?: unk
 }
 
 /**
- * What a stream tells, of which each event replaces the one before: `take` gets the newest, at most once in
+ * Hears a stream in which each event replaces the one before: `take` gets the newest, at most once in
  * `every` milliseconds, however fast they come. Ends and throws as `stream` does.
  */
 export async function newest<T>(path: string, every: number, take: (value: T) => void, signal: AbortSignal): Promise<void> {

@@ -25,7 +25,7 @@ const VIEWS: Record<Screen, (props: { id: string }) => ComponentChildren> = {
   devices: Devices, transfers: Transfers, shares: Shares, inbox: Inbox, asks: Asks, groups: Groups, settings: Settings, health: Health,
 };
 
-/** How many things wait for the user on a screen. */
+/** Counts the things that wait for the user on a screen. */
 function waiting(screen: Screen, lists: Partial<Lists>): number {
   if (screen === "devices") return lists.nearby?.introductions.length ?? 0;
   if (screen === "transfers") return lists.transfers?.filter((one) => one.phase === "offered").length ?? 0;
@@ -76,7 +76,7 @@ function Navigation({ screen, lists }: { screen: Screen; lists: Partial<Lists> }
   );
 }
 
-/** Whether a key is for somebody who writes. */
+/** True when a key is for somebody who writes. */
 function is_writing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && target.closest("input, textarea, select, [contenteditable], dialog") !== null;
 }
@@ -111,7 +111,7 @@ export function App({ live }: { live: Live }) {
   useTitle(`${t(`screen.${route.screen}`)} · ${lists.status?.name ? `${lists.status.name} · ` : ""}Hither`);
 
   const spoken = useLanguage();
-  // Not while this is drawn: that is another tree.
+  // Feedback is another tree: it does not change while this one is drawn.
   useEffect(() => feedbacks.speak(spoken), [spoken]);
   useSettled(feedbacks);
   const desk: Desk = useMemo(

@@ -1,4 +1,4 @@
-/** What every screen is given: the copy of the daemon's lists, feedback, questions, the search, the way to other screens. */
+/** The desk of every screen: the copy of the daemon's lists, feedback, questions, the search, the way to other screens. */
 import { createContext, type ComponentChildren } from "preact";
 import { useContext } from "preact/hooks";
 import { useWords } from "../i18n/index.ts";
@@ -24,7 +24,7 @@ export interface Feedback {
 
 export interface Desk {
   live: Live;
-  /** What is searched for on this screen, in lower case; empty: nothing. */
+  /** The text that is searched for on this screen, in lower case; empty: nothing. */
   query: string;
   say(feedback: Feedback): void;
   /** True when the user says yes. */
@@ -80,7 +80,7 @@ export async function look<T>(desk: Desk, path: string): Promise<T | undefined> 
   }
 }
 
-/** Whether any of the texts has what is searched for. */
+/** True when any of the texts has what is searched for. */
 export function fits(query: string, ...texts: (string | undefined)[]): boolean {
   return query === "" || texts.some((text) => text?.toLowerCase().includes(query));
 }

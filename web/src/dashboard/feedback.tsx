@@ -1,5 +1,5 @@
 /**
- * What was done, or why not. It is drawn in a place of its own, which moves into an open dialog: everything
+ * Feedback says what was done, or why not. It is drawn in a place of its own, which moves into an open dialog: everything
  * outside of that is out of reach.
  */
 import { render } from "preact";
@@ -9,7 +9,7 @@ import { Button, Icon } from "../ui-kit/index.ts";
 import { useSay, type Feedback } from "./desk.tsx";
 import { ProblemText } from "./parts.tsx";
 
-/** For how long feedback stays, ms: what can be undone or went wrong until it is closed. */
+/** Time that feedback stays, ms: what can be undone or went wrong until it is closed. */
 const STAYS_MS = 12_000;
 const MOST = 4;
 

@@ -8,7 +8,7 @@ import { useLists, useSeen } from "./live.ts";
 import { Choice, Facts, Mono, ProblemText, Radios } from "./parts.tsx";
 import type { Device, Existing, Message, Offer, Sent, Told, Transfer } from "./types.ts";
 
-/** What a device is called: the name, else the short id. */
+/** The name of a device, else its short id. */
 export function called(device: { name: string; short?: string; device: string }): string {
   return device.name || device.short || device.device.slice(-8);
 }
@@ -33,7 +33,7 @@ export function PathField({ id, label, hint, value, onValue, error }: { id: stri
   );
 }
 
-/** Whether a text can be a path on this device at all. */
+/** True when a text can be a path on this device at all. */
 export function is_path(text: string): boolean {
   return /^(\/|[A-Za-z]:[/\\])/.test(text.trim());
 }
@@ -392,7 +392,7 @@ export function whole_message(id: number): Promise<Message> {
   return call<Message>("GET", `inbox/${id}`);
 }
 
-/** How often what is watched is drawn anew, ms. */
+/** Pause between two drawings of what is watched, ms. */
 const LOOK_MS = 250;
 
 /** A stream as somebody watches it; reconnects by itself, and rests while nobody looks. */

@@ -1,4 +1,4 @@
-/** Whether single keys do something on this page: who speaks to their computer, or slips, turns them off (WCAG 2.1.4). */
+/** Single keys of this page, which can be turned off: who speaks to their computer, or slips, turns them off (WCAG 2.1.4). */
 const KEPT = "hither.shortcuts";
 
 export function shortcuts_on(): boolean {

@@ -10,9 +10,9 @@ export type Connection = "connecting" | "open" | "down" | "signed_out";
 
 /** Milliseconds between attempts to reach a daemon that does not answer; the last counts for all later ones. */
 const RETRY_MS: readonly number[] = [500, 1000, 2000, 4000, 8000, 15_000];
-/** For how long an unseen page keeps its stream: a browser gives a site six connections for all its tabs. */
+/** Time that an unseen page keeps its stream: a browser gives a site six connections for all its tabs. */
 export const UNSEEN_MS = 10_000;
-/** How often lists are read again that no event tells of. */
+/** Pauses after which lists are read again that no event tells of. */
 const EVERY_MS: Partial<Record<ListName, number>> = {
   status: 5000, devices: 8000, groups: 10_000, catalogue: 10_000, inbox: 10_000, outbox: 8000, relays: 5000, "asks/grants": 15_000, transfers: 10_000, giving: 15_000, pages: 8000,
 };
@@ -28,7 +28,7 @@ export class Live {
   /** When it is tried again, by `Date.now()`; only while the daemon is away. */
   retry_at = 0;
   lists: Partial<Lists> = {};
-  /** Why a list could not be read. */
+  /** Reasons why a list could not be read. */
   problems: Partial<Record<ListName, Problem>> = {};
 
   #listeners = new Set<() => void>();
@@ -198,7 +198,7 @@ export class Live {
   }
 }
 
-/** Whether somebody looks at the page, or did a moment ago. */
+/** True while somebody looks at the page, or did a moment ago. */
 export function useSeen(): boolean {
   const [seen, set_seen] = useState(document.visibilityState !== "hidden");
   useEffect(() => {

@@ -85,7 +85,7 @@ export function ProblemText({ problem }: { problem: Problem }) {
   );
 }
 
-/** Why some list could not be read, with a way to try again. */
+/** Says why some list could not be read, with a way to try again. */
 export function ListProblems({ names }: { names: readonly ListName[] }) {
   const { live } = useDesk();
   const { t } = useSay();

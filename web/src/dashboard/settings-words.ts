@@ -1,5 +1,5 @@
 /**
- * What the daemon's keys mean, in the languages that it does not speak; the English words are the daemon's own
+ * Meanings of the daemon's keys, in the languages that it does not speak; the English words are the daemon's own
  * (`GET /v1/config`), and stand for a key that is not known here.
  */
 

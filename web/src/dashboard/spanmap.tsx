@@ -26,7 +26,7 @@ export function cells_of(map: SpanMap): Cell[] {
 
 export interface Parts { missing: number; in_flight: number; earlier: number; local: number; by_source: number[] }
 
-/** How many cells show what. */
+/** Counts the cells of each kind. */
 export function count_cells(cells: readonly Cell[], sources: number): Parts {
   const parts: Parts = { missing: 0, in_flight: 0, earlier: 0, local: 0, by_source: new Array<number>(sources).fill(0) };
   for (const cell of cells) {

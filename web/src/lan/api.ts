@@ -1,5 +1,5 @@
 /**
- * What the page asks of the daemon that serves it. Everything is below the page's own path, whose word is the
+ * Calls of the page to the daemon that serves it. Everything is below the page's own path, whose word is the
  * only key; the page is plain HTTP, so nothing here needs more of a browser than that gives.
  */
 
@@ -32,13 +32,13 @@ export function zip_url(share: string, index: number): string {
   return `${base()}zip/${encodeURIComponent(share)}${index === 0 ? "" : `?entry=${index}`}`;
 }
 
-/** What an answer says that is no success. */
+/** Reads an answer that is no success. */
 export function refusal(status: number, text: string): LanError {
   let said: { code?: string; message?: string; detail?: string; hint?: string } = {};
   try {
     said = JSON.parse(text) as typeof said;
   } catch {
-    // Not the daemon's own words: the status has to do.
+    // The daemon did not say this itself: the status has to do.
   }
   return new LanError(said.code ?? "internal", said.message ?? said.detail ?? String(status), said.hint ?? "");
 }
@@ -78,7 +78,7 @@ export async function send_text(text: string): Promise<void> {
 export const MAX_TEXT = 64 << 10;
 
 export interface Sending {
-  /** How far it is, bytes. */
+  /** Takes how far it is, bytes. */
   onprogress: (bytes: number) => void;
   /** It is there, under this name. */
   ondone: (name: string) => void;
@@ -100,7 +100,7 @@ export function send_file(file: Blob, name: string, told: Sending): () => void {
     try {
       kept = (JSON.parse(request.responseText) as { name: string }).name;
     } catch {
-      // It is there all the same.
+      // The file is there all the same.
     }
     told.ondone(kept);
   };

@@ -8,9 +8,9 @@ import { Browse } from "./browse.tsx";
 import { Send } from "./send.tsx";
 import type { Uploads } from "./uploads.ts";
 
-/** How often the page asks whether it is still there and what it shows, ms. */
+/** Pause after which the page asks again whether it is still there and what it shows, ms. */
 const LOOK_MS = 10_000;
-/** From when on the page says that it ends soon, seconds. */
+/** Time before the end at which the page says that it ends soon, seconds. */
 const SOON_S = 300;
 
 /** `#/<share>/<index of a folder>`. */
@@ -70,7 +70,7 @@ function usePage(): { view: PageView | undefined; ends_at: number; error: LanErr
   return { ...state, look: () => look.current() };
 }
 
-/** How long the page is still there, in words that change each half minute. */
+/** Says how long the page is still there, in words that change each half minute. */
 function Ends({ at }: { at: number }) {
   const { t, format } = useWords(lan);
   const [, again] = useState(0);

@@ -15,7 +15,7 @@ function Root() {
   );
 }
 
-// What is being sent breaks off with the page: the browser asks first.
+// Uploads that are under way break off with the page: the browser asks first.
 window.addEventListener("beforeunload", (event) => {
   if (uploads.busy) event.preventDefault();
 });

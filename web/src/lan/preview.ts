@@ -1,4 +1,4 @@
-/** What a browser can show of a file by itself, by the end of its name: the daemon gives nothing else inline. */
+/** Types of files that a browser can show by itself, by the end of the name: the daemon gives nothing else inline. */
 
 export type Shows = "image" | "video" | "audio" | "text";
 
@@ -15,7 +15,7 @@ export function shows(name: string): Shows | undefined {
   return (Object.keys(ENDS) as Shows[]).find((kind) => ENDS[kind].includes(end));
 }
 
-/** How much of a text is shown, bytes. */
+/** The most of a text that is shown, bytes. */
 export const MOST_TEXT = 256 << 10;
 
 /** The beginning of a text file; `more` when that is not all of it. */

@@ -57,7 +57,7 @@ function One({ one, uploads }: { one: Upload; uploads: Uploads }) {
   );
 }
 
-/** What a screen reader is told of all together. */
+/** Tells a screen reader of all together. */
 function Told({ list }: { list: readonly Upload[] }) {
   const { t } = useWords(lan);
   if (list.length === 0) return null;
@@ -122,7 +122,7 @@ export function Send({ uploads, device }: { uploads: Uploads; device: string }) 
   };
   const chosen = (files: File[]) => take(files.map((file) => ({ file, name: file.name })));
   useEffect(() => {
-    // What misses the place would be opened by the browser in place of this page.
+    // A file that misses the place would be opened by the browser in place of this page.
     const catch_all = (event: DragEvent) => event.preventDefault();
     window.addEventListener("dragover", catch_all);
     window.addEventListener("drop", catch_all);

@@ -10,12 +10,12 @@ export interface Upload {
   state: State;
   /** Bytes that were sent in this attempt. */
   sent: number;
-  /** What the device calls it, once it is there: another name where this one was taken. */
+  /** The device's name for it, once it is there: another name where this one was taken. */
   kept: string;
   error: LanError | undefined;
 }
 
-/** How many are sent at once: the daemon writes four of all its pages. */
+/** The number that are sent at once: the daemon writes four of all its pages. */
 const AT_ONCE = 2;
 /** Most that are listed; what is done goes first. */
 const MOST = 500;
@@ -77,7 +77,7 @@ export class Uploads {
     this.#tell();
   }
 
-  /** Whether leaving the page would break something off. */
+  /** True when leaving the page would break something off. */
   get busy(): boolean {
     return this.list.some((one) => one.state === "sending" || one.state === "waiting");
   }

@@ -1,4 +1,4 @@
-/** What this page is, whom it has to be trusted with, and what it leaves behind. */
+/** About this page: whom it has to be trusted with, and what it leaves behind. */
 import { useWords } from "../i18n/index.ts";
 import { Dialog, Notice } from "../ui-kit/components.tsx";
 import { link_words } from "./words.ts";

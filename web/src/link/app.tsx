@@ -152,7 +152,7 @@ function Start({ wrong }: { wrong: "missing" | "broken" }) {
   );
 }
 
-/** How long opening may take before the page says that it goes on, in ms. */
+/** Time that opening may take before the page says that it goes on, in ms. */
 const LONG_MS = 8_000;
 
 function Opening() {

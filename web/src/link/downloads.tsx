@@ -14,7 +14,7 @@ export function Downloads({ downloads, onRemove, onAgain }: { downloads: readonl
   const { t } = useWords(link_words);
   const section = useRef<HTMLElement>(null);
   const newest = downloads[0];
-  // What was just started is seen, however far down the list its button was.
+  // A download that was just started is seen, however far down the list its button was.
   useEffect(() => section.current?.scrollIntoView({ block: "nearest" }), [newest]);
   if (!newest) return null;
   return (
@@ -76,7 +76,7 @@ function Running({ download, onRemove, onAgain }: { download: Download; onRemove
   const text = state_words(words, download);
   const going = state === "running" || state === "paused" || state === "waiting";
   const part = source.size === 0 ? 1 : bytes / source.size;
-  // Which changes are told at once: the state; the bytes only now and then.
+  // A change of the state is told at once, the bytes only now and then.
   const spoken = state === "running" ? `${name}: ${format.percent(Math.floor(part * 10) / 10)}` : `${name}: ${text}`;
   return (
     <div class={`download ${state}`}>

@@ -1,4 +1,4 @@
-/** The same link for an installed Hither, and for another device's camera. */
+/** The link for an installed Hither, and for another device's camera. */
 import { useWords } from "../i18n/index.ts";
 import { CopyText, Dialog } from "../ui-kit/components.tsx";
 import { Qr } from "../ui-kit/qr.tsx";

@@ -1,4 +1,4 @@
-/** Where the bytes come from. */
+/** The sources of the bytes. */
 import { useEffect, useState } from "preact/hooks";
 import type { OpenShare } from "../core/api.ts";
 import { useWords } from "../i18n/index.ts";

@@ -61,7 +61,7 @@ export function* all_nodes(top: Node): Generator<Node> {
   }
 }
 
-/** From the top to the node, the top included. */
+/** The nodes from the top to this one, the top included. */
 export function way_to(node: Node): Node[] {
   const way: Node[] = [];
   for (let at: Node | undefined = node; at; at = at.parent) way.unshift(at);
@@ -124,7 +124,7 @@ function kinds(table: Readonly<Record<Preview, Readonly<Record<string, string>>>
 
 const PLAIN_NAMES = /^(readme|license|licence|copying|changelog|authors|makefile|dockerfile|notice|todo)$/i;
 
-/** What a file can be shown as, by its name; undefined: it is only downloaded. */
+/** The kind of preview that a file can be shown as, by its name; undefined: it is only downloaded. */
 export function kind_of(name: string): Kind | undefined {
   if (PLAIN_NAMES.test(name)) return { preview: "text", type: "text/plain" };
   const dot = name.lastIndexOf(".");

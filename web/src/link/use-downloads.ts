@@ -12,12 +12,12 @@ import { all_nodes, type Node } from "./tree.ts";
 export interface DownloadsState {
   all: readonly Download[];
   kept: readonly Kept[];
-  /** How much of all that is under way has come, 0 to 1. */
+  /** The part of all that is under way which has come, 0 to 1. */
   percent: number | undefined;
   /** Bytes of what no way saves. */
   impossible: number | undefined;
   lasting: boolean;
-  /** Whether there is a choice between what ends with the tab and what does not. */
+  /** True when there is a choice between what ends with the tab and what does not. */
   lasting_offered: boolean;
   set_lasting: (on: boolean) => void;
   removing: Download | undefined;
@@ -142,7 +142,7 @@ async function chosen_file(name: string): Promise<FileSystemFileHandle | "refuse
   }
 }
 
-/** What is left of earlier tabs for this share as it is now; what is too old, or of another version, is removed. */
+/** Gives what is left of earlier tabs for this share as it is now; what is too old, or of another version, is removed. */
 async function left_over(share: OpenShare): Promise<Kept[]> {
   const here: Kept[] = [];
   try {

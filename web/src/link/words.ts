@@ -16,6 +16,6 @@ export async function load_words(language: Language): Promise<void> {
     const answer = await fetch(file.url, { integrity: file.integrity });
     if (answer.ok) catalogues[language] = (await answer.json()) as Words;
   } catch {
-    // Away, or not what was built.
+    // The file is away, or not what was built.
   }
 }

@@ -28,7 +28,7 @@ export function Parts({ of }: { of: readonly string[] }) {
 interface ButtonProps {
   kind?: "plain" | "primary" | "danger" | "quiet";
   icon?: IconName;
-  /** What it does, for buttons that show an icon only. */
+  /** The button's purpose, for buttons that show an icon only. */
   label?: string;
   /** Keeps the button focusable and says that it does nothing now. */
   off?: boolean;
@@ -81,7 +81,7 @@ interface RowProps {
   icon?: IconName;
   title: ComponentChildren;
   detail?: ComponentChildren;
-  /** What opening the row does; without it the row is not a button. */
+  /** Called when the row is opened; without it the row is not a button. */
   onOpen?: () => void;
   href?: string;
   before?: ComponentChildren;
@@ -139,7 +139,7 @@ export function Progress({ value, label, words }: { value: number | undefined; l
   );
 }
 
-/** How often progress is read aloud, in ms: often enough to know that it goes on, seldom enough to hear other things. */
+/** Pause between readings of progress, in ms: often enough to know that it goes on, seldom enough to hear other things. */
 const SPOKEN_EVERY = 10_000;
 
 /** Reads `text` to screen readers, politely, and not more often than `every` ms (0: each change). */
@@ -298,7 +298,7 @@ export async function copy_text(text: string): Promise<boolean> {
       return true;
     }
   } catch {
-    // Refused: the old way may work.
+    // The browser refuses: the old way may work.
   }
   const area = document.createElement("textarea");
   area.value = text;

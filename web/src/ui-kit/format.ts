@@ -38,7 +38,7 @@ export function duration_parts(seconds: number): [number, "day" | "hour" | "minu
   return second === 0 ? [[first, names[0]]] : [[first, names[0]], [second, names[1]]];
 }
 
-/** Whether a time can be written as a date at all. */
+/** True when a time can be written as a date at all. */
 function is_time(unix_ms: number): boolean {
   return Number.isFinite(unix_ms) && Math.abs(unix_ms) <= 8.64e15;
 }

@@ -38,7 +38,7 @@ export function Qr({ text, label }: { text: string; label: string }) {
   const [code, set_code] = useState<Code>();
   useEffect(() => {
     let here = true;
-    // Without it the text beside it is still there.
+    // Without the code the text beside it is still there.
     code_of(text).then((made) => here && set_code(made), () => (library = undefined));
     return () => {
       here = false;

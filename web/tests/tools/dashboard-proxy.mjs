@@ -1,4 +1,4 @@
-// What a daemon serves for its dashboard: the built pages and the local API below /v1/, with the daemon's headers.
+// Serves what a daemon does for its dashboard: the built pages and the local API below /v1/, with the daemon's headers.
 // The code of the address gives a session, whose secret every call carries in X-Hither-Dashboard. By hand:
 //   node tests/tools/dashboard-proxy.mjs SOCKET [PORT]
 import http from "node:http";

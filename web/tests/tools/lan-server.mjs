@@ -1,4 +1,4 @@
-// What a daemon serves on its network (daemon/src/page/), over made-up shares: for tests, and by hand:
+// Serves what a daemon does on its network (daemon/src/page/), over made-up shares: for tests, and by hand:
 //   node tests/tools/lan-server.mjs [PORT]
 import http from "node:http";
 import { crc32, deflateSync } from "node:zlib";

@@ -18,7 +18,7 @@ export const HOSTILE = [
   "../../etc/passwd",
 ];
 
-/** What must not have come of them: nothing ran, nothing was made of their markup, nothing was loaded. */
+/** Harm that must not have come of them: nothing ran, nothing was made of their markup, nothing was loaded. */
 export const harm = (page) =>
   page.evaluate(() => ({
     hit: globalThis.hit,

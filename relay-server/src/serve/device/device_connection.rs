@@ -59,7 +59,7 @@ pub(super) enum Done {
     Carded(Result<(), RegistryError>),
     /// A share was placed or released.
     Placed(RelayMessage),
-    /// Who reads shares of the device from stores.
+    /// The readers of shares of the device from stores.
     Fetches(Result<Vec<StoreFetch>, StateError>),
     /// Something was done to which there is no answer.
     Nothing,
@@ -81,7 +81,7 @@ struct Listing {
     busy: bool,
 }
 
-/// Who reads shares of the device from stores.
+/// State of the telling who reads shares of the device from stores.
 struct Fetches {
     /// There may be something that the device does not know.
     wanted: bool,
@@ -265,7 +265,7 @@ impl<'a> DeviceConnection<'a> {
             };
             let (node, device) = (Arc::clone(node), connection.device);
             self.work.push(Box::pin(async move {
-                // What changes meanwhile is told with it.
+                // Changes of the meantime are told with it.
                 tokio::time::sleep(FETCHES_PAUSE).await;
                 Done::Fetches(fetches::of(&node, &device).await)
             }));

@@ -1,4 +1,4 @@
-/** What other devices ask of this one, what this one asks of them, and who is answered without the user. */
+/** Requests of other devices, requests of this one, and the devices that are answered without the user. */
 import { useEffect, useState } from "preact/hooks";
 import { Button, Check, Dialog, Field, Name, Notice, Spinner } from "../../ui-kit/index.ts";
 import { Problem, call } from "../api.ts";

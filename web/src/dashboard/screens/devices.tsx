@@ -118,7 +118,7 @@ function Stranger({ one }: { one: Introduction }) {
   );
 }
 
-/** Whether everybody on this network sees this device, for ten minutes. */
+/** Shows and sets that everybody on this network sees this device, for ten minutes. */
 function Visible({ nearby }: { nearby: Nearby }) {
   const desk = useDesk();
   const { t, format } = useSay();

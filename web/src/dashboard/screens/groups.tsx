@@ -12,7 +12,7 @@ import type { FoundGroup, Group, Member, Policy } from "../types.ts";
 
 const POLICIES: readonly Policy[] = ["approval", "open", "allow_list"];
 const TONES: Record<Group["state"], Tone> = { member: "good", asking: "warn", refused: "bad", removed: "bad" };
-/** How often the members are read again while they are looked at. */
+/** Pause until the members are read again while they are looked at. */
 const MEMBERS_MS = 8000;
 
 function GroupCard({ one }: { one: Group }) {

@@ -1,4 +1,4 @@
-/** How the daemon is: warnings, relays, links, and what hither doctor finds. */
+/** The daemon's health: warnings, relays, links, and what hither doctor finds. */
 import { useState } from "preact/hooks";
 import { Button, CopyText, Dialog, Field, Icon, Name, Notice, Spinner } from "../../ui-kit/index.ts";
 import { Qr } from "../../ui-kit/qr.tsx";

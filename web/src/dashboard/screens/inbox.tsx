@@ -1,4 +1,4 @@
-/** What other devices sent, and what waits to be sent. */
+/** Messages of other devices, and what waits to be sent. */
 import { useState } from "preact/hooks";
 import { Button, Dialog, Name, copy_text, display_name } from "../../ui-kit/index.ts";
 import { Problem, call } from "../api.ts";

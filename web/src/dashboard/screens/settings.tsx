@@ -69,7 +69,7 @@ function KeyRow({ one }: { one: ConfigKey }) {
   );
 }
 
-/** What becomes of what single devices and groups send. */
+/** Rules for what single devices and groups send. */
 function Rules({ receive }: { receive: Receive }) {
   const desk = useDesk();
   const { t } = useSay();

@@ -1,4 +1,4 @@
-/** What is fetched here, what others fetch from here, and what the user's other devices have to fetch. */
+/** Fetches here, fetches of others from here, and what the user's other devices have to fetch. */
 import { useState } from "preact/hooks";
 import { Button, ButtonLink, Live as Aloud, Name, Notice, Progress, Spinner } from "../../ui-kit/index.ts";
 import { call } from "../api.ts";

@@ -14,7 +14,7 @@ export type DownloadState =
   | "failed"
   | "done";
 
-/** Why it failed: codes of the core, and `stopped` (by the browser's list), `full` (no room), `disk` (cannot be written). */
+/** Reasons for failure: codes of the core, and `stopped` (by the browser's list), `full` (no room), `disk` (cannot be written). */
 export type Failure = string;
 
 /** The name of the lock on a download's key or stored file. */
@@ -35,7 +35,7 @@ const FINAL = new Set(["ticket", "not_found", "gone", "damaged", "too_new"]);
 export interface Target {
   way: Way;
   handle?: FileSystemFileHandle;
-  /** Where it goes on. */
+  /** The place where it goes on. */
   kept?: Kept;
 }
 
@@ -81,7 +81,7 @@ export class Download {
     return this.target.way;
   }
 
-  /** Whether it is still there after the tab was closed. */
+  /** True when it is still there after the tab was closed. */
   get lasting(): boolean {
     return this.way === "file" || this.way === "disk";
   }
@@ -231,7 +231,7 @@ export class Download {
       await put();
       this.#mark = reading.mark();
     } catch (problem) {
-      // What was read before the break counts: the mark stands behind it.
+      // Bytes that were read before the break count: the mark stands behind them.
       if (!(problem instanceof StoppedByBrowser) && !this.#cancelled) {
         await put();
         this.#mark = reading.mark();

@@ -25,7 +25,7 @@ export interface Kept {
   at: number;
 }
 
-/** How long unfinished downloads are kept. */
+/** Time that unfinished downloads are kept. */
 export const KEPT_MS = 7 * 86_400_000;
 
 const STORE = "downloads";

@@ -1,4 +1,4 @@
-/** Where bytes go: a file that the person chose, the browser's downloads, its own storage, or memory. */
+/** Places where bytes go: a file that the person chose, the browser's downloads, its own storage, or memory. */
 import { script_url } from "../../ui-kit/trusted.ts";
 import type { DiskAnswer, DiskCall } from "./disk-worker.ts";
 import { owned, type ServiceLink } from "./sw-link.ts";
@@ -16,7 +16,7 @@ export interface Sink {
 /** The browser's own list of downloads ended it. */
 export class StoppedByBrowser extends Error {}
 
-/** What was written before is not there any more, or not as it was left. */
+/** Bytes that were written before are not there any more, or not as they were left. */
 export class LostProgress extends Error {}
 
 /**
@@ -50,7 +50,7 @@ export class FileSink implements Sink {
     if (this.#at > 0) await this.#writable.seek(this.#at);
   }
 
-  /** Whether enough is new for what it costs to make it last. */
+  /** True when enough is new for what it costs to make it last. */
   get worth_securing(): boolean {
     return this.#at >= Math.max(FileSink.FIRST_SECURE, this.#secured * 2);
   }

@@ -1,10 +1,10 @@
-/** What is saved: one file, or several in a zip. A source gives bytes from a mark on, and marks to go on from. */
+/** Sources of what is saved: one file, or several in a zip. A source gives bytes from a mark on, and marks to go on from. */
 import type { Entry, OpenShare } from "../../core/api.ts";
 import { save_name } from "../../ui-kit/names.ts";
 import { all_nodes, kind_of, way_to, type Node } from "../tree.ts";
 import { zip_size, ZipReading, type ZipEntry, type ZipMark } from "./zip.ts";
 
-/** Where to go on: bytes of a file, or the place in an archive. It survives structured cloning. */
+/** A place to go on from: bytes of a file, or the place in an archive. It survives structured cloning. */
 export type Mark = { bytes: number; zip?: ZipMark };
 
 export interface Reading {
@@ -189,7 +189,7 @@ function zip_source(share: Share, roots: readonly Node[], name: string): Source 
   };
 }
 
-/** What is left of a choice when whatever lies in a chosen folder is left out. */
+/** The rest of a choice when whatever lies in a chosen folder is left out. */
 export function roots_of(chosen: ReadonlySet<Node>): Node[] {
   const inside = (node: Node) => way_to(node).slice(0, -1).some((above) => chosen.has(above));
   return [...chosen].filter((node) => !inside(node)).sort((a, b) => a.entry.index - b.entry.index);

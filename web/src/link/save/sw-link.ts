@@ -17,10 +17,10 @@ export interface Offer {
   give(start: number, end: number): Giver;
 }
 
-/** How often the worker is kept awake while it gives, in ms: browsers stop one after about 30 s without an event. */
+/** Pause between pings that keep the worker awake, in ms: browsers stop one after about 30 s without an event. */
 const PING_MS = 10_000;
 
-/** How long the first installation may take before the page goes on without a worker, in ms. */
+/** Time that the first installation may take before the page goes on without a worker, in ms. */
 const READY_MS = 8_000;
 
 export class ServiceLink {

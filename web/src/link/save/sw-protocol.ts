@@ -1,5 +1,5 @@
 /**
- * What page and service worker say to each other. The worker holds nothing: addresses name the tab that
+ * Messages between page and service worker. The worker holds nothing: addresses name the tab that
  * gives the bytes, so that a worker that was stopped in between finds it again.
  */
 

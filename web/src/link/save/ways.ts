@@ -1,4 +1,4 @@
-/** Which ways of saving a browser has, and which one is taken. */
+/** The ways of saving that a browser has, and the one that is taken. */
 
 export type Way =
   /** A file that the person chooses; goes on after a reload. */

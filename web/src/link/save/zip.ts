@@ -17,7 +17,7 @@ export interface ZipEntry {
   executable: boolean;
 }
 
-/** How far an archive has been given: enough to go on from there. */
+/** The progress of an archive: enough to go on from there. */
 export interface ZipMark {
   /** The entry under way, whether its header was given, and bytes of its content given. */
   entry: number;
@@ -194,7 +194,7 @@ export class ZipReading {
     return next.done ? undefined : next.value;
   }
 
-  /** Where the archive is after the bytes given so far. */
+  /** The place in the archive after the bytes given so far. */
   mark(): ZipMark {
     return { ...this.#mark, sums: [...this.#mark.sums] };
   }
