@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod clock;
 pub mod hex;
 pub mod man_page;
+pub mod patient;
 pub mod pieces;
 pub mod private_fs;
 pub mod sync;

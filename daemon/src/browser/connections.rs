@@ -2,6 +2,7 @@
 //! may take to say what they want.
 
 use axum::Router;
+use hither_util::patient::Patient;
 use hither_util::sync::Mutex;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,8 +21,9 @@ const MOST: usize = 128;
 const MOST_OF_ONE: usize = 32;
 /// Time that the head of a request may take, and that a connection may wait for its next one.
 const HEAD: Duration = Duration::from_secs(20);
-/// Most bytes of a request's head.
+/// Most bytes of a request's head, and most headers.
 const HEAD_BYTES: usize = 16 << 10;
+const HEADERS: usize = 64;
 /// Time that answers which were begun may go on at the end.
 const GRACE: Duration = Duration::from_secs(1);
 /// Pause after the system could not take a connection, as without free file descriptors.
@@ -118,6 +120,8 @@ pub(crate) async fn serve(
             drop(place);
         });
     }
+    // The port is free for the next one before the last answer is out.
+    drop(listener);
     tasks.close();
     tasks.wait().await;
 }
@@ -127,10 +131,11 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES.max(64 << 10))
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
         .half_close(false);
     let service = TowerToHyperService::new(router);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut served = pin!(builder.serve_connection(TokioIo::new(Patient::new(stream)), service));
     tokio::select! {
         ended = served.as_mut() => return said(ended),
         () = stop.cancelled() => served.as_mut().graceful_shutdown(),

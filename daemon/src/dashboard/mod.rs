@@ -10,8 +10,8 @@
 use crate::api::Failure;
 use crate::browser::{self, Owner};
 use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -35,6 +35,11 @@ const MOST_CODES: usize = 8;
 const IDLE: Duration = Duration::from_secs(12 * 3600);
 /// Most sessions; the one that was silent longest goes first.
 const MOST_SESSIONS: usize = 16;
+/// How long the request for a session may take, and its most bytes.
+const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_ENTER: usize = 1024;
+/// The type of what the page sends.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The header that has the session's secret. Its name is nothing that a form or a link can send.
 const HEADER: &str = "x-hither-dashboard";
 
@@ -178,7 +183,7 @@ fn is_own(peer: SocketAddr, own: SocketAddr) -> bool {
     match browser::owner(peer, own) {
         Owner::Same => true,
         Owner::Other => {
-            tracing::warn!("another user of this machine tried the dashboard");
+            tracing::debug!("another user of this machine tried the dashboard");
             false
         }
         // The session alone decides.
@@ -258,8 +263,19 @@ struct Entered {
 /// Gives a session for the code of an address.
 async fn enter(
     State(service): State<Arc<DashboardService>>,
-    Json(enter): Json<Enter>,
+    request: Request,
 ) -> Result<Json<Entered>, Failure> {
+    // Other pages can send a form or a text; a type that they cannot send without being asked tells
+    // that it is the dashboard's own.
+    let is_json = request.headers().get(CONTENT_TYPE) == Some(&JSON);
+    let body = axum::body::to_bytes(request.into_body(), MAX_ENTER);
+    let body = tokio::time::timeout(PATIENCE, body).await;
+    let enter = body
+        .ok()
+        .and_then(Result::ok)
+        .filter(|_| is_json)
+        .and_then(|body| serde_json::from_slice::<Enter>(&body).ok())
+        .ok_or_else(no_session)?;
     let entered = service.access.lock().enter(&enter.code, Instant::now());
     match entered.map_err(crate::failure::internal)? {
         Some(session) => Ok(Json(Entered { session })),

@@ -7,36 +7,43 @@ use super::shares::ShownFile;
 use bytes::Bytes;
 use hither_content::Holding;
 use hither_proto::{Entry, EntryKind};
+use hither_util::pieces::STALLED;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+/// Archives that are made at a time, of all pages.
+pub(super) const AT_ONCE: usize = 8;
 /// Bytes that are sent at a time.
 const PIECE: usize = 256 << 10;
 /// Pieces that wait for a browser that reads slowly.
 pub(super) const WAITING: usize = 4;
 
-/// Writes the archive of a folder's entry, or of everything for entry 0, until `ended`. Blocks.
-pub(super) fn write(
-    holding: &Arc<Holding>,
-    top: u32,
-    to: mpsc::Sender<io::Result<Bytes>>,
-    ended: &CancellationToken,
-) {
+/// Writes the archive of a folder's entry, or of everything for entry 0, until `ended`. Who reads
+/// must take a missing last word ([`Sent::whole`]) for a break. Blocks.
+pub(super) fn write(holding: &Arc<Holding>, top: u32, to: Sent, ended: &CancellationToken) {
     let mut pipe = Pipe {
-        to: to.clone(),
+        to: to.pieces,
         piece: Vec::new(),
         ended: ended.clone(),
+        runtime: Handle::current(),
     };
-    let written = all(holding, top, &mut pipe).and_then(|()| pipe.flush());
-    if let Err(error) = written {
-        tracing::info!(%error, "an archive breaks off");
-        // A reader that has gone away cannot be told.
-        let _ = to.blocking_send(Err(error));
+    match all(holding, top, &mut pipe).and_then(|()| pipe.flush()) {
+        Ok(()) => to.whole.store(true, Ordering::Release),
+        Err(error) => tracing::debug!(%error, "an archive breaks off"),
     }
+}
+
+/// The way to who reads an archive.
+pub(super) struct Sent {
+    pub pieces: mpsc::Sender<Bytes>,
+    /// Is set when all of it was sent.
+    pub whole: Arc<AtomicBool>,
 }
 
 fn all(holding: &Arc<Holding>, top: u32, pipe: &mut Pipe) -> io::Result<()> {
@@ -112,7 +119,7 @@ fn time(ns: i64) -> Option<zip::DateTime> {
 fn safe(name: &str) -> String {
     let mut safe = String::new();
     for c in name.chars() {
-        if c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') {
+        if c.is_control() || matches!(c, '%' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') {
             let mut bytes = [0; 4];
             for byte in c.encode_utf8(&mut bytes).bytes() {
                 safe.push_str(&format!("%{byte:02X}"));
@@ -126,9 +133,10 @@ fn safe(name: &str) -> String {
 
 /// Sends what is written, in pieces.
 struct Pipe {
-    to: mpsc::Sender<io::Result<Bytes>>,
+    to: mpsc::Sender<Bytes>,
     piece: Vec<u8>,
     ended: CancellationToken,
+    runtime: Handle,
 }
 
 impl Write for Pipe {
@@ -141,15 +149,21 @@ impl Write for Pipe {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.ended.is_cancelled() {
-            return Err(io::Error::other("the page has ended"));
-        }
         if self.piece.is_empty() {
             return Ok(());
         }
-        let piece = std::mem::take(&mut self.piece);
-        let sent = self.to.blocking_send(Ok(piece.into()));
-        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let (piece, to) = (std::mem::take(&mut self.piece), &self.to);
+        let ended = self.ended.clone();
+        // A thread waits here: not for ever, and not beyond the end of the page.
+        self.runtime.block_on(async move {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => Err(io::Error::other("the page has ended")),
+                sent = to.send_timeout(piece.into(), STALLED) => {
+                    sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+                }
+            }
+        })
     }
 }
 
@@ -161,6 +175,7 @@ mod tests {
     fn names_in_archives_lead_nowhere() {
         assert_eq!(safe("..\\..\\a:b\n?.txt"), "..%5C..%5Ca%3Ab%0A%3F.txt");
         assert_eq!(safe("Übung 1 (ä).md"), "Übung 1 (ä).md");
+        assert_ne!(safe("a:b"), safe("a%3Ab"));
     }
 
     #[test]

@@ -63,6 +63,10 @@ pub(crate) struct PageService {
     opening: tokio::sync::Mutex<()>,
     /// Places for what is being sent here.
     uploads: Arc<Semaphore>,
+    /// Places for archives that are being made.
+    archives: Arc<Semaphore>,
+    /// The listing that was asked for last: large ones are the same bytes for everybody.
+    listing: shares::Listings,
 }
 
 #[derive(Default)]
@@ -115,6 +119,8 @@ impl PageService {
             open: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             uploads: Arc::new(Semaphore::new(upload::AT_ONCE)),
+            archives: Arc::new(Semaphore::new(archive::AT_ONCE)),
+            listing: shares::Listings::default(),
         })
     }
 
@@ -146,8 +152,15 @@ impl PageService {
                 ApiError::new(ErrorCode::BadRequest, message).with_hint("End one: hither page end")
             );
         }
-        self.listen().await?;
-        self.open.lock().pages.push(Arc::clone(&page));
+        loop {
+            self.listen().await?;
+            let mut open = self.open.lock();
+            // The last other page may have ended meanwhile, and what served it with it.
+            if open.server.is_some() {
+                open.pages.push(Arc::clone(&page));
+                break;
+            }
+        }
         let (of, one) = (Arc::clone(self), Arc::clone(&page));
         self.tasks.spawn(async move {
             tokio::select! {

@@ -3,7 +3,7 @@
 use super::{Page, PageService, archive, download, shares, upload};
 use crate::api::Failure;
 use crate::browser;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,9 @@ use axum::{Json, Router};
 use futures::stream;
 use hither_api::{ApiError, ErrorCode};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 type Ctx = State<Arc<PageService>>;
@@ -32,10 +34,7 @@ pub(super) fn router(service: Arc<PageService>) -> Router {
             "/p/{token}/api/upload",
             post(take_file).layer(DefaultBodyLimit::disable()),
         )
-        .route(
-            "/p/{token}/api/text",
-            post(take_text).layer(DefaultBodyLimit::max(upload::MAX_TEXT)),
-        )
+        .route("/p/{token}/api/text", post(take_text))
         .fallback(get(browser::asset))
         .layer(axum::middleware::from_fn(browser::guard))
         .with_state(service)
@@ -66,6 +65,16 @@ fn open(service: &PageService, token: &str) -> Result<Arc<Page>, Failure> {
             .with_hint("Whoever opened it can open another: hither page")
             .into()
     })
+}
+
+/// The answer where all places are taken.
+fn busy() -> Failure {
+    ApiError::new(
+        ErrorCode::OverQuota,
+        "Others are being served; there is no place free.",
+    )
+    .with_hint("Try again in a moment.")
+    .into()
 }
 
 fn missing(what: &str) -> Failure {
@@ -102,13 +111,12 @@ async fn page(State(service): Ctx, Path(token): Path<String>) -> Result<Json<Pag
 async fn share(
     State(service): Ctx,
     Path((token, share)): Path<(String, String)>,
-) -> Result<Json<shares::Contents>, Failure> {
+) -> Result<Response, Failure> {
     let page = open(&service, &token)?;
     let (record, version) =
         shares::find(&service.library, &page, &share).ok_or_else(|| missing("That share"))?;
-    let contents =
-        tokio::task::spawn_blocking(move || shares::contents(&record, &version.manifest()));
-    Ok(Json(contents.await.map_err(crate::failure::internal)?))
+    let listing = service.listing.of(&share, &record, &version).await?;
+    Ok(([(CONTENT_TYPE, "application/json")], listing).into_response())
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,11 +158,26 @@ async fn zip(
     let entry = manifest.entries().get(top as usize);
     let name = entry.ok_or_else(|| missing("That folder"))?.name.as_str();
     let name = format!("{name}.zip");
+    let places = Arc::clone(&service.archives);
+    let place = places.try_acquire_owned().map_err(|_| busy())?;
     let (to, from) = mpsc::channel(archive::WAITING);
-    let ended = page.ended.clone();
-    tokio::task::spawn_blocking(move || archive::write(&version.holding(), top, to, &ended));
-    let pieces = stream::unfold(from, |mut from| async move {
-        from.recv().await.map(|piece| (piece, from))
+    let (ended, whole) = (page.ended.clone(), Arc::new(AtomicBool::new(false)));
+    let sent = archive::Sent {
+        pieces: to,
+        whole: Arc::clone(&whole),
+    };
+    tokio::task::spawn_blocking(move || {
+        archive::write(&version.holding(), top, sent, &ended);
+        drop(place);
+    });
+    // An archive that broke off must not end as one that is whole.
+    let pieces = stream::unfold(Some((from, whole)), |state| async move {
+        let (mut from, whole) = state?;
+        match from.recv().await {
+            Some(piece) => Some((Ok(piece), Some((from, whole)))),
+            None if whole.load(Ordering::Acquire) => None,
+            None => Some((Err(io::Error::other("the archive broke off")), None)),
+        }
     });
     let headers = [
         (CONTENT_TYPE, "application/zip".to_owned()),
@@ -196,10 +219,12 @@ async fn take_file(
 async fn take_text(
     State(service): Ctx,
     Path(token): Path<String>,
-    body: Bytes,
+    request: Request,
 ) -> Result<StatusCode, Failure> {
+    // Before anything of it is read.
     let page = open(&service, &token)?;
     takes(&page)?;
+    let body = upload::read(request.into_body(), upload::MAX_TEXT).await?;
     let text = String::from_utf8(body.to_vec())
         .map_err(|_| ApiError::new(ErrorCode::BadRequest, "That is no text in UTF-8."))?;
     upload::text(&service, &page, text).await?;

@@ -1,8 +1,11 @@
 //! The shares that a page shows, and what is in them.
 
 use super::Page;
+use crate::failure;
 use crate::library::Library;
 use crate::records::ShareRecord;
+use bytes::Bytes;
+use hither_api::ApiError;
 use hither_content::{Holding, Layout};
 use hither_proto::{EntryKind, Manifest, ShareId};
 use hither_swarm::{Share, Version};
@@ -29,7 +32,7 @@ enum Kind {
 
 /// One share, whole.
 #[derive(Debug, Serialize)]
-pub(super) struct Contents {
+struct Contents {
     name: String,
     entries: Vec<Listing>,
 }
@@ -97,7 +100,7 @@ pub(super) fn list(library: &Library, page: &Page) -> Vec<Listed> {
 }
 
 /// Everything that is in a share.
-pub(super) fn contents(record: &ShareRecord, manifest: &Manifest) -> Contents {
+fn contents(record: &ShareRecord, manifest: &Manifest) -> Contents {
     let mut path: Vec<String> = Vec::new();
     let entry = |(index, entry): (u32, &hither_proto::Entry)| {
         path.truncate(entry.depth as usize);
@@ -119,6 +122,40 @@ pub(super) fn contents(record: &ShareRecord, manifest: &Manifest) -> Contents {
     Contents {
         name: record.name.clone(),
         entries,
+    }
+}
+
+/// The listing of one share as it is sent: the one that was asked for last is kept, and made once,
+/// however many ask for it.
+#[derive(Default)]
+pub(super) struct Listings {
+    last: tokio::sync::Mutex<Option<(ListingOf, Bytes)>>,
+}
+
+/// A share, its version and what it is called here.
+type ListingOf = (String, u64, String);
+
+impl Listings {
+    /// The listing of a share's version.
+    pub(super) async fn of(
+        &self,
+        share: &str,
+        record: &ShareRecord,
+        version: &Arc<Version>,
+    ) -> Result<Bytes, ApiError> {
+        let wanted = (share.to_owned(), version.number(), record.name.clone());
+        let mut last = self.last.lock().await;
+        if let Some((_, bytes)) = last.as_ref().filter(|(kept, _)| *kept == wanted) {
+            return Ok(bytes.clone());
+        }
+        let (record, version) = (record.clone(), Arc::clone(version));
+        let made = tokio::task::spawn_blocking(move || {
+            serde_json::to_vec(&contents(&record, &version.manifest()))
+        });
+        let made = made.await.map_err(failure::internal)?;
+        let bytes = Bytes::from(made.map_err(failure::internal)?);
+        *last = Some((wanted, bytes.clone()));
+        Ok(bytes)
     }
 }
 

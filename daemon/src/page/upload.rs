@@ -8,11 +8,12 @@ use super::{Page, PageService};
 use crate::failure;
 use crate::mail::{Arrival, PageMessage};
 use crate::receive::ReceiveService;
-use axum::body::BodyDataStream;
+use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures::StreamExt;
 use hither_api::{ApiError, ErrorCode};
 use hither_proto::{DeviceId, EntryName, display_name};
+use hither_util::pieces::PIECE;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -21,13 +22,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Files that are written at a time, of all pages.
 pub(super) const AT_ONCE: usize = 4;
 /// Longest text, bytes.
 pub(super) const MAX_TEXT: usize = 64 << 10;
-/// Time for which nothing of a file may come.
+/// The time that a piece of a file, or a place for it, may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Most files and texts that come by one page.
+const MOST: u64 = 1000;
 /// Most bytes that come by one page, in multiples of `receive.max`.
 const FACTOR: u64 = 10;
 /// Pieces of a file that wait for the disk.
@@ -125,8 +129,27 @@ fn too_much(most: u64) -> ApiError {
     ApiError::new(ErrorCode::OverQuota, message)
 }
 
+/// Reads a small body, for as long as a piece of a file may take.
+///
+/// Errors: it is longer than `most`, breaks off or does not go on.
+pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, ApiError> {
+    let read = tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, most)).await;
+    read.map_err(|_| broken())?.map_err(|error| {
+        let is_long = std::error::Error::source(&error)
+            .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+        match is_long {
+            true => ApiError::new(ErrorCode::TooLong, "That text is too long."),
+            false => broken(),
+        }
+    })
+}
+
 /// Returns whether so many bytes more may come by a page.
 fn check(service: &PageService, page: &Page, bytes: u64) -> Result<(), ApiError> {
+    if page.received.load(Ordering::Relaxed) >= MOST {
+        let message = format!("No more than {MOST} files and texts come by one page.");
+        return Err(ApiError::new(ErrorCode::OverQuota, message));
+    }
     let Some(max) = service.receive.settings.get().max else {
         return Ok(());
     };
@@ -152,21 +175,30 @@ pub(super) async fn file(
         )
     })?;
     check(service, page, length.unwrap_or_default())?;
-    let _place = service.uploads.acquire().await.map_err(failure::internal)?;
+    let place = tokio::time::timeout(PATIENCE, service.uploads.acquire()).await;
+    let _place = place.map_err(|_| {
+        let message = "Others are sending; there is no place free.";
+        ApiError::new(ErrorCode::OverQuota, message).with_hint("Try again in a moment.")
+    })?;
     let (to, from) = mpsc::channel(WAITING);
     let folder = service.receive.folder();
     let (into, called, device) = (folder.clone(), name.clone(), service.device);
     let writing = tokio::task::spawn_blocking(move || write(&into, &called, device, from));
-    let mut bytes = 0;
+    let (mut bytes, mut since, mut until) = (0, 0, Instant::now() + PATIENCE);
     let received = loop {
         let next = tokio::select! {
-            next = tokio::time::timeout(PATIENCE, body.next()) => next,
+            biased;
             () = page.ended.cancelled() => break Err(ended()),
+            next = tokio::time::timeout_at(until, body.next()) => next,
         };
         match next {
             Ok(None) => break Ok(()),
             Ok(Some(Ok(piece))) => {
                 bytes += piece.len() as u64;
+                since += piece.len();
+                if since >= PIECE {
+                    (since, until) = (0, Instant::now() + PATIENCE);
+                }
                 if let Err(error) = check(service, page, bytes) {
                     break Err(error);
                 }
@@ -174,12 +206,13 @@ pub(super) async fn file(
                     break Ok(()); // The disk says why, below.
                 }
             }
-            Ok(Some(Err(_))) | Err(_) => {
-                let message = "The file broke off.";
-                break Err(ApiError::new(ErrorCode::Interrupted, message));
-            }
+            Ok(Some(Err(_))) | Err(_) => break Err(broken()),
         }
     };
+    let received = received.and_then(|()| match page.ended.is_cancelled() {
+        true => Err(ended()),
+        false => Ok(()),
+    });
     if received.is_ok() && length.is_none_or(|length| length == bytes) {
         let _ = to.send(None).await; // Now it is whole.
     }
@@ -187,8 +220,12 @@ pub(super) async fn file(
     let path = writing.await.map_err(failure::internal)?;
     received?;
     let path = path.map_err(|error| written(&error))?;
+    if let Err(error) = keep(service, page, &path, bytes).await {
+        // Its sender is told that it was not taken.
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
     page.bytes.fetch_add(bytes, Ordering::Relaxed);
-    keep(service, page, &path, bytes).await?;
     let name = path
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
@@ -196,6 +233,10 @@ pub(super) async fn file(
         name: display_name(&name.unwrap_or_default()),
         size: bytes,
     })
+}
+
+fn broken() -> ApiError {
+    ApiError::new(ErrorCode::Interrupted, "It broke off on the way.")
 }
 
 fn ended() -> ApiError {
@@ -247,7 +288,11 @@ pub(super) async fn text(
         let message = "There is nothing in that text.";
         return Err(ApiError::new(ErrorCode::BadRequest, message));
     }
-    add(service, page, PageMessage::Text(text)).await
+    let bytes = text.len() as u64;
+    check(service, page, bytes)?;
+    add(service, page, PageMessage::Text(text)).await?;
+    page.bytes.fetch_add(bytes, Ordering::Relaxed);
+    Ok(())
 }
 
 async fn add(

@@ -3,13 +3,13 @@
 
 use super::certificate::Certificate;
 use super::client;
-use super::patient::Patient;
 use super::{ConnectionPlace, Server, WebError};
 use crate::node::Node;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hither_carrier::bounds::HANDSHAKE_TIMEOUT;
 use hither_carrier::{OtherTls, PipeIo};
+use hither_util::patient::Patient;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;

@@ -10,7 +10,6 @@ mod chunks;
 mod client;
 mod listen;
 mod pages;
-mod patient;
 mod pipe;
 
 use crate::node::Node;

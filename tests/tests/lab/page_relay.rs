@@ -5,7 +5,7 @@
 //! pipe, chunks. Each way of misusing one: heads too long and too slow, paths that climb, upgrades that are
 //! none, texts, messages too long, another origin, tokens that were never given, have ended, or
 //! outlive their share. A link: printed, fetched, cut off, looked at by bots. Words of proxies:
-//! `relay-server/src/web/client.rs`; who takes too slowly: `patient.rs`; bounds of tokens:
+//! `relay-server/src/web/client.rs`; who takes too slowly: `util/src/patient.rs`; bounds of tokens:
 //! `serve/tokens.rs`.
 
 use crate::relay_world::World;

@@ -38,7 +38,7 @@ function count(top: Node): void {
   const waiting = [top];
   for (let node = waiting.pop(); node; node = waiting.pop()) {
     order.push(node);
-    waiting.push(...node.children);
+    for (const child of node.children) waiting.push(child);
   }
   for (const node of order.reverse()) {
     if (node.entry.kind === "file") {

@@ -86,7 +86,7 @@ function file_source(share: Share, node: Node): Source {
 /** Nodes with the names that they get in an archive: cleaned, no two of them the same to any file system. */
 export function zip_names(roots: readonly Node[]): { nodes: Node[]; entries: ZipEntry[]; links: number } {
   const names = new Map<Node | undefined, string>();
-  const used = new Map<string, Set<string>>();
+  const used = new Map<string, Map<string, number>>();
   const nodes: Node[] = [];
   const entries: ZipEntry[] = [];
   let links = 0;
@@ -98,7 +98,7 @@ export function zip_names(roots: readonly Node[]): { nodes: Node[]; entries: Zip
         continue;
       }
       const folder = names.get(node.parent) ?? "";
-      const taken = used.get(folder) ?? used.set(folder, new Set()).get(folder)!;
+      const taken = used.get(folder) ?? used.set(folder, new Map<string, number>()).get(folder)!;
       const path = folder + unused(save_name(node.name), taken) + (node.entry.kind === "folder" ? "/" : "");
       if (node.entry.kind === "folder") names.set(node, path);
       nodes.push(node);
@@ -108,15 +108,21 @@ export function zip_names(roots: readonly Node[]): { nodes: Node[]; entries: Zip
   return { nodes, entries, links };
 }
 
-/** `name`, or with a number before its extension where a file system would take it for one that is there. */
-function unused(name: string, taken: Set<string>): string {
+/**
+ * `name`, or with a number before its extension where a file system would take it for one that is there. The number
+ * to try next is kept with each name: a folder of names that are all cut to the same would take for ever otherwise.
+ */
+function unused(name: string, taken: Map<string, number>): string {
   const folded = (text: string) => text.normalize("NFKD").toLowerCase().toUpperCase().toLowerCase();
   const dot = name.lastIndexOf(".");
   const [stem, end] = dot > 0 ? [name.slice(0, dot), name.slice(dot)] : [name, ""];
-  for (let number = 1; ; number += 1) {
+  const own = folded(name);
+  for (let number = taken.get(own) ?? 1; ; number += 1) {
     const tried = number === 1 ? name : `${stem} (${number})${end}`;
-    if (taken.has(folded(tried))) continue;
-    taken.add(folded(tried));
+    const key = folded(tried);
+    if (number > 1 && taken.has(key)) continue;
+    taken.set(key, 2);
+    taken.set(own, number + 1);
     return tried;
   }
 }

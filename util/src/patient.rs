@@ -1,8 +1,7 @@
-//! A connection that ends when its other side takes nothing: the measure of
-//! [`hither_util::pieces`], for what is written by others.
+//! A connection that ends when its other side takes nothing: the measure of [`crate::pieces`], for
+//! what is written by others.
 
-use hither_carrier::PipeIo;
-use hither_util::pieces::{PIECE, STALLED};
+use crate::pieces::{PIECE, STALLED};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,16 +9,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A connection whose writes fail when less than a piece is taken in its time.
-pub(super) struct Patient {
-    io: Box<dyn PipeIo>,
+#[derive(Debug)]
+pub struct Patient<T> {
+    io: T,
     /// Bytes taken since the time began to run.
     taken: usize,
     /// Runs while something waits to be taken.
     end: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    pub(super) fn new(io: Box<dyn PipeIo>) -> Self {
+impl<T> Patient<T> {
+    /// A connection to somebody who may take nothing.
+    pub const fn new(io: T) -> Self {
         Self {
             io,
             taken: 0,
@@ -28,7 +29,7 @@ impl Patient {
     }
 
     /// Something waits.
-    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn wait<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let begun = || Box::pin(sleep_until(Instant::now() + STALLED));
         let end = self.end.get_or_insert_with(begun);
         match end.as_mut().poll(cx) {
@@ -45,7 +46,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -55,7 +56,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -97,7 +98,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_left_and_who_takes_slowly_is_served() {
         let (near, mut far) = duplex(1024);
-        let mut patient = Patient::new(Box::new(near));
+        let mut patient = Patient::new(near);
         let begun = Instant::now();
         let error = patient.write_all(&[1; 4096]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -107,7 +108,7 @@ mod tests {
         far.read_to_end(&mut rest).await.unwrap();
 
         let (near, mut far) = duplex(PIECE / 4);
-        let mut patient = Patient::new(Box::new(near));
+        let mut patient = Patient::new(near);
         let written = tokio::spawn(async move { patient.write_all(&vec![1; 8 * PIECE]).await });
         let mut piece = vec![0; PIECE / 2];
         for _ in 0..16 {
@@ -120,7 +121,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_byte_now_and_then_is_nothing() {
         let (near, mut far) = duplex(1024);
-        let mut patient = Patient::new(Box::new(near));
+        let mut patient = Patient::new(near);
         let reader = tokio::spawn(async move {
             while far.read_u8().await.is_ok() {
                 tokio::time::sleep(Duration::from_secs(1)).await;
