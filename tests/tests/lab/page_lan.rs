@@ -10,6 +10,7 @@ use hither_api::{DashboardInfo, MessageInfo, PageInfo};
 use hither_tests::lab::{self, Device, HttpAnswer, MIB, fill, noise, until};
 use serde_json::{Value, json};
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Opens a page.
@@ -195,6 +196,11 @@ fn w5_a_browser_on_the_network_looks_and_downloads() {
             "{}",
             changed.status
         );
+        let broken = guest.http_get(&format!("{url}zip/{share}"));
+        assert!(
+            !broken.whole,
+            "an archive of changed files ended as if it were whole"
+        );
     });
 }
 
@@ -358,11 +364,16 @@ fn w8_a_hostile_browser_gets_and_leaves_nothing() {
                 .status,
             400
         );
+        // Without the word nothing of a body is waited for.
+        let to: SocketAddr = base.strip_prefix("http://").unwrap().parse().unwrap();
+        let none = format!(
+            "POST /p/x/api/text HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
+        );
+        assert_eq!(guest.says(to, none.into_bytes()).status, 404);
         let head = format!(
             "GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
             "a".repeat(1 << 20)
         );
-        let to = base.strip_prefix("http://").unwrap().parse().unwrap();
         let said = guest.says(to, head.into_bytes());
         assert!(said.status == 0 || said.status >= 400);
         until("nothing is left", || {
