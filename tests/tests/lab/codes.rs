@@ -95,6 +95,30 @@ fn p3_three_words_fetch_a_share_on_a_network_without_a_relay() {
 }
 
 #[test]
+fn p12_two_commands_and_three_words_lead_to_the_first_received_file() {
+    lab::run(|lab| {
+        // No home, no daemon, no relay, nothing that was said before.
+        let (desk, laptop) = (lab.device("desk"), lab.device("laptop"));
+        assert!(!desk.home().exists() && !laptop.home().exists());
+        let file = fill(desk.path("film.mkv"), 1, 4 * MIB);
+        let begun = Instant::now();
+        let (shown, code) = show(&desk, &file);
+        let words = code.to_string();
+        assert_eq!(words.split('-').count(), 3, "{words}");
+        // As it is said, with blanks.
+        let said = words.replace('-', " ");
+        let into = laptop.path("");
+        let line: Vec<&str> = ["fetch"].into_iter().chain(said.split(' ')).collect();
+        let fetched =
+            laptop.hither(&[&line[..], &["--yes", "-o", into.to_str().unwrap()]].concat());
+        fetched.well();
+        println!("from nothing to the file: {:.1?}", begun.elapsed());
+        Tree::of(&file).assert_same(&Tree::of(laptop.path("film.mkv")));
+        shown.finish().well();
+    });
+}
+
+#[test]
 fn p3_a_wrong_word_spends_the_code_and_both_sides_hear_of_it() {
     lab::run(|lab| {
         let (desk, laptop) = pair(lab);
