@@ -163,3 +163,22 @@ fn w1_a_download_goes_on_when_the_tab_is_killed_and_when_the_relay_restarts() {
         well(&driven.finish());
     });
 }
+
+#[test]
+#[ignore = "long: 2 GiB through a browser; scripts/nightly"]
+fn w1_two_gibibytes_pass_through_a_browser() {
+    lab::run(|lab| {
+        let served = Served::new(lab);
+        let file = fill(served.desk.path("film.bin"), 3, 2048 * MIB);
+        let link = served.link(&file);
+        let expected = file.to_str().unwrap();
+        let Some(driven) = served.drive(&link, &["--expect", expected, "--timeout", "1800"]) else {
+            return;
+        };
+        let figures = driven.finish();
+        well(&figures);
+        // Far less than the file: nothing keeps it.
+        let grown = figures["grown_bytes"].as_u64().unwrap();
+        assert!(grown < 768 * MIB, "{grown} bytes of memory");
+    });
+}
