@@ -36,6 +36,9 @@ fn d3_devices_behind_two_routers_are_joined_by_the_relay() {
         let file = fill(desk.path("Kontoauszug 2026.pdf"), 1, SIZE);
         let shared = share(&desk, &file);
         world.relay.cable.shape_up(80);
+        laptop
+            .hither(&["config", "set", "cost.relayed", "0.09"])
+            .well();
         let mut fetch = laptop.begin_fetch(&shared.ticket, "got");
         fetch.reach(SIZE / 4);
         // While it goes on, everybody says how.
