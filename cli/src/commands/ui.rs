@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 const EXAMPLES: &str = "\
 Examples:
   hither ui                opens the dashboard in the browser
-  hither ui --print        prints its address: it can be opened once, in a minute
+  hither ui --print        prints its address, good once and for a minute
 
 Only you, on this machine, are let in.";
 
