@@ -292,7 +292,7 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
             drop(handshake);
             let done = match handshaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(Shaken::Device(io, device, binding)) => {
-                    admit(&task_core, io, FarEnd { device, remote, binding }).await
+                    admit(&task_core, *io, FarEnd { device, remote, binding }).await
                 }
                 Ok(Shaken::Other(io, other)) => {
                     other.take(io, remote);
@@ -327,7 +327,7 @@ pub(crate) async fn admit(core: &Arc<Core>, io: Io, end: FarEnd) -> Result<(), L
 /// A finished handshake.
 enum Shaken {
     /// The handshake of a device.
-    Device(Io, DeviceId, StreamBinding),
+    Device(Box<Io>, DeviceId, StreamBinding),
     /// The handshake of a client of whoever shares the ports.
     Other(Box<dyn PipeIo>, Arc<dyn OtherTls>),
 }
@@ -337,10 +337,10 @@ async fn prepared(core: &Core, acceptor: &TlsAcceptor, socket: TcpStream) -> io:
     let socket = Socket::Tcp(socket);
     let Some(other) = core.other_tls.get() else {
         let (io, device, binding) = handshake_of(core, acceptor, socket).await?;
-        return Ok(Shaken::Device(io, device, binding));
+        return Ok(Shaken::Device(Box::new(io), device, binding));
     };
     match handshake_by_hello(core, other.as_ref(), socket).await? {
-        Ok((io, device, binding)) => Ok(Shaken::Device(io, device, binding)),
+        Ok((io, device, binding)) => Ok(Shaken::Device(Box::new(io), device, binding)),
         Err(io) => Ok(Shaken::Other(Box::new(io), Arc::clone(other))),
     }
 }

@@ -342,7 +342,7 @@ async fn share(
     if args.code {
         done = crate::commands::code::show_share(session, client, done).await?;
     } else if args.link {
-        print_summary(session, &done, &args);
+        print_summary(session, &done, args);
         let found = link::of(session, client, &done, &pages, args.no_upload).await?;
         if let Done::Shared { link, .. } = &mut done {
             link.clone_from(&found);

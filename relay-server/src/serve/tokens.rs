@@ -101,7 +101,9 @@ impl Tokens {
 
 impl Table {
     fn expire(&mut self, now: Instant) {
-        while let Some((_, key)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+        while self.ends.front().is_some_and(|(end, _)| *end <= now)
+            && let Some((_, key)) = self.ends.pop_front()
+        {
             let Some(grant) = self.grants.remove(&key) else {
                 continue;
             };
