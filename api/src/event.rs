@@ -269,6 +269,16 @@ pub enum ChangedList {
     Relays,
     /// `GET /v1/devices`: the devices of the user at relays, and those that are known.
     Devices,
+    /// `GET /v1/inbox`.
+    Inbox,
+    /// `GET /v1/outbox`.
+    Outbox,
+    /// `GET /v1/pages`.
+    Pages,
+    /// `GET /v1/exposures` and `GET /v1/drive/uploads`.
+    Drive,
+    /// `GET /v1/catalogue`.
+    Catalogue,
 }
 
 /// How work ended well.

@@ -507,6 +507,9 @@ impl App {
             shares: news,
             groups: Arc::clone(&group_states),
             relays: Arc::clone(&relays),
+            pages: Arc::clone(&pages),
+            exposed: Arc::clone(&exposed),
+            catalogue: Arc::clone(&catalogue),
         });
         let app = Self {
             swarm,

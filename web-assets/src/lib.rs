@@ -58,7 +58,58 @@ pub fn find(path: &str) -> Option<&'static Asset> {
     ASSETS.get(at)
 }
 
+/// An answer to a request for a file, for whichever library sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reply {
+    /// Nothing is sent (304): the client has it.
+    pub known: bool,
+    /// The bytes to send otherwise.
+    pub body: &'static [u8],
+    /// The encoding of these bytes; `None`: none, or nothing is sent.
+    pub content_encoding: Option<&'static str>,
+    /// The file.
+    pub asset: &'static Asset,
+}
+
+impl Reply {
+    /// The headers of the answer, by their names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let always = [
+            ("content-type", self.asset.content_type),
+            ("etag", self.asset.etag),
+            ("vary", "accept-encoding"),
+            (
+                "cache-control",
+                match self.asset.is_immutable() {
+                    true => "public, max-age=31536000, immutable",
+                    false => "no-cache",
+                },
+            ),
+        ];
+        let encoding = self.content_encoding.map(|name| ("content-encoding", name));
+        always.into_iter().chain(encoding)
+    }
+}
+
 impl Asset {
+    /// The answer to a request with these values of `Accept-Encoding` and `If-None-Match`.
+    pub fn reply(&'static self, accepted: Option<&str>, known: Option<&str>) -> Reply {
+        // RFC 9110, 13.1.2: tags are compared weakly.
+        let known = known.is_some_and(|tags| {
+            let mut tags = tags
+                .split(',')
+                .map(|tag| tag.trim().trim_start_matches("W/"));
+            tags.any(|tag| tag == self.etag)
+        });
+        let (encoding, bytes) = self.encoded(accepted);
+        Reply {
+            known,
+            body: if known { &[] } else { bytes },
+            content_encoding: encoding.name().filter(|_| !known),
+            asset: self,
+        }
+    }
+
     /// True when the content never changes under this path: its name has a hash of it.
     pub fn is_immutable(&self) -> bool {
         self.path.starts_with("assets/")
@@ -134,5 +185,28 @@ mod tests {
         assert_eq!(sent(Some("*")), b"plain");
         assert_eq!(sent(Some("brotli, x-gzip, ;;;q=,")), b"plain");
         assert!(asset.is_immutable());
+    }
+
+    #[test]
+    fn what_a_client_has_is_not_sent_again() {
+        static ASSET: Asset = Asset {
+            path: "sw.js",
+            bytes: b"plain",
+            br: Some(b"br"),
+            gz: None,
+            integrity: "",
+            etag: "\"ab\"",
+            content_type: "text/javascript",
+        };
+        let sent = ASSET.reply(Some("br"), Some("\"cd\""));
+        assert!(!sent.known && sent.body == b"br");
+        let headers: Vec<_> = sent.headers().collect();
+        assert!(headers.contains(&("content-encoding", "br")));
+        assert!(headers.contains(&("cache-control", "no-cache")));
+        for tags in ["\"ab\"", "W/\"ab\"", "\"cd\", W/\"ab\""] {
+            let known = ASSET.reply(Some("br"), Some(tags));
+            assert!(known.known && known.body.is_empty(), "{tags}");
+            assert_eq!(known.headers().count(), 4, "{tags}");
+        }
     }
 }

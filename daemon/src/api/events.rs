@@ -5,11 +5,14 @@
 
 use super::work::frame;
 use crate::asks::{self, AskService};
+use crate::catalogue::CatalogueService;
+use crate::exposed::ExposedService;
 use crate::giving::{self, GivingService};
 use crate::groups::Groups;
 use crate::library::LibraryNews;
 use crate::mail::{self, MailService};
 use crate::nearby::{self, NearbyService};
+use crate::page::PageService;
 use crate::settings::SettingsService;
 use crate::transfer::TransferService;
 use axum::extract::State;
@@ -38,6 +41,9 @@ pub(crate) struct EventSources {
     pub shares: Arc<LibraryNews>,
     pub groups: Arc<Groups>,
     pub relays: Arc<RelayClient>,
+    pub pages: Arc<PageService>,
+    pub exposed: Arc<ExposedService>,
+    pub catalogue: Arc<CatalogueService>,
 }
 
 /// Everything as it happens: `message`, `transfer`, `giving`, `fetched`, `asks`, `nearby` and
@@ -61,6 +67,11 @@ pub(super) async fn events(
         changed(of.relays.changes(), ChangedList::Relays),
         changed(of.relays.changes(), ChangedList::Devices),
         changed(of.nearby.known().changes(), ChangedList::Devices),
+        changed(of.mail.inbox.changes(), ChangedList::Inbox),
+        changed(of.mail.outbox.changes(), ChangedList::Outbox),
+        changed(of.pages.changes(), ChangedList::Pages),
+        changed(of.exposed.changes(), ChangedList::Drive),
+        changed(of.catalogue.changes(), ChangedList::Catalogue),
     ]);
     Sse::new(all.take_until(stop).map(|event| frame(&event)))
 }

@@ -47,6 +47,7 @@ use utoipa::OpenApi;
         status::status,
         status::shutdown,
         status::doctor,
+        status::log,
         status::acknowledge,
         shares::shares,
         shares::unshare,
@@ -176,6 +177,7 @@ fn router(app: App) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/shutdown", post(status::shutdown))
         .route("/v1/doctor", get(status::doctor))
+        .route("/v1/log", get(status::log))
         .route("/v1/losses/acknowledge", post(status::acknowledge))
         .route("/v1/shares", get(shares::shares).post(work::share))
         .route("/v1/shares/{share}", delete(shares::unshare))
@@ -280,7 +282,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 92);
+        assert_eq!(calls, 93);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 

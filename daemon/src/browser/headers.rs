@@ -2,8 +2,8 @@
 
 use axum::extract::Request;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HOST, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, IF_NONE_MATCH, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::Next;
@@ -59,40 +59,28 @@ fn is_here(host: &str) -> bool {
     bare.parse::<IpAddr>().is_ok() || !name.contains('.') || name.ends_with(".local")
 }
 
-/// A page by the name of its file.
-pub(crate) fn page(name: &'static str, headers: &HeaderMap) -> Response {
-    file(name, headers)
-}
-
-/// A file that pages are made of.
+/// A file that pages are made of, by the path that is asked for.
 pub(crate) async fn asset(uri: Uri, headers: HeaderMap) -> Response {
     file(uri.path().trim_start_matches('/'), &headers)
 }
 
-fn file(path: &str, headers: &HeaderMap) -> Response {
+/// The same by its name.
+pub(crate) fn file(path: &str, headers: &HeaderMap) -> Response {
     let Some(asset) = hither_web_assets::find(path) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let (encoding, bytes) = asset.encoded(text(ACCEPT_ENCODING));
-    let kept = match asset.is_immutable() {
-        true => "public, max-age=31536000, immutable",
-        false => "no-cache",
-    };
-    let mut response = match text(IF_NONE_MATCH) == Some(asset.etag) {
+    let reply = asset.reply(text(ACCEPT_ENCODING), text(IF_NONE_MATCH));
+    let mut response = match reply.known {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => bytes.into_response(),
+        false => reply.body.into_response(),
     };
-    let own = [
-        (CONTENT_TYPE, asset.content_type),
-        (ETAG, asset.etag),
-        (VARY, "Accept-Encoding"),
-        (CACHE_CONTROL, kept),
-    ];
-    let encoded = encoding.name().map(|name| (CONTENT_ENCODING, name));
-    for (name, value) in own.into_iter().chain(encoded) {
-        let headers = response.headers_mut();
-        headers.insert(name, HeaderValue::from_static(value));
+    for (name, value) in reply.headers() {
+        let (name, value) = (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+        response.headers_mut().insert(name, value);
     }
     response
 }

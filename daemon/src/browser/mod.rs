@@ -9,7 +9,7 @@ mod headers;
 mod same_user;
 
 pub(crate) use connections::{listen, serve};
-pub(crate) use headers::{asset, guard, page};
+pub(crate) use headers::{asset, file, guard};
 pub(crate) use same_user::{Owner, owner};
 
 use hither_util::hex::encode;

@@ -103,6 +103,11 @@ pub(crate) struct CatalogueService {
 }
 
 impl CatalogueService {
+    /// Follows what other devices share, as far as they have told.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.state.news.subscribe()
+    }
+
     /// Looks at what is shared now.
     fn refresh(&self) {
         let told = |(_, record): &(Arc<Share>, ShareRecord)| !record.no_list;

@@ -207,7 +207,7 @@ fn router(service: Arc<DashboardService>, calls: Router, port: u16) -> Router {
 }
 
 async fn html(headers: HeaderMap) -> Response {
-    browser::page("dashboard.html", &headers)
+    browser::file("dashboard.html", &headers)
 }
 
 /// Refuses what another page sends, and what was led here by another name.

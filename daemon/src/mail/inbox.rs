@@ -44,6 +44,8 @@ pub(crate) struct Inbox {
     state: Mutex<InboxState>,
     /// The number of the latest message.
     latest: watch::Sender<u64>,
+    /// Counts up with everything that is made durable.
+    changes: watch::Sender<u64>,
     /// A message was deleted.
     pub room: Notify,
 }
@@ -85,8 +87,20 @@ impl Inbox {
             storage,
             state: Mutex::new(state),
             latest: watch::Sender::new(latest),
+            changes: watch::Sender::new(0),
             room: Notify::new(),
         })
+    }
+
+    /// Follows the list: something in it may be another.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StorageError> {
+        self.storage.commit(batch)?;
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, InboxState> {
@@ -150,7 +164,7 @@ impl Inbox {
         }
         if !batch.is_empty() {
             batch.put(NUMBERS, NEXT, &next.to_be_bytes());
-            self.storage.commit(batch)?;
+            self.commit(batch)?;
         }
         let unread = state.unread + taken.new as u64;
         *state = InboxState {
@@ -207,7 +221,7 @@ impl Inbox {
         let mut batch = Batch::new();
         put_record(&mut batch, number, &record);
         batch.put(NUMBERS, NEXT, &(number + 1).to_be_bytes());
-        self.storage.commit(batch)?;
+        self.commit(batch)?;
         state.next = number + 1;
         state.count += 1;
         state.bytes += size;
@@ -283,7 +297,7 @@ impl Inbox {
         if has < had {
             remove_files(&mut batch, number, &record);
         }
-        self.storage.commit(batch)?;
+        self.commit(batch)?;
         state.bytes = state.bytes.saturating_sub(had - has.min(had));
         state.unread = state
             .unread
@@ -305,7 +319,7 @@ impl Inbox {
         let mut batch = Batch::new();
         batch.remove(INBOX, &records::number_key(number));
         remove_files(&mut batch, number, &record);
-        self.storage.commit(batch)?;
+        self.commit(batch)?;
         state.count = state.count.saturating_sub(1);
         state.bytes = state.bytes.saturating_sub(kept_bytes(&record));
         state.unread = state.unread.saturating_sub(u64::from(!record.read));
@@ -328,7 +342,7 @@ impl Inbox {
         for keys in seen[..forget].chunks(FORGET_BATCH) {
             let mut batch = Batch::new();
             keys.iter().for_each(|(_, key)| batch.remove(SEEN, key));
-            self.storage.commit(batch)?;
+            self.commit(batch)?;
         }
         Ok(())
     }

@@ -79,8 +79,8 @@ pub(crate) struct Outbox {
     state: Mutex<OutboxState>,
     /// A message was added.
     pub added: Notify,
-    /// Counts up whenever a message was sent, given up, declined or taken.
-    ends: watch::Sender<u64>,
+    /// Counts up whenever a message was added, put off, sent, given up, declined, taken or taken back.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -150,7 +150,7 @@ impl Outbox {
             ending: Mutex::new(sent),
             state: Mutex::new(state),
             added: Notify::new(),
-            ends: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
         })
     }
 
@@ -186,16 +186,17 @@ impl Outbox {
             state.listeners.insert(number, sender);
         }
         self.added.notify_one();
+        self.changed();
         Ok(listener)
     }
 
-    /// Follows what becomes of messages.
-    pub(super) fn ends(&self) -> watch::Receiver<u64> {
-        self.ends.subscribe()
+    /// Follows what becomes of messages, new ones included.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
-    fn ended(&self) {
-        self.ends.send_modify(|count| *count += 1);
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Finds a sent message by its id: its place and its reader; `None`: it is not known
@@ -272,7 +273,7 @@ impl Outbox {
             batch.put(SENT, &key, &serde_json::to_vec(&sent).unwrap_or_default());
             self.storage.commit(batch)?;
         }
-        self.ended();
+        self.changed();
         Ok(())
     }
 
@@ -338,7 +339,7 @@ impl Outbox {
             state.remove(number);
             state.tell(number, outcome);
         }
-        self.ended();
+        self.changed();
         Ok(())
     }
 
@@ -355,6 +356,8 @@ impl Outbox {
         if state.records.contains_key(&number) {
             state.reasons.insert(number, reason);
         }
+        drop(state);
+        self.changed();
     }
 
     /// Forgets what was sent before `horizon`, and the oldest beyond [`MAX_SENT`]; returns how many
@@ -415,7 +418,7 @@ impl Outbox {
         self.storage.commit(batch)?;
         *known = known.saturating_sub(1);
         self.state().insert(sent.number, record);
-        self.ended();
+        self.changed();
         Ok(true)
     }
 
@@ -450,7 +453,7 @@ impl Outbox {
                 },
             );
         }
-        self.ended();
+        self.changed();
         Ok(())
     }
 
@@ -460,7 +463,9 @@ impl Outbox {
             return Ok(None);
         }
         self.storage.commit(removal(number))?;
-        Ok(self.state().remove(number))
+        let removed = self.state().remove(number);
+        self.changed();
+        Ok(removed)
     }
 
     /// All that wait or failed, with why the latest attempt failed, oldest first.

@@ -146,9 +146,9 @@ pub(crate) async fn sent(
     wait: Duration,
 ) -> Result<SentInfo, ApiError> {
     let deadline = Instant::now() + wait;
-    let mut ends = mail.outbox.ends();
+    let mut changes = mail.outbox.changes();
     loop {
-        ends.mark_unchanged();
+        changes.mark_unchanged();
         let of = Arc::clone(mail);
         let found = tokio::task::spawn_blocking(move || of.outbox.find(id));
         let found = found.await.map_err(failure::internal)?;
@@ -159,7 +159,7 @@ pub(crate) async fn sent(
         };
         let ended = matches!(found.state, SentState::Declined | SentState::Failed);
         let waits = !found.taken && !ended;
-        if !waits || !matches!(timeout_at(deadline, ends.changed()).await, Ok(Ok(()))) {
+        if !waits || !matches!(timeout_at(deadline, changes.changed()).await, Ok(Ok(()))) {
             let to: DeviceId = found.to.parse().map_err(failure::internal)?;
             let outcome = Outcome {
                 state: found.state,

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Most pages at a time.
@@ -59,6 +59,8 @@ pub(crate) struct PageService {
     port: Setting<u16>,
     tasks: Tasks,
     open: Mutex<Open>,
+    /// Counts up with every page that begins or ends, and with what comes by one.
+    changes: watch::Sender<u64>,
     /// Held while the first page is opened.
     opening: tokio::sync::Mutex<()>,
     /// Places for what is being sent here.
@@ -117,6 +119,7 @@ impl PageService {
             port: deps.port,
             tasks: deps.tasks,
             open: Mutex::default(),
+            changes: watch::Sender::new(0),
             opening: tokio::sync::Mutex::default(),
             uploads: Arc::new(Semaphore::new(upload::AT_ONCE)),
             archives: Arc::new(Semaphore::new(archive::AT_ONCE)),
@@ -169,6 +172,7 @@ impl PageService {
             }
             of.remove(&one);
         });
+        self.changed();
         tracing::info!(page = page.id, seconds, "a page is there");
         Ok(self.info(&page))
     }
@@ -192,6 +196,15 @@ impl PageService {
         upload::clear(&self.receive, self.device);
         self.tasks.spawn(serve(Arc::clone(self), listener, stop));
         Ok(())
+    }
+
+    /// Follows the list of pages.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// The shares of these ids.
@@ -250,6 +263,8 @@ impl PageService {
         {
             server.stop.cancel();
         }
+        drop(open);
+        self.changed();
     }
 
     /// The page with this word in its path.

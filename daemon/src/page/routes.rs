@@ -51,7 +51,7 @@ async fn whole_path(Path(token): Path<String>) -> Response {
 
 /// The page itself, which asks for what it shows; the same for every word.
 async fn html(headers: HeaderMap) -> Response {
-    browser::page("lan.html", &headers)
+    browser::file("lan.html", &headers)
 }
 
 /// The answer to whoever knows of no page.

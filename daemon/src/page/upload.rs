@@ -309,6 +309,7 @@ async fn add(
     match added.map_err(|error| failure::storage(&error))? {
         true => {
             page.received.fetch_add(1, Ordering::Relaxed);
+            service.changed();
             Ok(())
         }
         false => Err(ApiError::new(

@@ -108,32 +108,19 @@ pub(super) async fn page(
 
 fn file(headers: &Headers, asset: &'static Asset, asked: &HeaderMap) -> Response {
     let text = |name| asked.get(name).and_then(|value| value.to_str().ok());
-    let known = text(header::IF_NONE_MATCH).is_some_and(|tags| {
-        tags.split(',')
-            .any(|tag| tag.trim().trim_start_matches("W/") == asset.etag)
-    });
-    let (encoding, bytes) = asset.encoded(text(header::ACCEPT_ENCODING));
-    let mut response = match known {
+    let accepted = text(header::ACCEPT_ENCODING);
+    let reply = asset.reply(accepted, text(header::IF_NONE_MATCH));
+    let mut response = match reply.known {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => Body::from(Bytes::from_static(bytes)).into_response(),
+        false => Body::from(Bytes::from_static(reply.body)).into_response(),
     };
     let into = response.headers_mut();
     headers.put(into);
-    into.insert(header::ETAG, HeaderValue::from_static(asset.etag));
-    into.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(asset.content_type),
-    );
-    into.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static(match asset.is_immutable() {
-            true => "public, max-age=31536000, immutable",
-            false => "no-cache",
-        }),
-    );
-    into.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    if let (Some(name), false) = (encoding.name(), known) {
-        into.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    for (name, value) in reply.headers() {
+        into.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     response
 }

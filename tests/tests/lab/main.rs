@@ -53,6 +53,7 @@ mod own_devices;
 mod page_browser;
 mod page_lan;
 mod page_relay;
+mod page_world;
 mod parts;
 mod patterns;
 mod pipes;

@@ -3,16 +3,15 @@
 //!
 //! `web/tests/e2e-link.mjs` is what the browser does; here is the world around it.
 
+use crate::page_world::{HOST, served};
 use crate::relay_world::World;
 use hither_tests::lab::{self, Device, MIB, fill, until};
-use rcgen::PublicKeyData;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The name by which browsers call the relay.
-const HOST: &str = "relay.example";
+/// The port of addresses that name none.
 const PORT: u16 = 443;
 
 /// A relay with a page, the options by which a browser finds and trusts it, two devices of one user
@@ -26,28 +25,12 @@ struct Served<'lab> {
 
 impl<'lab> Served<'lab> {
     fn new(lab: &'lab lab::Lab) -> Self {
-        let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
-        let key = made.signing_key.subject_public_key_info();
-        let world = World::with(lab, |relay| {
-            fs::create_dir_all(relay.data()).unwrap();
-            let write = |name: &str, label: &str, der: &[u8]| -> PathBuf {
-                let path = relay.data().join(name);
-                let text = pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der);
-                fs::write(&path, text.unwrap()).unwrap();
-                path
-            };
-            let certificate = write("web.pem", "CERTIFICATE", made.cert.der());
-            let secret = write("web.key", "PRIVATE KEY", &made.signing_key.serialize_der());
-            relay.set(&format!("web.listen=[\"0.0.0.0:{PORT}\"]"));
-            relay.set(&format!("web.url=https://{HOST}"));
-            relay.set(&format!("web.certificate={}", certificate.display()));
-            relay.set(&format!("web.key={}", secret.display()));
-        });
+        let (world, certificate) = served(lab, PORT, |_| {});
         let (desk, _) = world.pair();
         let phone = world.two.device("phone");
         let options = vec![
             "--spki".into(),
-            base64(&Sha256::digest(&key)),
+            base64(&Sha256::digest(&certificate.public_key)),
             "--map".into(),
             format!("MAP {HOST} {}", world.relay.cable.address()),
         ];

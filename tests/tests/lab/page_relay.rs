@@ -8,6 +8,7 @@
 //! `relay-server/src/web/client.rs`; who takes too slowly: `util/src/patient.rs`; bounds of tokens:
 //! `serve/tokens.rs`.
 
+use crate::page_world::{Certificate, HOST, authority, served};
 use crate::relay_world::World;
 use hither_content::{open_chunk, open_root};
 use hither_proto::{Manifest, ShareLink, Ticket};
@@ -17,62 +18,18 @@ use hither_tests::lab::{
 use rustix::process::Signal;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The name by which browsers call the relay.
-const HOST: &str = "relay.example";
 /// A port of its own, and the port of devices.
 const OWN: u16 = 8443;
 const SHARED: u16 = 4817;
-
-/// A certificate for the relay, and the file with its key, beside each other in a folder.
-struct Certificate {
-    der: Vec<u8>,
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Certificate {
-    fn write(folder: &Path) -> Self {
-        let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
-        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
-        // In one step each, as programs that renew certificates do.
-        for (path, text) in [
-            (&certificate, pem("CERTIFICATE", made.cert.der())),
-            (&key, pem("PRIVATE KEY", &made.signing_key.serialize_der())),
-        ] {
-            let new = path.with_extension("new");
-            fs::write(&new, text).unwrap();
-            fs::rename(new, path).unwrap();
-        }
-        Self {
-            der: made.cert.der().to_vec(),
-            certificate,
-            key,
-        }
-    }
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap()
-}
-
-fn serve(relay: &mut Relay, port: u16, certificate: &Certificate) {
-    relay.set(&format!("web.listen=[\"0.0.0.0:{port}\"]"));
-    relay.set(&format!("web.url=https://{HOST}:{port}"));
-    relay.set(&format!(
-        "web.certificate={}",
-        certificate.certificate.display()
-    ));
-    relay.set(&format!("web.key={}", certificate.key.display()));
-}
 
 fn at(relay: &Relay, port: u16) -> SocketAddr {
     SocketAddr::new(relay.cable.address().parse().unwrap(), port)
 }
 
 fn browser(place: &Device, relay: &Relay, port: u16, certificate: &Certificate) -> Browser {
-    Browser::new(place, at(relay, port), &format!("{HOST}:{port}")).trusting(&certificate.der)
+    Browser::new(place, at(relay, port), &authority(port)).trusting(&certificate.der)
 }
 
 /// Shares with a link.
@@ -118,14 +75,7 @@ fn data(read: &Read) -> String {
 #[test]
 fn w6_a_link_opens_in_a_browser_and_on_another_device() {
     lab::run(|lab| {
-        let mut certificate = None;
-        let world = World::with(lab, |relay| {
-            fs::create_dir_all(relay.data()).unwrap();
-            let made = Certificate::write(&relay.data());
-            serve(relay, OWN, &made);
-            certificate = Some(made);
-        });
-        let certificate = certificate.unwrap();
+        let (world, certificate) = served(lab, OWN, |_| {});
         let (desk, laptop) = world.pair();
         let relays = laptop.hither(&["relay", "list"]).well();
         assert_eq!(relays.lines[0]["web"], format!("https://{HOST}:{OWN}"));
@@ -244,14 +194,7 @@ fn w6_a_link_opens_in_a_browser_and_on_another_device() {
 #[test]
 fn w6_a_certificate_is_replaced_and_the_ports_of_devices_are_shared() {
     lab::run(|lab| {
-        let mut certificate = None;
-        let world = World::with(lab, |relay| {
-            fs::create_dir_all(relay.data()).unwrap();
-            let made = Certificate::write(&relay.data());
-            serve(relay, SHARED, &made);
-            certificate = Some(made);
-        });
-        let first = certificate.unwrap();
+        let (world, first) = served(lab, SHARED, |_| {});
         // Devices by TCP alone, on the very port that browsers come to.
         let (mut desk, mut phone) = (world.one.device("desk"), world.two.device("phone"));
         for device in [&mut desk, &mut phone] {
@@ -334,17 +277,11 @@ fn w6_behind_a_proxy_the_limits_go_by_what_it_says() {
 #[test]
 fn w6_tokens_end_and_an_answer_is_bounded() {
     lab::run(|lab| {
-        let mut certificate = None;
-        let world = World::with(lab, |relay| {
-            fs::create_dir_all(relay.data()).unwrap();
-            let made = Certificate::write(&relay.data());
-            serve(relay, OWN, &made);
+        let (world, certificate) = served(lab, OWN, |relay| {
             relay.set("web.token=4s");
             relay.set("web.answer=4 MiB");
             relay.set("store.guest_readers=1");
-            certificate = Some(made);
         });
-        let certificate = certificate.unwrap();
         let (desk, phone) = world.pair();
         let file = fill(desk.path("film.mkv"), 1, 24 * MIB);
         let (_, link) = share_link(&desk, &file, &[]);
@@ -412,15 +349,9 @@ fn w6_tokens_end_and_an_answer_is_bounded() {
 #[test]
 fn w6_hostile_http_comes_to_nothing() {
     lab::run(|lab| {
-        let mut certificate = None;
-        let world = World::with(lab, |relay| {
-            fs::create_dir_all(relay.data()).unwrap();
-            let made = Certificate::write(&relay.data());
-            serve(relay, OWN, &made);
+        let (world, certificate) = served(lab, OWN, |relay| {
             relay.set("web.connections_per_address=8");
-            certificate = Some(made);
         });
-        let certificate = certificate.unwrap();
         let phone = world.two.device("phone");
         let browser = browser(&phone, &world.relay, OWN, &certificate);
         let status = |request: &str| browser.raw(request.as_bytes()).status;
@@ -483,14 +414,7 @@ fn w6_hostile_http_comes_to_nothing() {
 #[test]
 fn w6_bots_that_look_at_a_link_use_nothing_up() {
     lab::run(|lab| {
-        let mut certificate = None;
-        let world = World::with(lab, |relay| {
-            fs::create_dir_all(relay.data()).unwrap();
-            let made = Certificate::write(&relay.data());
-            serve(relay, OWN, &made);
-            certificate = Some(made);
-        });
-        let certificate = certificate.unwrap();
+        let (world, certificate) = served(lab, OWN, |_| {});
         let (desk, laptop) = world.pair();
         let file = fill(desk.path("once.bin"), 1, 2 * MIB);
         let (share, link) = share_link(&desk, &file, &["--once"]);

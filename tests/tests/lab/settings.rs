@@ -45,7 +45,7 @@ fn p10_settings_are_in_force_at_once_or_it_is_said() {
         limits = desk.status().limits;
         assert!(limits.upload.is_none());
 
-        // Where the local network is left alone, a limit says so.
+        // A limit says so while the local network is left alone.
         set(&desk, "limits.lan", "false");
         let plain = desk.plain(&["config", "set", "limits.upload", "3MB"]);
         assert!(plain.errors.contains("limits.lan true"), "{}", plain.errors);
@@ -242,5 +242,21 @@ fn p11_the_stream_of_everything_names_every_list_that_changed() {
         changed(ChangedList::Devices);
         desk.hither(&["group", "create", "choir"]).well();
         changed(ChangedList::Groups);
+        desk.hither(&["page", "--none"]).well();
+        changed(ChangedList::Pages);
+        desk.hither(&["send", "laptop", "hello"]).well();
+        changed(ChangedList::Outbox);
+        laptop.hither(&["send", "desk", "hello"]).well();
+        changed(ChangedList::Inbox);
+        laptop.share(&fill(laptop.path("film"), 1, 1000));
+        changed(ChangedList::Catalogue);
+        let shown = desk.path("shown");
+        fs::create_dir_all(&shown).unwrap();
+        desk.hither(&["expose", shown.to_str().unwrap(), "--to", "laptop"])
+            .well();
+        changed(ChangedList::Drive);
+        let log: Vec<Value> = desk.api().get("/v1/log?lines=5").unwrap();
+        assert_eq!(log.len(), 5);
+        assert!(log.iter().all(|line| line["level"].is_string()), "{log:?}");
     });
 }
