@@ -33,6 +33,7 @@ impl ExposedService {
             .await
             .map_err(failure::internal)??;
         self.audit(self.device, &expose_words(&record), "exposed");
+        self.changed();
         Ok(self.info_of_exposure(&record))
     }
 
@@ -119,6 +120,7 @@ impl ExposedService {
             }
         }
         self.audit(self.device, &expose_words(&record), "ended");
+        self.changed();
         Ok(self.info_of_exposure(&record))
     }
 

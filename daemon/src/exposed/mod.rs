@@ -76,7 +76,7 @@ pub(crate) struct ExposedService {
     this: Weak<Self>,
     state: Mutex<State>,
     turns: Semaphore,
-    /// Counts up whenever a request of this device has changed.
+    /// Counts up whenever a request of this device, or what is exposed, has changed.
     changes: watch::Sender<u64>,
 }
 
@@ -136,7 +136,7 @@ impl ExposedService {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Counts up whenever a request of this device has changed.
+    /// Counts up whenever a request of this device, or what is exposed, has changed.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
