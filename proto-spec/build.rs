@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
-        "address", "ask", "code", "drive", "group", "link", "relay", "share", "ticket",
+        "address", "ask", "code", "drive", "group", "link", "page", "relay", "share", "ticket",
     ]
     .map(|name| format!("proto/hither/v1/{name}.proto"));
     let descriptors = protox::compile(&files, ["proto"])?;

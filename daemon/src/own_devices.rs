@@ -119,6 +119,7 @@ impl OwnDevices {
                 kind: KIND.into(),
                 made_ms: unix_millis(),
                 payload: encode(device, name),
+                visitor: None,
             };
             let posted =
                 mail::message_id().and_then(|id| mail::post(&self.mail, other, id, &body, None));
@@ -182,6 +183,7 @@ impl OwnDevices {
         let what = OwnRequest::Invite {
             devices: request.uses,
             seconds: request.valid_seconds,
+            web: false,
         };
         match timeout(ANSWER, connection.own(what)).await {
             Ok(Ok(OwnAnswer::Invited(invitation))) => {
@@ -203,9 +205,7 @@ impl OwnDevices {
                     .with_hint("Ask them for an invitation."))
             }
             Ok(Err(error)) => Err(unreached(&error.to_string())),
-            Ok(Ok(OwnAnswer::Removed | OwnAnswer::Kept)) | Err(_) => {
-                Err(unreached("it did not answer in time"))
-            }
+            Ok(Ok(_)) | Err(_) => Err(unreached("it did not answer in time")),
         }
     }
 
@@ -268,9 +268,7 @@ async fn ask(relay: &Arc<Relay>, device: DeviceId) -> Result<(), String> {
             _ => Err(refusal.to_string()),
         },
         Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(OwnAnswer::Invited(_) | OwnAnswer::Kept)) | Err(_) => {
-            Err("it did not answer in time".into())
-        }
+        Ok(Ok(_)) | Err(_) => Err("it did not answer in time".into()),
     }
 }
 

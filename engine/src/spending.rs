@@ -200,6 +200,7 @@ fn expectation(source: &Source, now: Time) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::Command;
     use crate::price::{Budget, Mode};
     use crate::testing::device;
@@ -276,6 +277,10 @@ mod tests {
         found
     }
 
+    fn none() -> Vec<u64> {
+        Vec::new()
+    }
+
     #[test]
     fn a_relay_is_looked_for_where_the_direct_way_is_slow_and_much_is_missing() {
         let balanced = Budget::default();
@@ -286,12 +291,12 @@ mod tests {
         assert_eq!(found.len(), 3, "again from time to time: {found:?}");
         assert_eq!(
             looked_for(1, 200, (0.09, balanced), 100),
-            [],
+            none(),
             "it is on this network"
         );
         assert_eq!(
             looked_for(30, 10, (0.09, balanced), 100),
-            [],
+            none(),
             "it is not worth while"
         );
     }
@@ -309,13 +314,13 @@ mod tests {
         );
         assert_eq!(
             looked_for(30, 200, (0.2, saver), 100),
-            [],
+            none(),
             "4.3 Mbit/s would do"
         );
         let broke = Budget {
             max_cost: Some(0),
             ..Budget::default()
         };
-        assert_eq!(looked_for(30, 200, (0.09, broke), 100), []);
+        assert_eq!(looked_for(30, 200, (0.09, broke), 100), none());
     }
 }

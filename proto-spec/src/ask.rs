@@ -217,7 +217,7 @@ fn shown(text: &str, most: usize) -> String {
 }
 
 /// A kind or choice that this build does not know makes it a request of a later version.
-fn parse_ask(m: &wire::Ask) -> Result<Option<Ask>, MessageError> {
+pub(crate) fn parse_ask(m: &wire::Ask) -> Result<Option<Ask>, MessageError> {
     let kind = match m.kind() {
         wire::AskKind::Photo => AskKind::Photo,
         wire::AskKind::Video => AskKind::Video,
@@ -264,7 +264,7 @@ fn parse_ask(m: &wire::Ask) -> Result<Option<Ask>, MessageError> {
 }
 
 impl Ask {
-    fn to_wire(&self) -> wire::Ask {
+    pub(crate) fn to_wire(&self) -> wire::Ask {
         let (which, name, seconds) = match &self.which {
             Which::Picked => (wire::AskWhich::Picked, "", 0),
             Which::Latest => (wire::AskWhich::Latest, "", 0),

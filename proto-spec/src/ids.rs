@@ -5,7 +5,8 @@
 
 use crate::device::DeviceId;
 use std::fmt;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A byte string that should have had a fixed length had another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -160,6 +161,12 @@ macro_rules! secret {
 }
 
 secret!(
+    VisitorSecret,
+    16,
+    "a link's secret",
+    "Stands in a link that lets pages visit a device: who knows it may write to that device."
+);
+secret!(
     ShareSecret,
     16,
     "a share secret",
@@ -291,6 +298,68 @@ fn from_hex<const N: usize>(what: &'static str, text: &str) -> Result<[u8; N], I
         *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
     }
     Ok(bytes)
+}
+
+impl VisitorSecret {
+    /// The invitation that the relay is told: it does not lead back to the secret.
+    pub fn invitation(&self) -> Invitation {
+        let derived = blake3::derive_key("hither.v1 visitor invitation", &self.0);
+        let mut token = [0; Invitation::LEN];
+        token.copy_from_slice(&derived[..Invitation::LEN]);
+        Invitation::new(token)
+    }
+
+    /// Shows `host` that `visitor` knows the secret. Compared in constant time.
+    pub fn proof(&self, visitor: &DeviceId, host: &DeviceId) -> VisitorProof {
+        VisitorProof(self.keyed("hither.v1 visitor proof", visitor, host))
+    }
+
+    /// Two digits, 10 to 99, that both screens show for this visitor.
+    pub fn number(&self, visitor: &DeviceId, host: &DeviceId) -> u8 {
+        let keyed = self.keyed("hither.v1 visitor number", visitor, host);
+        let first = u32::from_be_bytes([keyed[0], keyed[1], keyed[2], keyed[3]]);
+        (10 + first % 90) as u8
+    }
+
+    fn keyed(&self, context: &'static str, visitor: &DeviceId, host: &DeviceId) -> [u8; 32] {
+        let key = Zeroizing::new(blake3::derive_key(context, &self.0));
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        hasher.update(visitor.as_bytes()).update(host.as_bytes());
+        hasher.finalize().into()
+    }
+}
+
+/// What a visitor shows its host.
+#[derive(Clone, Copy)]
+pub struct VisitorProof([u8; 32]);
+
+impl VisitorProof {
+    /// Length in bytes.
+    pub const LEN: usize = 32;
+
+    /// Wraps bytes from outside.
+    pub const fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl PartialEq for VisitorProof {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for VisitorProof {}
+
+impl fmt::Debug for VisitorProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorProof(secret)")
+    }
 }
 
 impl ShareSecret {

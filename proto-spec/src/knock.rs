@@ -7,7 +7,7 @@
 //! share is asked for again. It only decides who is listened to: over the circuit everything is
 //! proven as on any link.
 
-use crate::code::Word;
+use crate::code::{CodeName, Word};
 use crate::device::DeviceId;
 use crate::ids::{IdError, ShareSecret, fixed};
 use subtle::ConstantTimeEq;
@@ -51,6 +51,19 @@ impl Knock {
             to,
             salt,
         )
+    }
+
+    /// Makes what the device `from` shows the device `to`, which shows a code for scanning with
+    /// this name: `derive(name, "hither.v2 scanned code knock")`. The name is known to whoever saw
+    /// the code, and says nothing of its secret.
+    pub fn for_scanned(
+        name: &[u8; CodeName::SCANNED],
+        from: &DeviceId,
+        to: &DeviceId,
+        salt: [u8; Self::SALT],
+    ) -> Self {
+        let key = blake3::derive_key("hither.v2 scanned code knock", name);
+        Self::keyed(&key, from, to, salt)
     }
 
     fn keyed(key: &[u8; 32], from: &DeviceId, to: &DeviceId, salt: [u8; Self::SALT]) -> Self {

@@ -19,9 +19,11 @@ mod head;
 mod ids;
 mod knock;
 pub mod limits;
+pub mod mail;
 mod manifest;
 mod message;
 mod name;
+mod page_link;
 mod price;
 mod proof;
 mod range;
@@ -63,7 +65,8 @@ pub use group::{
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
     AskId, ChunkId, ChunkKey, ChunkToken, CircuitId, GroupId, GroupSecret, IdError, IndexTopic,
-    Invitation, KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId,
+    Invitation, KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId, VisitorProof,
+    VisitorSecret,
 };
 pub use knock::Knock;
 pub use manifest::{
@@ -74,6 +77,7 @@ pub use message::{
     MessageError, OfferKind, Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
+pub use page_link::{AskLink, InboxLink, PageLinkError};
 pub use price::{Price, PriceError};
 pub use proof::{
     BlindKey, BlindQuery, BlindReply, Proof, ProofKey, ProofPurpose, Side, StreamBinding,
@@ -83,9 +87,9 @@ pub use relay::{
     Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, FetchReceived, GroupAnswer,
     GroupAsked, GroupChange, GroupFound, GroupJoin, GroupMember, GroupNo, GroupNote, GroupRequest,
     GroupSealed, GroupStanding, Host, HostPort, HostPortError, IndexHolder, IndexMessage, Nearness,
-    OwnAnswer, OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose, RelayRefusal,
-    RelayRefusalCode, RelayUrl, RelayUrlError, StoreFetch, WebAddress, WebAddressError, Welcome,
-    index_node,
+    OwnAnswer, OwnRequest, PushKey, Put, PutRecord, RelayAddress, RelayMessage, RelayPurpose,
+    RelayRefusal, RelayRefusalCode, RelayUrl, RelayUrlError, StoreFetch, Visiting, WakeChannel,
+    WakeKind, WakeWays, WebAddress, WebAddressError, Welcome, index_node,
 };
 pub use root::{Root, RootError};
 pub use share_link::{MAX_SHARE_LINK, ShareLink, ShareLinkError};

@@ -187,6 +187,14 @@ pub const MAX_STORE_FETCHES: usize = 256;
 pub const MAX_INVITED: u32 = 16;
 /// Longest time that an invitation of a device is good, seconds: a week.
 pub const MAX_INVITED_SECONDS: u32 = 7 * 86_400;
+/// Longest time that an invitation for visitors is good, seconds: a year.
+pub const MAX_VISITORS_SECONDS: u32 = 365 * 86_400;
+/// Most visitors that may come with one invitation.
+pub const MAX_VISITORS: u32 = 256;
+/// Longest address at which a device is woken, bytes.
+pub const MAX_WAKE_URL: usize = 2048;
+/// Longest address for mail, bytes (RFC 5321, section 4.5.3.1.3, without the brackets).
+pub const MAX_MAIL_ADDRESS: usize = 254;
 
 /// Most names of a path below an exposed folder, the folder's own included.
 pub const MAX_DRIVE_DEPTH: usize = 64;

@@ -200,6 +200,7 @@ mod tests {
             last_seen_ms: 1,
             card: sealed.into(),
             same_network: false,
+            web: false,
         };
         assert_eq!(open(&reader, &entry).unwrap().name, "laptop");
         assert_eq!(open(&other, &entry), None, "sealed for somebody else");

@@ -17,6 +17,8 @@ pub struct Device {
     pub last_seen_ms: u64,
     /// True if the relay sees it behind the same address as this device.
     pub same_network: bool,
+    /// True if it is a page in a browser, as the relay says.
+    pub web: bool,
     /// The card it publishes of itself, when that could be opened.
     pub card: Option<CardRecord>,
 }
@@ -34,6 +36,7 @@ impl DeviceList {
                 online,
                 last_seen_ms,
                 same_network,
+                web,
                 card,
                 ..
             } = record.clone();
@@ -43,6 +46,7 @@ impl DeviceList {
                     online,
                     last_seen_ms,
                     same_network,
+                    web,
                     card,
                 },
             ))
@@ -57,6 +61,7 @@ impl DeviceList {
             online: known.online,
             last_seen_ms: known.last_seen_ms,
             same_network: known.same_network,
+            web: known.web,
             card: known.card.clone(),
         };
         self.0.iter().map(record).collect()
@@ -103,6 +108,7 @@ impl DeviceList {
                 online,
                 last_seen_ms,
                 same_network,
+                web,
                 ..
             } = *entry;
             self.0.insert(
@@ -111,6 +117,7 @@ impl DeviceList {
                     online,
                     last_seen_ms,
                     same_network,
+                    web,
                     card,
                 },
             );
@@ -185,6 +192,7 @@ mod tests {
             last_seen_ms: 1000,
             card: Default::default(),
             same_network: false,
+            web: false,
         }
     }
 

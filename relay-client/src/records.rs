@@ -45,6 +45,9 @@ pub(crate) struct DeviceRecord {
     /// By the relay's clock, Unix milliseconds; 0: never.
     pub last_seen_ms: u64,
     pub same_network: bool,
+    /// A page in a browser.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub web: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<CardRecord>,
 }

@@ -4,8 +4,8 @@
 use super::records::{self, AskRecord, SENT, SentRecord, ThingRecord, refusal_name};
 use super::{AskService, MAX_SENT};
 use crate::failure;
-use crate::mail::{Content, Outcome, SmallFile};
-use hither_api::{ApiError, AskInfo, AskRequest, ErrorCode, SentState, TicketNote};
+use crate::mail::{Content, Outcome, ShareNote, SmallFile};
+use hither_api::{ApiError, AskInfo, AskRequest, ErrorCode, SentState};
 use hither_content::storage::{Batch, StorageError};
 use hither_engine::asks::{AskerEvent, AskerState};
 use hither_proto::{
@@ -247,7 +247,7 @@ fn content_of(answer: &Answer) -> Option<Content> {
             ticket: Some(ticket),
         } => {
             let ticket: Ticket = ticket.parse().ok()?;
-            Some(Content::Ticket(TicketNote {
+            Some(Content::Ticket(ShareNote {
                 ticket: ticket.to_string(),
                 name: names(things),
                 files: things.len() as u64,

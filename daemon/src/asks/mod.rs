@@ -144,6 +144,7 @@ impl AskService {
             kind: KIND.into(),
             made_ms: unix_millis(),
             payload: letter.encode(),
+            visitor: None,
         };
         // A request goes by its own id, so that what becomes of its letter is known to be its.
         let id = match letter {

@@ -3,10 +3,9 @@
 use super::records::{self, DoneRecord, SENT, SentRecord, SentState};
 use super::{ExposedService, MAX_SENT};
 use crate::failure;
-use crate::mail::{Content, Outcome};
+use crate::mail::{Content, Outcome, ShareNote};
 use hither_api::{
     ApiError, DriveEntryInfo, DriveInfo, DriveListRequest, DriveListing, DriveRequest, ErrorCode,
-    TicketNote,
 };
 use hither_content::storage::StorageError;
 use hither_proto::limits::MAX_ASK_VALID;
@@ -281,7 +280,7 @@ impl ExposedService {
         let taken = self.change(id, |record| {
             (record.state, record.done) = (SentState::Done, Some(kept));
         })?;
-        let note = TicketNote {
+        let note = ShareNote {
             ticket: ticket.to_string(),
             name: done.name.as_str().to_owned(),
             files: done.files,

@@ -156,6 +156,7 @@ impl ExposedService {
             kind: KIND.into(),
             made_ms: unix_millis(),
             payload: letter.encode(),
+            visitor: None,
         };
         // An upload goes by its own id, so that what becomes of its letter is known to be its.
         let id = match letter {

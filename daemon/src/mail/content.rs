@@ -1,484 +1,62 @@
-//! The contents of a message, before it is sealed: a format version, a JSON header with its length,
-//! the files' bytes.
-//!
-//! ```text
-//! 1 (1 byte) ‖ header length (4, big-endian) ‖ header (JSON) ‖ bytes of the first file ‖ of the second …
-//! ```
-//!
-//! Invariants: a file's name that comes out of [`Inside::decode`] passed [`EntryName::parse`]; a
-//! kind of a later version is [`Content::Unknown`], so that such a message is shown as one instead
-//! of being lost.
+//! The contents of a message, as the rest of the daemon names them: the codec is hither-proto's.
 
 use crate::catalogue::Notice;
 use hither_api::{MessageKind, TicketNote};
-use hither_proto::{EntryName, Ticket, display_name};
+pub(crate) use hither_proto::mail::{
+    Body, Content, Inside, Letter, MAX_FILES, ShareNote, SmallFile,
+};
 use hither_util::clock::unix_millis;
-use serde::{Deserialize, Serialize};
 
-/// First byte.
-const FORMAT: u8 = 1;
-/// Format and length of the header, bytes.
-const PREFIX: usize = 1 + 4;
-/// Most files in one message.
-pub(crate) const MAX_FILES: usize = 64;
-/// The kind of a message for the catalogue.
-const CATALOGUE: &str = "catalogue";
-/// Longest kind of a message for a service, bytes.
-const MAX_KIND: usize = 32;
-/// Longest name of a share that is shown, bytes.
-const MAX_NAME: usize = 256;
-
-/// A small file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SmallFile {
-    pub name: EntryName,
-    /// Permission bits (`rwxrwxrwx`, nothing else).
-    pub mode: u32,
-    pub bytes: Vec<u8>,
-}
-
-/// The contents that a message carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Content {
-    Text(String),
-    /// 1 to [`MAX_FILES`].
-    Files(Vec<SmallFile>),
-    /// Something large travels as a share.
-    Ticket(TicketNote),
-    /// Of a later version.
-    Unknown,
-}
-
-impl Content {
-    pub(crate) const fn kind(&self) -> MessageKind {
-        match self {
-            Self::Text(_) => MessageKind::Text,
-            Self::Files(_) => MessageKind::Files,
-            Self::Ticket(_) => MessageKind::Ticket,
-            Self::Unknown => MessageKind::Unknown,
-        }
-    }
-
-    /// How much room it takes where it is kept, bytes.
-    pub(crate) fn size(&self) -> u64 {
-        match self {
-            Self::Text(text) => text.len() as u64,
-            Self::Files(files) => files.iter().map(|file| file.bytes.len() as u64).sum(),
-            Self::Ticket(_) | Self::Unknown => 0,
-        }
-    }
-
-    /// How many files it brings, in itself or by a ticket, and how long they are together, bytes.
-    pub(crate) fn extent(&self) -> (u64, u64) {
-        match self {
-            Self::Files(files) => (files.len() as u64, self.size()),
-            Self::Ticket(note) => (note.files, note.bytes),
-            Self::Text(_) | Self::Unknown => (0, self.size()),
-        }
-    }
-
-    /// Returns the text that a list shows of it, on one line, at most 60 characters.
-    pub(crate) fn summary(&self) -> String {
-        let text = match self {
-            Self::Text(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-            Self::Files(files) => files
-                .iter()
-                .map(|f| f.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-            Self::Ticket(note) => note.name.clone(),
-            Self::Unknown => String::new(),
-        };
-        display_name(&text).chars().take(60).collect()
+/// The kind of a message, for people and programs.
+pub(crate) const fn kind(content: &Content) -> MessageKind {
+    match content {
+        Content::Text(_) => MessageKind::Text,
+        Content::Files(_) => MessageKind::Files,
+        Content::Ticket(_) => MessageKind::Ticket,
+        Content::Unknown => MessageKind::Unknown,
     }
 }
 
-/// A message before it is sealed, or after it was opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Letter {
-    /// When it was written, by the sender's clock, Unix milliseconds.
-    pub made_ms: u64,
-    pub content: Content,
-    /// Its sender waits to hear that it was taken.
-    pub receipt: bool,
-}
-
-/// The contents found inside a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Inside {
-    /// For the user.
-    Letter(Letter),
-    /// For the catalogue: nobody sees it.
-    Notice(Notice),
-    /// For the service that takes messages of its kind.
-    Body(Body),
-}
-
-/// A message that is for a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Body {
-    /// Names the service; at most [`MAX_KIND`] bytes.
-    pub kind: String,
-    /// When it was written, by the sender's clock, Unix milliseconds.
-    pub made_ms: u64,
-    /// Its contents, in the encoding of that service.
-    pub payload: Vec<u8>,
-}
-
-impl Body {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let header = Header {
-            made_ms: self.made_ms,
-            kind: self.kind.clone(),
-            service: true,
-            ..Header::default()
-        };
-        header.encode(&self.payload)
+/// An offered share as the local API shows it.
+pub(crate) fn ticket_note(note: ShareNote) -> TicketNote {
+    let ShareNote {
+        ticket,
+        name,
+        files,
+        bytes,
+    } = note;
+    TicketNote {
+        ticket,
+        name,
+        files,
+        bytes,
     }
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct Header {
-    made_ms: u64,
-    kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    files: Vec<FileHeader>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    share: Option<TicketNote>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    catalogue: Option<Notice>,
-    /// The rest of the message is for the service that its kind names.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    service: bool,
-    /// The sender waits to hear that it was taken.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    receipt: bool,
-}
-
-impl Header {
-    fn encode(&self, payload: &[u8]) -> Vec<u8> {
-        // Texts and numbers: nothing in it that JSON cannot hold.
-        let header = serde_json::to_vec(self).unwrap_or_default();
-        [
-            &[FORMAT][..],
-            &(header.len() as u32).to_be_bytes(),
-            &header,
-            payload,
-        ]
-        .concat()
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct FileHeader {
-    name: String,
-    mode: u32,
-    length: u32,
-}
-
-/// The message is not laid out as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message is malformed")]
-pub(crate) struct Malformed;
-
-impl Letter {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut header = Header {
-            made_ms: self.made_ms,
-            kind: kind_name(self.content.kind()).into(),
-            receipt: self.receipt,
-            ..Header::default()
-        };
-        let mut payload = Vec::new();
-        match &self.content {
-            Content::Text(text) => header.text = Some(text.clone()),
-            Content::Files(files) => {
-                for file in files {
-                    let (name, length) = (file.name.as_str().to_owned(), file.bytes.len() as u32);
-                    header.files.push(FileHeader {
-                        name,
-                        mode: file.mode,
-                        length,
-                    });
-                    payload.extend_from_slice(&file.bytes);
-                }
-            }
-            Content::Ticket(note) => header.share = Some(note.clone()),
-            Content::Unknown => {}
-        }
-        header.encode(&payload)
+/// A share that is offered.
+pub(crate) fn share_note(note: TicketNote) -> ShareNote {
+    let TicketNote {
+        ticket,
+        name,
+        files,
+        bytes,
+    } = note;
+    ShareNote {
+        ticket,
+        name,
+        files,
+        bytes,
     }
 }
 
 /// A notice before it is sealed.
 pub(crate) fn encode_notice(notice: &Notice) -> Vec<u8> {
-    let (kind, catalogue) = (CATALOGUE.into(), Some(notice.clone()));
-    Header {
-        made_ms: unix_millis(),
-        kind,
-        catalogue,
-        ..Header::default()
-    }
-    .encode(&[])
-}
-
-impl Inside {
-    /// Parses the contents that were sealed.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (prefix, rest) = bytes.split_at_checked(PREFIX).ok_or(Malformed)?;
-        let (format, length) = prefix.split_first().ok_or(Malformed)?;
-        if *format != FORMAT {
-            return Ok(Self::Letter(Letter {
-                made_ms: 0,
-                content: Content::Unknown,
-                receipt: false,
-            }));
-        }
-        let length = u32::from_be_bytes(length.try_into().map_err(|_| Malformed)?);
-        let (header, payload) = rest.split_at_checked(length as usize).ok_or(Malformed)?;
-        let header: Header = serde_json::from_slice(header).map_err(|_| Malformed)?;
-        let made_ms = header.made_ms;
-        let content = match header.kind.as_str() {
-            "text" => Content::Text(header.text.ok_or(Malformed)?),
-            "files" => Content::Files(files(header.files, payload)?),
-            "ticket" => Content::Ticket(note(header.share.ok_or(Malformed)?)?),
-            CATALOGUE => return header.catalogue.map(Self::Notice).ok_or(Malformed),
-            _ if header.service && header.kind.len() <= MAX_KIND => {
-                return Ok(Self::Body(Body {
-                    kind: header.kind,
-                    made_ms,
-                    payload: payload.to_vec(),
-                }));
-            }
-            _ => Content::Unknown,
-        };
-        Ok(Self::Letter(Letter {
-            made_ms,
-            content,
-            receipt: header.receipt,
-        }))
-    }
-
-    /// The letter that the user sees; of what is for a service that is not there, that it came.
-    pub(super) fn into_letter(self) -> Letter {
-        match self {
-            Self::Letter(letter) => letter,
-            Self::Body(Body { made_ms, .. }) => Letter {
-                made_ms,
-                content: Content::Unknown,
-                receipt: false,
-            },
-            Self::Notice(_) => Letter {
-                made_ms: 0,
-                content: Content::Unknown,
-                receipt: false,
-            },
-        }
-    }
+    // Texts and numbers: nothing in it that JSON cannot hold.
+    let notice = serde_json::to_value(notice).unwrap_or_default();
+    hither_proto::mail::encode_catalogue(notice, unix_millis())
 }
 
 /// For the fuzzers.
 pub(crate) fn decode_letter(bytes: &[u8]) {
     let _ = Inside::decode(bytes);
-}
-
-const fn kind_name(kind: MessageKind) -> &'static str {
-    match kind {
-        MessageKind::Text => "text",
-        MessageKind::Files => "files",
-        MessageKind::Ticket => "ticket",
-        MessageKind::Request | MessageKind::Unknown => "unknown",
-    }
-}
-
-fn files(headers: Vec<FileHeader>, mut payload: &[u8]) -> Result<Vec<SmallFile>, Malformed> {
-    if headers.is_empty() || headers.len() > MAX_FILES {
-        return Err(Malformed);
-    }
-    let mut files = Vec::new();
-    for (i, header) in headers.into_iter().enumerate() {
-        let (bytes, rest) = payload
-            .split_at_checked(header.length as usize)
-            .ok_or(Malformed)?;
-        payload = rest;
-        // A hostile name is not worth a lost file.
-        let name = EntryName::parse(&header.name)
-            .or_else(|_| EntryName::parse(&format!("unnamed-{}", i + 1)))
-            .map_err(|_| Malformed)?;
-        files.push(SmallFile {
-            name,
-            mode: header.mode & 0o777,
-            bytes: bytes.to_vec(),
-        });
-    }
-    Ok(files)
-}
-
-fn note(note: TicketNote) -> Result<TicketNote, Malformed> {
-    let ticket: Ticket = note.ticket.parse().map_err(|_| Malformed)?;
-    let mut name = display_name(&note.name);
-    while name.len() > MAX_NAME {
-        name.pop();
-    }
-    Ok(TicketNote {
-        ticket: ticket.to_string(),
-        name,
-        ..note
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hither_proto::ShareSecret;
-
-    fn file(name: &str, bytes: &[u8]) -> SmallFile {
-        SmallFile {
-            name: EntryName::parse(name).unwrap(),
-            mode: 0o755,
-            bytes: bytes.to_vec(),
-        }
-    }
-
-    fn round(content: Content) {
-        for receipt in [false, true] {
-            let letter = Letter {
-                made_ms: 7,
-                content: content.clone(),
-                receipt,
-            };
-            assert_eq!(Inside::decode(&letter.encode()), Ok(Inside::Letter(letter)));
-        }
-    }
-
-    fn decode(bytes: &[u8]) -> Letter {
-        let Ok(Inside::Letter(letter)) = Inside::decode(bytes) else {
-            panic!()
-        };
-        letter
-    }
-
-    fn ticket() -> TicketNote {
-        let owner = hither_carrier::Identity::generate().unwrap().device_id();
-        let ticket = Ticket {
-            secret: ShareSecret::new([1; 16]),
-            owner,
-            hints: vec![],
-            relays: vec![],
-            pin: None,
-        };
-        TicketNote {
-            ticket: ticket.to_string(),
-            name: "photos".into(),
-            files: 3,
-            bytes: 1 << 40,
-        }
-    }
-
-    #[test]
-    fn every_kind_round_trips() {
-        round(Content::Text("häl\nlo".into()));
-        round(Content::Files(vec![
-            file("a", b"1"),
-            file("empty", b""),
-            file("b c", b"23"),
-        ]));
-        round(Content::Ticket(ticket()));
-        let notice = Notice {
-            whole: true,
-            ended: vec!["00".repeat(16)],
-            ..Notice::default()
-        };
-        assert_eq!(
-            Inside::decode(&encode_notice(&notice)),
-            Ok(Inside::Notice(notice))
-        );
-        let body = Body {
-            kind: "dance".into(),
-            made_ms: 9,
-            payload: vec![1, 2, 3],
-        };
-        let decoded = Inside::decode(&body.encode()).unwrap();
-        assert_eq!(decoded, Inside::Body(body));
-        // The user sees that something came where nobody dances.
-        assert_eq!(
-            decoded.into_letter(),
-            Letter {
-                made_ms: 9,
-                content: Content::Unknown,
-                receipt: false,
-            }
-        );
-    }
-
-    fn raw(header: &str, payload: &[u8]) -> Vec<u8> {
-        [
-            &[FORMAT][..],
-            &(header.len() as u32).to_be_bytes(),
-            header.as_bytes(),
-            payload,
-        ]
-        .concat()
-    }
-
-    #[test]
-    fn hostile_names_and_modes_are_made_harmless() {
-        let header = r#"{"made_ms":1,"kind":"files","files":[{"name":"../../etc/passwd","mode":2541,"length":1},{"name":"CON","mode":0,"length":1},{"name":"a\u0000b","mode":0,"length":0}]}"#;
-        let Content::Files(files) = decode(&raw(header, b"xy")).content else {
-            panic!()
-        };
-        assert_eq!(
-            (files[0].name.as_str(), files[0].mode),
-            ("unnamed-1", 0o755)
-        );
-        // How that is written is a matter of the file system that it is saved to.
-        assert_eq!(
-            (files[1].name.as_str(), files[1].bytes.as_slice()),
-            ("CON", &b"y"[..])
-        );
-        assert_eq!(files[2].name.as_str(), "unnamed-3");
-        assert_eq!(
-            Content::Text("a\n\u{1b}[2Jb".into()).summary(),
-            "a \u{fffd}[2Jb"
-        );
-    }
-
-    #[test]
-    fn what_is_later_is_kept_and_what_is_broken_refused() {
-        let unknown = decode(&raw(r#"{"made_ms":5,"kind":"dance","steps":3}"#, b""));
-        assert_eq!(
-            unknown,
-            Letter {
-                made_ms: 5,
-                content: Content::Unknown,
-                receipt: false,
-            }
-        );
-        assert_eq!(decode(&[2, 0, 0, 0, 0]).content, Content::Unknown);
-        let many = format!(
-            r#"{{"made_ms":1,"kind":"files","files":[{}]}}"#,
-            vec![r#"{"name":"a","mode":0,"length":0}"#; MAX_FILES + 1].join(",")
-        );
-        for broken in [
-            b"".to_vec(),
-            vec![1, 0, 0, 0, 9],
-            raw("{}", b""),
-            raw(r#"{"made_ms":1,"kind":"text"}"#, b""),
-            raw(r#"{"made_ms":1,"kind":"files","files":[]}"#, b""),
-            raw(
-                r#"{"made_ms":1,"kind":"files","files":[{"name":"a","mode":0,"length":9}]}"#,
-                b"short",
-            ),
-            raw(
-                r#"{"made_ms":1,"kind":"ticket","share":{"ticket":"hither1x","name":"n","files":1,"bytes":1}}"#,
-                b"",
-            ),
-            raw(r#"{"made_ms":1,"kind":"catalogue"}"#, b""),
-            raw(&many, b""),
-        ] {
-            assert_eq!(Inside::decode(&broken), Err(Malformed));
-        }
-    }
 }

@@ -451,6 +451,7 @@ mod tests {
             made_ms: 7,
             content: Content::Text("hello".into()),
             receipt: false,
+            visitor: None,
         }
         .encode();
         let id = MessageId::new([1; 16]);

@@ -19,7 +19,9 @@ mod records;
 mod send;
 
 use content::Inside;
-pub(crate) use content::{Body, Content, Letter, SmallFile, decode_letter, encode_notice};
+pub(crate) use content::{
+    Body, Content, Letter, ShareNote, SmallFile, decode_letter, encode_notice,
+};
 pub(crate) use direct::Way;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{Outbox, Outcome};
@@ -44,6 +46,7 @@ use hither_relay_client::{Deliveries, Delivery, RelayClient, RelayConnection};
 use hither_swarm::{DeviceStreams, Warnings};
 use hither_util::sync::RwLock;
 use hither_util::tasks::Tasks;
+use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -202,6 +205,10 @@ impl MailService {
             tracing::info!(from = ?delivery.from, "a letter of a removed device is dropped");
             return Ok(Handed::Done);
         }
+        if inside.visitor().is_some() {
+            tracing::info!(from = ?delivery.from, "a letter of a visitor is dropped");
+            return Ok(Handed::Done);
+        }
         match inside {
             Inside::Letter(letter) => match self.verdict(delivery.from, &letter.content) {
                 Verdict::Keep(kept) => {
@@ -213,7 +220,7 @@ impl MailService {
                 }
                 Verdict::Decline => declines.extend(self.decline(delivery.from, delivery.id)),
             },
-            Inside::Notice(notice) => self.take_notice(delivery.from, notice)?,
+            Inside::Catalogue(notice) => self.take_notice(delivery.from, notice)?,
             Inside::Body(body) if body.kind == receipt::RECEIPT => {
                 match receipt::decode(&body.payload) {
                     Some((Receipt::Declined, id)) => {
@@ -238,6 +245,7 @@ impl MailService {
                             made_ms: body.made_ms,
                             content,
                             receipt: false,
+                            visitor: None,
                         });
                         return Ok(letter.map_or(Handed::Done, Handed::Becomes));
                     }
@@ -294,9 +302,16 @@ impl MailService {
         Ok((taken, declines))
     }
 
-    fn take_notice(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
+    fn take_notice(&self, from: DeviceId, notice: &serde_json::Value) -> Result<(), StorageError> {
+        let notice = match Notice::deserialize(notice) {
+            Ok(notice) => notice,
+            Err(error) => {
+                tracing::debug!(?from, %error, "a notice that is none is dropped");
+                return Ok(());
+            }
+        };
         match self.notices.get().and_then(Weak::upgrade) {
-            Some(handler) => handler.take(from, notice),
+            Some(handler) => handler.take(from, &notice),
             None => Ok(()), // The daemon ends; its catalogue's digest shows what was missed.
         }
     }

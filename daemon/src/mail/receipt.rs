@@ -37,6 +37,7 @@ pub(super) fn letter(receipt: Receipt, id: MessageId) -> Body {
         kind: RECEIPT.into(),
         made_ms: unix_millis(),
         payload: [&[FORMAT, what][..], id.as_bytes()].concat(),
+        visitor: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Messages in the store. Keys of messages are their numbers, so that a scan gives them in order.
 
-use super::content::{Content, SmallFile};
+use super::content::{Content, SmallFile, ticket_note};
 use hither_api::{MessageKind, TicketNote};
 use hither_content::storage::{Storage, StorageError, Table};
 use hither_proto::{DeviceId, EntryName, MessageId};
@@ -120,7 +120,10 @@ impl StoredContent {
     pub(super) fn split(content: Content) -> (Self, Vec<SmallFile>) {
         match content {
             Content::Text(text) => (Self::Text { text }, Vec::new()),
-            Content::Ticket(share) => (Self::Ticket { share }, Vec::new()),
+            Content::Ticket(share) => {
+                let share = ticket_note(share);
+                (Self::Ticket { share }, Vec::new())
+            }
             Content::Unknown => (Self::Unknown, Vec::new()),
             Content::Files(files) => {
                 let stored = |file: &SmallFile| StoredFile {

@@ -1,7 +1,7 @@
 //! The messages a user sends: each is made durable, and is perhaps already on its way when the
 //! answer is given.
 
-use super::content::{Body, Content, Letter, MAX_FILES, SmallFile};
+use super::content::{Body, Content, Letter, MAX_FILES, SmallFile, kind, share_note};
 use super::outbox::{AddError, Outcome};
 use super::records::OutgoingRecord;
 use crate::failure;
@@ -119,7 +119,13 @@ pub(crate) async fn send_ticket(
     readers: &[Reader],
     note: &TicketNote,
 ) -> Vec<SentInfo> {
-    deliver_all(mail, readers, &Content::Ticket(note.clone()), false).await
+    deliver_all(
+        mail,
+        readers,
+        &Content::Ticket(share_note(note.clone())),
+        false,
+    )
+    .await
 }
 
 async fn deliver(
@@ -211,7 +217,7 @@ fn write(
 ) -> Result<(String, oneshot::Receiver<Outcome>), ApiError> {
     let (files, bytes) = content.extent();
     let outgoing = Outgoing {
-        kind: content.kind(),
+        kind: kind(&content),
         summary: content.summary(),
         files,
         bytes,
@@ -221,6 +227,7 @@ fn write(
         made_ms: unix_millis(),
         content,
         receipt,
+        visitor: None,
     };
     keep(mail, to, message_id()?, outgoing, &letter.encode())
 }
@@ -334,10 +341,10 @@ fn ticket(note: TicketNote) -> Result<Content, ApiError> {
         .ticket
         .parse()
         .map_err(|error| failure::ticket(&error))?;
-    Ok(Content::Ticket(TicketNote {
+    Ok(Content::Ticket(share_note(TicketNote {
         ticket: ticket.to_string(),
         ..note
-    }))
+    })))
 }
 
 fn files(own: &OwnSeen, paths: &[PathBuf]) -> Result<Content, ApiError> {

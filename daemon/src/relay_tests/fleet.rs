@@ -121,6 +121,7 @@ impl Fleet {
                 .cloned()
                 .unwrap_or_default(),
             same_network: false,
+            web: false,
         };
         state.registered.iter().map(entry).collect()
     }

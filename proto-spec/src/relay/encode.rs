@@ -26,6 +26,10 @@ impl RelayMessage {
                 instance,
             } => Body::Hello(hello(invitation.as_ref(), *instance)),
             Self::Welcome(welcome) => Body::Welcome(welcome_to_wire(welcome)),
+            Self::Visit { invitation } => Body::Visit(wire::Visit {
+                invitation: shown(invitation.as_ref()),
+            }),
+            Self::Visiting(visiting) => Body::Visiting(visiting.to_wire()),
             Self::DevicesChanged { changed, removed } => {
                 Body::DevicesChanged(wire::DevicesChanged {
                     changed: changed.iter().map(entry).collect(),
@@ -174,10 +178,15 @@ fn failed(request: u64, refusal: RelayRefusal) -> wire::Failed {
     }
 }
 
+fn shown(invitation: Option<&Invitation>) -> Bytes {
+    invitation
+        .map(|invitation| Bytes::copy_from_slice(invitation.expose()))
+        .unwrap_or_default()
+}
+
 fn hello(invitation: Option<&Invitation>, instance: u64) -> wire::Hello {
-    let token = invitation.map(|invitation| Bytes::copy_from_slice(invitation.expose()));
     wire::Hello {
-        invitation: token.unwrap_or_default(),
+        invitation: shown(invitation),
         instance,
     }
 }
@@ -189,6 +198,7 @@ fn entry(entry: &DeviceEntry) -> wire::DeviceEntry {
         last_seen_ms: entry.last_seen_ms,
         card: entry.card.clone(),
         same_network: entry.same_network,
+        web: entry.web,
     }
 }
 

@@ -16,6 +16,8 @@ mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
 mod url;
+mod visit;
+mod wake;
 mod web;
 
 pub use address::{Host, HostPort, HostPortError, RelayAddress};
@@ -30,6 +32,8 @@ pub use index::{IndexHolder, IndexMessage, index_node};
 pub use own::{OwnAnswer, OwnRequest};
 pub use refusal::{RelayRefusal, RelayRefusalCode};
 pub use url::{RelayUrl, RelayUrlError};
+pub use visit::Visiting;
+pub use wake::{PushKey, WakeChannel, WakeKind, WakeWays};
 pub use web::{WebAddress, WebAddressError};
 
 use crate::device::DeviceId;
@@ -97,6 +101,8 @@ pub struct DeviceEntry {
     pub card: Bytes,
     /// Both reach the relay from one public address: probably the same LAN.
     pub same_network: bool,
+    /// It is a page in a browser: it came with an invitation for one.
+    pub web: bool,
 }
 
 /// The device may stay; everything it must know at once.
@@ -194,6 +200,13 @@ pub enum RelayMessage {
     },
     /// The device may stay.
     Welcome(Box<Welcome>),
+    /// First message of a page that is no device of any user, on its long connection.
+    Visit {
+        /// Of the link that a visitor was opened with; `None`: an asker.
+        invitation: Option<Invitation>,
+    },
+    /// The page may stay.
+    Visiting(Box<Visiting>),
     /// What changed of the user's devices.
     DevicesChanged {
         /// New or changed; at most [`MAX_DEVICES`](crate::limits::MAX_DEVICES).

@@ -3,7 +3,8 @@
 
 use super::{
     Card, CircuitMessage, CodeAnswer, CodeRequest, DeviceEntry, IndexMessage, Nearness, OwnAnswer,
-    OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, WebAddress, Welcome,
+    OwnRequest, Put, PutRecord, RelayAddress, RelayMessage, RelayRefusal, Visiting, WebAddress,
+    Welcome,
 };
 use crate::device::DeviceId;
 use crate::head::UncheckedHead;
@@ -106,11 +107,27 @@ impl RelayMessage {
                 let (request, answer) = CodeAnswer::parse(&body)?;
                 Self::CodeAnswered { request, answer }
             }
-            body @ (Body::InviteDevices(_) | Body::RemoveDevice(_) | Body::Contacts(_)) => {
+            Body::Visit(m) => Self::Visit {
+                invitation: invitation(&m.invitation)?,
+            },
+            Body::Visiting(m) => Self::Visiting(Box::new(Visiting::parse(m)?)),
+            body @ (Body::InviteDevices(_)
+            | Body::RemoveDevice(_)
+            | Body::Contacts(_)
+            | Body::InviteVisitors(_)
+            | Body::ReleaseVisitor(_)
+            | Body::AskWake(_)
+            | Body::Wake(_)) => {
                 let (request, what) = OwnRequest::parse(&body)?;
                 Self::Own { request, what }
             }
-            body @ (Body::DevicesInvited(_) | Body::DeviceRemoved(_) | Body::ContactsKept(_)) => {
+            body @ (Body::DevicesInvited(_)
+            | Body::DeviceRemoved(_)
+            | Body::ContactsKept(_)
+            | Body::VisitorsInvited(_)
+            | Body::VisitorReleased(_)
+            | Body::WakeWays(_)
+            | Body::WakeKept(_)) => {
                 let (request, answer) = OwnAnswer::parse(&body)?;
                 Self::OwnAnswered { request, answer }
             }
@@ -171,10 +188,11 @@ fn device(m: wire::DeviceEntry) -> Parsed<DeviceEntry> {
             sealed(m.card, MAX_CARD)?
         },
         same_network: m.same_network,
+        web: m.web,
     })
 }
 
-fn web(text: &str) -> Parsed<Option<WebAddress>> {
+pub(super) fn web(text: &str) -> Parsed<Option<WebAddress>> {
     if text.is_empty() {
         return Ok(None);
     }

@@ -68,6 +68,7 @@ fn entry(card: usize) -> DeviceEntry {
         last_seen_ms: u64::MAX,
         card: vec![7; card].into(),
         same_network: true,
+        web: true,
     }
 }
 
@@ -80,6 +81,19 @@ fn welcome(devices: usize, card: usize, stores: Vec<RelayAddress>) -> RelayMessa
         stores,
         max_message: MAX_MESSAGE as u32,
         web: (devices > 0).then(|| "https://relay.example.org:8443".parse().unwrap()),
+    }))
+}
+
+fn visiting() -> RelayMessage {
+    RelayMessage::Visiting(Box::new(Visiting {
+        ping_ms: *RELAY_PING_MS.end(),
+        host: Some(key()),
+        origin: Some("https://shop.example.org".parse().unwrap()),
+        seconds: 600,
+        bytes: 1 << 30,
+        max_message: MAX_MESSAGE as u32,
+        stores: vec![relay()],
+        online: true,
     }))
 }
 
@@ -152,6 +166,11 @@ pub(crate) fn samples() -> Vec<RelayMessage> {
             invitation: None,
             instance: 0,
         },
+        RelayMessage::Visit {
+            invitation: Some(Invitation::new([9; 16])),
+        },
+        RelayMessage::Visit { invitation: None },
+        visiting(),
         welcome(2, 30, vec![relay()]),
         welcome(1, 0, vec![]),
         RelayMessage::DevicesChanged {

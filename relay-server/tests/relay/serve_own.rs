@@ -97,6 +97,7 @@ async fn p6_a_device_invites_more_of_its_user_unless_that_is_forbidden() {
     let invite = OwnRequest::Invite {
         devices: 2,
         seconds: 600,
+        web: false,
     };
     let invitation = match ask(&mut talk, invite.clone()).await.unwrap() {
         OwnAnswer::Invited(invitation) => invitation,

@@ -82,6 +82,7 @@ async fn entry(
         last_seen_ms,
         card,
         same_network: presence.is_some_and(|presence| presence.network == reader.network),
+        web: false,
     })
 }
 

@@ -40,7 +40,9 @@ async fn answered(
         OwnRequest::Remove { .. } if !rules.removal_by_devices => {
             Err(RelayRefusalCode::Role.into())
         }
-        OwnRequest::Invite { devices, seconds } => {
+        OwnRequest::Invite {
+            devices, seconds, ..
+        } => {
             let valid = Duration::from_secs(u64::from(seconds));
             let invited = node.registry.invite(&connection.user, devices, valid).await;
             let invitation = invited.map_err(|error| refusal_of(&error))?;
@@ -64,6 +66,10 @@ async fn answered(
                 .map_err(|error| refuse::of_state(&error))?;
             Ok(OwnAnswer::Kept)
         }
+        OwnRequest::InviteVisitors { .. }
+        | OwnRequest::ReleaseVisitor { .. }
+        | OwnRequest::AskWake
+        | OwnRequest::Wake(_) => Err(RelayRefusalCode::Role.into()),
     }
 }
 

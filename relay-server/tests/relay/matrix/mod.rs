@@ -123,7 +123,7 @@ pub fn kind(message: &RelayMessage) -> Kind {
         RelayMessage::Ping { .. } => Kind::Ping,
         RelayMessage::Pong { .. } => Kind::Pong,
         RelayMessage::Assign => Kind::Assign,
-        RelayMessage::Hello { .. } => Kind::Hello,
+        RelayMessage::Hello { .. } | RelayMessage::Visit { .. } => Kind::Hello,
         RelayMessage::Cards(_) => Kind::Cards,
         RelayMessage::Send { .. } => Kind::Send,
         RelayMessage::Received { .. } | RelayMessage::FetchesReceived(_) => Kind::Received,
@@ -165,6 +165,7 @@ pub fn kind(message: &RelayMessage) -> Kind {
         | RelayMessage::Fetches(_)
         | RelayMessage::Assigned { .. }
         | RelayMessage::Welcome(_)
+        | RelayMessage::Visiting(_)
         | RelayMessage::DevicesChanged { .. }
         | RelayMessage::Move { .. }
         | RelayMessage::Sent { .. }

@@ -1,0 +1,221 @@
+/** The page as a device, a visitor or an asker, as the screens see it. Secrets stay behind these types. */
+
+import type { OpenShare } from "./api.ts";
+
+/** Another device of the user. */
+export interface Peer {
+  id: string;
+  /** As it calls itself; any text, to be shown as text only. */
+  name: string;
+  online: boolean;
+  /** A page in a browser. */
+  web: boolean;
+  last_seen_ms: number;
+}
+
+export type SendState =
+  | "preparing" // read and cut into chunks
+  | "uploading"
+  | "waiting" // at this page: the relay cannot be reached
+  | "sent" // at the relay
+  | "taken"
+  | "declined"
+  | "paused"
+  | "needs_file" // after a reload: the browser did not give the file back
+  | "failed";
+
+/** Something that this page sends; kept over reloads until the user clears it. */
+export interface Sending {
+  id: string;
+  to: string;
+  to_name: string;
+  kind: "text" | "files" | "answer";
+  /** First words of a text. */
+  text?: string;
+  files: { name: string; size: number; modified_ms: number }[];
+  state: SendState;
+  /** Plaintext bytes that are at the relay, of `bytes`. */
+  done: number;
+  bytes: number;
+  /** Bytes per second, lately. */
+  rate: number;
+  /** `code` as CoreError; only when failed or waiting. */
+  error?: { code: string; message: string; retry_after_ms?: number };
+}
+
+export type AskKind = "photo" | "video" | "audio" | "file" | "qr" | "location" | "playing" | "clipboard" | "place";
+
+export interface AskRequest {
+  kind: AskKind;
+  which: "picked" | "latest" | "named" | "live";
+  /** With named: a pattern. */
+  name?: string;
+  /** With live: length of a recording; 0 a picture. */
+  seconds?: number;
+  digest?: boolean;
+  reason?: string;
+  /** 1 to 2,592,000. */
+  valid_s: number;
+}
+
+export interface Thing {
+  name: string;
+  media_type: string;
+  bytes: number;
+  made_ms?: number;
+  /** The thing itself where it came in the letter. */
+  content?: Blob;
+  /** JPEG. */
+  thumbnail?: Blob;
+}
+
+export type AskRefusal = "declined" | "nothing" | "unsupported" | "busy" | "failed" | "expired";
+
+export type Answer =
+  | { kind: "refused"; refusal: AskRefusal; words: string }
+  | { kind: "text"; text: string }
+  | { kind: "things"; things: Thing[]; ticket?: string };
+
+/** A request that stands before the user of this page. */
+export interface Asked extends AskRequest {
+  id: string;
+  from: string;
+  from_name: string;
+  received_ms: number;
+  /** By this page's clock. */
+  ends_ms: number;
+  state: "open" | "answered" | "refused" | "expired" | "cancelled";
+}
+
+/** A request of this page. */
+export interface Asking extends AskRequest {
+  id: string;
+  to: string;
+  to_name: string;
+  made_ms: number;
+  state: "waiting" | "sent" | "seen" | "answered" | "refused" | "expired" | "cancelled";
+  answer?: Answer;
+}
+
+/** Something that came; kept in the browser until the user deletes it. */
+export interface Arrived {
+  id: string;
+  from: string;
+  from_name: string;
+  received_ms: number;
+  read: boolean;
+  kind: "text" | "files" | "share" | "unknown";
+  text?: string;
+  files?: { name: string; bytes: number }[];
+  share?: { ticket: string; name: string; files: number; bytes: number };
+}
+
+export type DeviceState =
+  | "new" // paired with nobody
+  | "connecting"
+  | "online"
+  | "offline"
+  | "removed"; // the user or the relay removed this page
+
+/** What is to be sent: files that the browser gave, and handles by which it can give them again. */
+export interface GivenFile {
+  file: File;
+  handle?: FileSystemFileHandle;
+}
+
+/** The page as one of the user's devices. */
+export interface PageDevice {
+  readonly device_id: string;
+  readonly state: DeviceState;
+  /** What this page calls itself. */
+  readonly name: string;
+  peers(): Peer[];
+  sendings(): Sending[];
+  inbox(): Arrived[];
+  asked(): Asked[];
+  asking(): Asking[];
+  /** Anything above changed. */
+  onchange(listener: () => void): () => void;
+  /**
+   * Pairs with the device that shows the code. `words`: three words that both screens show; the other person says yes or no there.
+   * Rejects with CoreError: "ticket" (no such code), "spent", "declined", "unreachable", "not_found", "aborted".
+   */
+  pair(text: string, name: string, words: (words: string[]) => void, signal?: AbortSignal): Promise<{ name: string }>;
+  rename(name: string): Promise<void>;
+  /** Gives everything up, here and at the relay as far as it is reached. */
+  forget(): Promise<void>;
+  send_text(to: string, text: string): Promise<Sending>;
+  send_files(to: string, files: GivenFile[]): Promise<Sending>;
+  pause(id: string): void;
+  /** Goes on; `files` where the state is "needs_file". Rejects "changed" when they are not the same. */
+  resume(id: string, files?: GivenFile[]): Promise<void>;
+  clear(id: string): Promise<void>;
+  mark_read(id: string): Promise<void>;
+  delete(id: string): Promise<void>;
+  /** A file that came in a letter. */
+  file(id: string, index: number): Promise<Blob>;
+  /** A share that came. */
+  open(ticket: string, signal?: AbortSignal): Promise<OpenShare>;
+  ask(to: string, request: AskRequest): Promise<Asking>;
+  cancel(id: string): Promise<void>;
+  seen(id: string): void;
+  answer(id: string, files: GivenFile[]): Promise<Sending>;
+  answer_text(id: string, text: string): Promise<void>;
+  refuse(id: string, words?: string): Promise<void>;
+  /** Web push of the relay that serves this page; `key`: for PushManager.subscribe. */
+  push(): Promise<{ key?: Uint8Array; set: boolean }>;
+  set_push(subscription: PushSubscriptionJSON | undefined): Promise<void>;
+}
+
+/** What a link of a device, or of a site, opened. */
+export interface Visit {
+  readonly kind: "inbox" | "ask";
+  /** As the link says; any text. */
+  readonly host_name: string;
+  /** The site that asks, as the relay saw it; only of an ask. */
+  readonly origin?: string;
+  /** What is asked; only of an ask. */
+  readonly ask?: AskRequest & { multiple: boolean };
+  /** Two digits that both screens show. */
+  readonly number: number;
+  /** By this page's clock. */
+  readonly ends_ms: number;
+  /** Bytes that may be left. */
+  readonly bytes: number;
+  readonly state: "connecting" | "online" | "offline" | "ended";
+  sendings(): Sending[];
+  onchange(listener: () => void): () => void;
+  /** What the visitor calls itself to the host. */
+  name(name: string): void;
+  send_text(text: string): Promise<Sending>;
+  send_files(files: GivenFile[]): Promise<Sending>;
+  answer(files: GivenFile[]): Promise<Sending>;
+  refuse(words?: string): Promise<void>;
+  pause(id: string): void;
+  resume(id: string, files?: GivenFile[]): Promise<void>;
+  clear(id: string): Promise<void>;
+  close(): void;
+}
+
+/** A page of a site that asks. */
+export interface Asker {
+  /** What is to be scanned or opened: a secret. */
+  readonly link: string;
+  /** Set when somebody has opened the link. */
+  readonly number?: number;
+  readonly state: "connecting" | "waiting" | "opened" | "answered" | "ended";
+  onchange(listener: () => void): () => void;
+  /** Rejects with CoreError: "refused" (the relay does not let this site ask), "declined", "expired", "unreachable", "aborted". */
+  answer(): Promise<Thing[]>;
+  /** A thing of the answer that was too large for the letter, by its place. */
+  read(index: number): ReadableStream<Uint8Array>;
+  close(): void;
+}
+
+export interface DeviceCore {
+  /** The device of this browser, made when there is none. */
+  device(): Promise<PageDevice>;
+  /** `link`: what follows the `#`. Rejects with CoreError: "ticket", "gone", "unreachable", "too_new". */
+  visit(link: string, signal?: AbortSignal): Promise<Visit>;
+  ask(request: AskRequest & { multiple: boolean }, relay: string): Promise<Asker>;
+}
