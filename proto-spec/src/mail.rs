@@ -11,7 +11,7 @@
 //! of being lost.
 
 use crate::device::DeviceName;
-use crate::ids::VisitorProof;
+use crate::ids::{MessageId, VisitorProof};
 use crate::limits::MAX_DEVICE_NAME;
 use crate::name::{EntryName, display_name};
 use crate::ticket::Ticket;
@@ -142,6 +142,9 @@ pub struct Letter {
     pub receipt: bool,
     /// Its sender is a visitor.
     pub visitor: Option<Visitor>,
+    /// The message of the same sender before it: a reader on this sender's network may get the
+    /// later one first.
+    pub after: Option<MessageId>,
 }
 
 /// The contents found inside a message.
@@ -166,6 +169,9 @@ pub struct Body {
     pub payload: Vec<u8>,
     /// Its sender is a visitor.
     pub visitor: Option<Visitor>,
+    /// The message of the same sender before it: a reader on this sender's network may get the
+    /// later one first.
+    pub after: Option<MessageId>,
 }
 
 impl Body {
@@ -176,6 +182,7 @@ impl Body {
             kind: self.kind.clone(),
             service: true,
             visitor: self.visitor.as_ref().map(VisitorHeader::of),
+            after: self.after.as_ref().map(MessageId::to_string),
             ..Header::default()
         };
         header.encode(&self.payload)
@@ -203,6 +210,9 @@ struct Header {
     /// The sender is a visitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     visitor: Option<VisitorHeader>,
+    /// The message before it, 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -275,6 +285,7 @@ impl Letter {
             kind: self.content.kind().into(),
             receipt: self.receipt,
             visitor: self.visitor.as_ref().map(VisitorHeader::of),
+            after: self.after.as_ref().map(MessageId::to_string),
             ..Header::default()
         };
         let mut payload = Vec::new();
@@ -320,6 +331,7 @@ impl Inside {
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
+                after: None,
             }));
         }
         let length = u32::from_be_bytes(length.try_into().map_err(|_| Malformed)?);
@@ -328,6 +340,7 @@ impl Inside {
         let made_ms = header.made_ms;
         let visitor = header.visitor.as_ref();
         let visitor = visitor.map(VisitorHeader::parse).transpose()?;
+        let after = header.after.as_deref().map(message_id).transpose()?;
         let content = match header.kind.as_str() {
             "text" => Content::Text(header.text.ok_or(Malformed)?),
             "files" => Content::Files(files(header.files, payload)?),
@@ -339,6 +352,7 @@ impl Inside {
                     made_ms,
                     payload: payload.to_vec(),
                     visitor,
+                    after,
                 }));
             }
             _ => Content::Unknown,
@@ -348,6 +362,7 @@ impl Inside {
             content,
             receipt: header.receipt,
             visitor,
+            after,
         }))
     }
 
@@ -356,6 +371,15 @@ impl Inside {
         match self {
             Self::Letter(letter) => letter.visitor.as_ref(),
             Self::Body(body) => body.visitor.as_ref(),
+            Self::Catalogue(_) => None,
+        }
+    }
+
+    /// The message of the same sender before it.
+    pub const fn after(&self) -> Option<MessageId> {
+        match self {
+            Self::Letter(letter) => letter.after,
+            Self::Body(body) => body.after,
             Self::Catalogue(_) => None,
         }
     }
@@ -369,15 +393,26 @@ impl Inside {
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
+                after: None,
             },
             Self::Catalogue(_) => Letter {
                 made_ms: 0,
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
+                after: None,
             },
         }
     }
+}
+
+fn message_id(digits: &str) -> Result<MessageId, Malformed> {
+    let fits = digits.len() == 2 * MessageId::LEN && digits.bytes().all(|d| d.is_ascii_hexdigit());
+    if !fits {
+        return Err(Malformed);
+    }
+    let id = u128::from_str_radix(digits, 16).map_err(|_| Malformed)?;
+    Ok(MessageId::new(id.to_be_bytes()))
 }
 
 fn files(headers: Vec<FileHeader>, mut payload: &[u8]) -> Result<Vec<SmallFile>, Malformed> {
@@ -435,12 +470,14 @@ mod tests {
             proof: VisitorProof::new([0xa5; 32]),
             name: DeviceName::clean("Anna"),
         };
-        for (receipt, visitor) in [(false, None), (true, Some(visitor))] {
+        let after = Some(MessageId::new([0x0b; 16]));
+        for (receipt, visitor, after) in [(false, None, None), (true, Some(visitor), after)] {
             let letter = Letter {
                 made_ms: 7,
                 content: content.clone(),
                 receipt,
                 visitor,
+                after,
             };
             assert_eq!(Inside::decode(&letter.encode()), Ok(Inside::Letter(letter)));
         }
@@ -488,6 +525,7 @@ mod tests {
             made_ms: 9,
             payload: vec![1, 2, 3],
             visitor: None,
+            after: None,
         };
         let decoded = Inside::decode(&body.encode()).unwrap();
         assert_eq!(decoded, Inside::Body(body));
@@ -499,6 +537,7 @@ mod tests {
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
+            after: None,
             }
         );
     }
@@ -545,6 +584,7 @@ mod tests {
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
+            after: None,
             }
         );
         assert_eq!(decode(&[2, 0, 0, 0, 0]).content, Content::Unknown);
@@ -557,6 +597,11 @@ mod tests {
             vec![1, 0, 0, 0, 9],
             raw("{}", b""),
             raw(r#"{"made_ms":1,"kind":"text"}"#, b""),
+            raw(r#"{"made_ms":1,"kind":"text","text":"a","after":"0b"}"#, b""),
+            raw(
+                r#"{"made_ms":1,"kind":"text","text":"a","visitor":{"proof":"0b"}}"#,
+                b"",
+            ),
             raw(r#"{"made_ms":1,"kind":"files","files":[]}"#, b""),
             raw(
                 r#"{"made_ms":1,"kind":"files","files":[{"name":"a","mode":0,"length":9}]}"#,

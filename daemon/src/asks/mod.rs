@@ -145,6 +145,7 @@ impl AskService {
             made_ms: unix_millis(),
             payload: letter.encode(),
             visitor: None,
+            after: None,
         };
         // A request goes by its own id, so that what becomes of its letter is known to be its.
         let id = match letter {

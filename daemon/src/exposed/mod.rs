@@ -157,6 +157,7 @@ impl ExposedService {
             made_ms: unix_millis(),
             payload: letter.encode(),
             visitor: None,
+            after: None,
         };
         // An upload goes by its own id, so that what becomes of its letter is known to be its.
         let id = match letter {

@@ -1,7 +1,9 @@
 //! Letters from device to device on this network, without a relay.
 //!
 //! Invariants: a letter is taken only from a device that may send (the user's own, and those that
-//! the user said yes to), looked up for every letter; it is answered for only when it is durable.
+//! the user said yes to), looked up for every letter; it is answered for only when it is durable. A
+//! letter whose predecessor has not come is put off for a while ([`EARLY`]): the one before it may
+//! still be on its way by a relay, and its sender then takes that way too.
 
 use super::MailService;
 use futures::future::BoxFuture;
@@ -11,8 +13,10 @@ use hither_proto::{DeviceId, DevicePurpose, Letter, Message, MessageId, Refusal}
 use hither_relay_client::{Delivery, RelayConnection, RequestError};
 use hither_swarm::{DeviceStreams, OpenError, answer, broken};
 use hither_util::clock::unix_millis;
+use hither_util::sync::Mutex;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -23,12 +27,44 @@ const MAX_AT_ONCE: usize = 16;
 /// When to come back if they are too many, or the inbox is full, milliseconds.
 const LATER_MS: u32 = 5_000;
 
-/// The room for letters that come at once.
-pub(super) struct Room(Semaphore);
+/// How long a letter waits for the one before it, which may have been taken back or given up.
+const EARLY: Duration = Duration::from_secs(15);
+/// When the sender of such a letter comes back, milliseconds.
+const EARLY_MS: u32 = 1_000;
+/// Most senders whose letters wait for another one.
+const MAX_EARLY: usize = 256;
+
+/// The room for letters that come at once, and those that came too early.
+pub(super) struct Room {
+    places: Semaphore,
+    /// The letter that each sender's wait for, and since when.
+    early: Mutex<HashMap<DeviceId, (MessageId, Instant)>>,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(Semaphore::new(MAX_AT_ONCE))
+        Self {
+            places: Semaphore::new(MAX_AT_ONCE),
+            early: Mutex::default(),
+        }
+    }
+}
+
+impl Room {
+    /// Returns whether a letter that lacks the one before it is put off.
+    fn puts_off(&self, from: DeviceId, letter: MessageId, now: Instant) -> bool {
+        let mut early = self.early.lock();
+        if early.len() >= MAX_EARLY {
+            early.retain(|_, (_, since)| now.duration_since(*since) < EARLY);
+        }
+        if early.len() >= MAX_EARLY && !early.contains_key(&from) {
+            return false;
+        }
+        let (waits, since) = early.entry(from).or_insert((letter, now));
+        if *waits != letter {
+            (*waits, *since) = (letter, now);
+        }
+        now.duration_since(*since) < EARLY
     }
 }
 
@@ -63,7 +99,7 @@ impl MailService {
             tracing::debug!(?from, "a letter of a stranger is refused");
             return Message::Refused(Refusal::NotFound);
         }
-        let Ok(_place) = self.direct_room.0.try_acquire() else {
+        let Ok(_place) = self.direct_room.places.try_acquire() else {
             return Message::Refused(Refusal::Busy(LATER_MS));
         };
         let id = letter.id;
@@ -77,11 +113,20 @@ impl MailService {
         let of = Arc::clone(self);
         let take = move || {
             of.nearby.known().met(from);
-            of.take_all(&[delivery])
+            if of.inbox.lacks(&of.identity, &delivery)?
+                && of.direct_room.puts_off(from, id, Instant::now())
+            {
+                return Ok(None);
+            }
+            of.take_all(&[delivery]).map(Some)
         };
         let taken = tokio::task::spawn_blocking(take).await;
         let taken = match taken {
-            Ok(Ok((taken, declines))) => {
+            Ok(Ok(None)) => {
+                tracing::debug!(?from, "a letter came before an earlier one");
+                return Message::Refused(Refusal::Busy(EARLY_MS));
+            }
+            Ok(Ok(Some((taken, declines)))) => {
                 super::tell_declined(declines).await;
                 Ok(Ok(taken))
             }
@@ -205,5 +250,29 @@ impl Way {
             Self::Direct => MAX_MESSAGE,
             Self::Relay(connection) => connection.welcome().max_message as usize,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+
+    #[test]
+    fn a_letter_waits_for_the_one_before_it_and_not_for_ever() {
+        let (room, start) = (Room::default(), Instant::now());
+        let device = || Identity::generate().unwrap().device_id();
+        let (from, letter) = (device(), MessageId::new([1; 16]));
+        assert!(room.puts_off(from, letter, start));
+        assert!(room.puts_off(from, letter, start + EARLY / 2));
+        assert!(!room.puts_off(from, letter, start + EARLY));
+        let next = MessageId::new([2; 16]);
+        assert!(room.puts_off(from, next, start + EARLY), "another letter, another wait");
+        for _ in 1..MAX_EARLY {
+            assert!(room.puts_off(device(), letter, start + EARLY));
+        }
+        assert!(!room.puts_off(device(), letter, start + EARLY), "too many wait");
+        let later = start + 2 * EARLY;
+        assert!(room.puts_off(device(), letter, later), "those before have waited long enough");
     }
 }

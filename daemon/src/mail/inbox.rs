@@ -107,6 +107,25 @@ impl Inbox {
         self.state.lock()
     }
 
+    /// True when the message names one before it that has not come yet. Blocks.
+    pub(super) fn lacks(
+        &self,
+        identity: &Identity,
+        delivery: &Delivery,
+    ) -> Result<bool, StorageError> {
+        let has = |id| {
+            let seen = self.storage.get(SEEN, &records::seen_key(delivery.from, id));
+            seen.map(|seen| seen.is_some())
+        };
+        if has(delivery.id)? {
+            return Ok(false);
+        }
+        match opened(identity, delivery).and_then(|inside| inside.after()) {
+            Some(before) => Ok(!has(before)?),
+            None => Ok(false),
+        }
+    }
+
     /// Takes deliveries in their order. They are durable when this returns. `aside` takes what is
     /// not for the user, and makes it durable; it may be given something twice. `now`: seconds
     /// of the clock of deadlines. Blocks.
@@ -443,6 +462,38 @@ mod tests {
     }
 
     #[test]
+    fn a_message_lacks_the_one_before_it_until_that_has_come() {
+        let inbox = Inbox::open(Arc::new(MemoryStorage::default())).unwrap();
+        let (reader, author) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let letter = |number: u8, after: Option<u8>| {
+            let letter = Letter {
+                made_ms: 7,
+                content: Content::Text("hello".into()),
+                receipt: false,
+                visitor: None,
+                after: after.map(|after| MessageId::new([after; 16])),
+            };
+            let (purpose, id) = (SealPurpose::Message, MessageId::new([number; 16]));
+            let to = reader.device_id();
+            let sealed = seal(&author, to, purpose, &id, &letter.encode()).unwrap();
+            delivery(author.device_id(), number, sealed)
+        };
+        let lacks = |delivery: &Delivery| inbox.lacks(&reader, delivery).unwrap();
+        let take = |delivery: Delivery| {
+            let mut keep = |_: &Delivery, _: &Inside| Ok(Handed::ForTheUser(Kept::default()));
+            inbox.take(&reader, &[delivery], 100, &mut keep).unwrap()
+        };
+        assert!(!lacks(&letter(1, None)));
+        assert!(lacks(&letter(2, Some(1))));
+        take(letter(1, None));
+        assert!(!lacks(&letter(2, Some(1))));
+        take(letter(3, Some(9)));
+        assert!(!lacks(&letter(3, Some(9))), "it has come itself");
+        let unreadable = delivery(author.device_id(), 4, vec![4; 64]);
+        assert!(!lacks(&unreadable));
+    }
+
+    #[test]
     fn field_d8_what_cannot_be_read_pushes_nothing_out_of_what_was_seen() {
         let inbox = Inbox::open(Arc::new(MemoryStorage::default())).unwrap();
         let (reader, author) = (Identity::generate().unwrap(), Identity::generate().unwrap());
@@ -452,6 +503,7 @@ mod tests {
             content: Content::Text("hello".into()),
             receipt: false,
             visitor: None,
+            after: None,
         }
         .encode();
         let id = MessageId::new([1; 16]);

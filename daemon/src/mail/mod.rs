@@ -246,6 +246,7 @@ impl MailService {
                             content,
                             receipt: false,
                             visitor: None,
+            after: None,
                         });
                         return Ok(letter.map_or(Handed::Done, Handed::Becomes));
                     }

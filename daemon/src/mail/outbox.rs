@@ -93,6 +93,17 @@ struct OutboxState {
     reasons: HashMap<u64, String>,
     /// The listeners that wait for an outcome.
     listeners: HashMap<u64, oneshot::Sender<Outcome>>,
+    /// The latest message for each reader.
+    latest: HashMap<DeviceId, Latest>,
+}
+
+/// The latest message for a reader, sent or not.
+#[derive(Clone, Copy)]
+struct Latest {
+    number: u64,
+    id: MessageId,
+    /// Seconds of the clock of deadlines.
+    made: u64,
 }
 
 impl OutboxState {
@@ -102,11 +113,27 @@ impl OutboxState {
             .parse()
             .ok()
             .zip(records::message_id(&record.message));
-        if let Some((to, id)) = ids.filter(|_| record.failed.is_none()) {
+        if record.failed.is_some() {
+            self.never_comes(number);
+        } else if let Some((to, id)) = ids {
+            self.is_latest(to, number, id, record.made);
             self.queue.insert(number, Waiting { number, to, id });
         }
         self.bytes += record.sealed;
         self.records.insert(number, record);
+    }
+
+    fn is_latest(&mut self, to: DeviceId, number: u64, id: MessageId, made: u64) {
+        let latest = Latest { number, id, made };
+        let known = self.latest.entry(to).or_insert(latest);
+        if known.number < number {
+            *known = latest;
+        }
+    }
+
+    /// Nobody is to wait for a message that was given up or taken back.
+    fn never_comes(&mut self, number: u64) {
+        self.latest.retain(|_, latest| latest.number != number);
     }
 
     fn remove(&mut self, number: u64) -> Option<OutgoingRecord> {
@@ -140,8 +167,14 @@ impl Outbox {
             .map_or(0, |(number, _)| *number);
         let adding = Mutex::new(next.max(latest + 1));
         let mut sent = 0;
-        storage.scan(SENT, b"", &mut |_, _| {
+        storage.scan(SENT, b"", &mut |_, value| {
             sent += 1;
+            if let Ok(one) = serde_json::from_slice::<SentRecord>(value)
+                && let Ok(to) = one.record.to.parse()
+                && let Some(id) = records::message_id(&one.record.message)
+            {
+                state.is_latest(to, one.number, id, one.record.made);
+            }
             ControlFlow::Continue(())
         })?;
         Ok(Self {
@@ -156,6 +189,13 @@ impl Outbox {
 
     fn state(&self) -> MutexGuard<'_, OutboxState> {
         self.state.lock()
+    }
+
+    /// The message for a reader before one that is written now (seconds of the clock of deadlines);
+    /// `None` where the reader may have forgotten it, if it ever had it.
+    pub(super) fn before(&self, to: DeviceId, now: u64) -> Option<MessageId> {
+        let latest = *self.state().latest.get(&to)?;
+        (latest.made.saturating_add(KEEP) > now).then_some(latest.id)
     }
 
     /// Takes a message; it is durable when this returns. The receiver is told what the first
@@ -463,7 +503,11 @@ impl Outbox {
             return Ok(None);
         }
         self.storage.commit(removal(number))?;
-        let removed = self.state().remove(number);
+        let removed = {
+            let mut state = self.state();
+            state.never_comes(number);
+            state.remove(number)
+        };
         self.changed();
         Ok(removed)
     }
@@ -596,6 +640,36 @@ mod tests {
         again.delete(3).unwrap();
         again.add(record(b, 9), &[9; 4]).unwrap();
         assert_eq!(again.heads()[0].number, 4, "no number is given twice");
+    }
+
+    #[test]
+    fn a_message_knows_the_one_before_it_also_after_a_restart() {
+        let storage = Arc::new(MemoryStorage::default());
+        let [reader, other] = [device(), device()];
+        let outbox = Outbox::open(Arc::clone(&storage) as _).unwrap();
+        assert_eq!(outbox.before(reader, 0), None);
+        for id in [1, 2] {
+            drop(outbox.add(record(reader, id), b"sealed").unwrap());
+        }
+        let made = record(reader, 2).made;
+        let second = Some(MessageId::new([2; 16]));
+        assert_eq!(outbox.before(reader, made), second);
+        assert_eq!(outbox.before(other, made), None);
+        let outcome = Outcome {
+            state: SentState::AtRelay,
+            reason: None,
+        };
+        for waiting in outbox.waiting_for(reader) {
+            outbox.sent(waiting, outcome.clone(), made).unwrap();
+        }
+        let again = Outbox::open(storage).unwrap();
+        assert_eq!(again.before(reader, made), second, "though it was sent");
+        assert_eq!(again.before(reader, made + KEEP), None);
+        drop(again.add(record(reader, 3), b"sealed").unwrap());
+        for waiting in again.waiting_for(reader) {
+            again.delete(waiting).unwrap();
+        }
+        assert_eq!(again.before(reader, made), None, "it was taken back");
     }
 
     #[test]

@@ -228,6 +228,7 @@ fn write(
         content,
         receipt,
         visitor: None,
+        after: mail.outbox.before(to, mail.time.seconds()),
     };
     keep(mail, to, message_id()?, outgoing, &letter.encode())
 }
@@ -259,6 +260,10 @@ pub(crate) fn post(
         files: 0,
         bytes: body.payload.len() as u64,
         until,
+    };
+    let body = Body {
+        after: mail.outbox.before(to, mail.time.seconds()),
+        ..body.clone()
     };
     keep(mail, to, id, outgoing, &body.encode()).map(|(_, told)| told)
 }
