@@ -12,8 +12,12 @@ use hither_web_assets::{Asset, find};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The page that opens links.
-const START: &str = "index.html";
+/// The page that opens links to shares.
+const LINK: &str = "index.html";
+/// The page that is one of its user's devices.
+const DEVICE: &str = "device.html";
+/// The page that sends to a device, or answers a site, by a link.
+const VISIT: &str = "visit.html";
 /// Files of the page for other places: an owner's own daemon serves them.
 const ELSEWHERE: [&str; 2] = ["lan.html", "dashboard.html"];
 /// Names of headers that the library has no names for.
@@ -22,10 +26,15 @@ const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy")
 const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Half a year, seconds: as long a browser that was here once asks for TLS at this host.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=15552000");
-/// Everything that the page does not need.
+/// Everything that a page of a share does not need.
 const PERMISSIONS_OFF: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(self), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), usb=()",
+);
+/// Everything that a page does not need at which people take pictures and record.
+const PERMISSIONS_RECORDING: HeaderValue = HeaderValue::from_static(
+    "accelerometer=(), autoplay=(self), camera=(self), display-capture=(), geolocation=(), gyroscope=(), \
+     magnetometer=(), microphone=(self), midi=(), payment=(), usb=()",
 );
 
 /// Headers that go with every page.
@@ -93,7 +102,9 @@ pub(super) async fn page(
         return not_allowed(State(served)).await;
     }
     let path = match uri.path() {
-        "/" | "/l" | "/l/" => START,
+        "/l" | "/l/" => LINK,
+        "/" | "/p" | "/p/" => DEVICE,
+        "/i" | "/i/" | "/a" | "/a/" => VISIT,
         path => path.strip_prefix('/').unwrap_or_default(),
     };
     match find(path).filter(|asset| !ELSEWHERE.contains(&asset.path)) {
@@ -116,6 +127,9 @@ fn file(headers: &Headers, asset: &'static Asset, asked: &HeaderMap) -> Response
     };
     let into = response.headers_mut();
     headers.put(into);
+    if [DEVICE, VISIT].contains(&asset.path) {
+        into.insert(PERMISSIONS, PERMISSIONS_RECORDING);
+    }
     for (name, value) in reply.headers() {
         into.insert(
             HeaderName::from_static(name),
