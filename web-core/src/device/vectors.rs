@@ -52,3 +52,62 @@ pub(crate) fn compute(which: u8, rest: &[u8]) -> Option<Vec<u8>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits = text.trim().as_bytes().chunks(2);
+        digits
+            .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn w2_contents_are_cut_as_the_program_cuts_them() {
+        let pinned = include_str!("../../../proto-spec/vectors/content-v1.txt");
+        let mut content = vec![0; 1 << 20];
+        blake3::Hasher::new_derive_key("hither.v1 test content")
+            .finalize_xof()
+            .fill(&mut content);
+        for (name, length, average) in [
+            ("1 MiB of test content, average 64 KiB", 1 << 20, 65_536_u32),
+            ("256 KiB of test content, average 16 KiB", 1 << 18, 16_384),
+        ] {
+            let (_, rest) = pinned.split_once(name).unwrap();
+            let expected = rest.trim_start().lines().next().unwrap();
+            let input = [&[3; 32][..], &average.to_le_bytes(), &content[..length]].concat();
+            let cut = compute(16, &input).unwrap();
+            let (cut, _) = cut.as_chunks::<4>();
+            let cut: Vec<String> = cut
+                .iter()
+                .map(|four| u32::from_le_bytes(*four).to_string())
+                .collect();
+            assert_eq!(cut.join(" "), expected);
+        }
+    }
+
+    /// Sealed by the daemon's library, opened by this one: seeds, id and words as in
+    /// `carrier/src/seal/tests.rs`.
+    #[test]
+    fn w2_what_the_program_sealed_opens() {
+        let sealed = unhex(include_str!("../../../proto-spec/vectors/sealed-v1.txt"));
+        let sender = Identity::new(&[6; 32]).unwrap().device();
+        let open = |sealed: &[u8]| {
+            let input = [&[5; 32][..], sender.as_bytes(), &[7; 16], sealed].concat();
+            compute(17, &input)
+        };
+        assert_eq!(open(&sealed).as_deref(), Some(&b"hello"[..]));
+        for at in [0, 31, 32, 100, sealed.len() - 1] {
+            let mut other = sealed.clone();
+            other[at] ^= 1;
+            assert_eq!(open(&other), None);
+        }
+        let reader = Identity::new(&[5; 32]).unwrap().device();
+        let input = [&[6; 32][..], reader.as_bytes(), &[7; 16], b"again"].concat();
+        let own = compute(18, &input).unwrap();
+        assert_eq!(own.len(), sealed.len());
+        assert_eq!(open(&own).as_deref(), Some(&b"again"[..]));
+    }
+}
