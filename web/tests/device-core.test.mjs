@@ -64,7 +64,7 @@ test("w4_large_files_and_folders_are_uploaded_and_arrive", { skip }, async () =>
     console.log(`20 MB uploaded in ${(performance.now() - began).toFixed(0)} ms${no_crypto ? " without WebCrypto" : ""}`);
     const ticket = /hither1[a-z0-9]+/.exec(JSON.stringify(await part.keep.all("sendings")))[0];
     const to = join(world.folder, `got-${no_crypto}`);
-    await hither("fetch", ticket, "-o", to).catch((error) => assert.fail(error.stdout + error.stderr));
+    await hither("fetch", ticket, "--yes", "-o", to).catch((error) => assert.fail(error.stdout + error.stderr));
     for (const [path, bytes] of Object.entries(files)) {
       const top = (await readdir(to)).includes("photos") ? join(to, "photos") : to;
       assert.equal(digest(await readFile(join(top, path))), digest(bytes), path);

@@ -13,8 +13,9 @@ use crate::context::Context;
 use hither_engine::Time;
 use hither_proto::seal::SealPurpose;
 use hither_proto::{
-    Card, DeviceEntry, DeviceId, DeviceName, MessageId, OwnAnswer, OwnRequest, RelayAddress,
-    RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, ShareId, Visiting, Welcome,
+    Card, DeviceEntry, DeviceId, DeviceName, FetchReceived, MessageId, OwnAnswer, OwnRequest,
+    RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, ShareId, Visiting,
+    Welcome,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -359,6 +360,16 @@ impl Session {
             }
             RelayMessage::Failed { request, refusal } => {
                 self.failed(request, refusal, news, context);
+            }
+            RelayMessage::Fetches(fetches) if self.role.is_device() => {
+                // Nobody here shows who reads: the relay may forget it.
+                let received = fetches.iter().map(|fetch| FetchReceived {
+                    share: fetch.share,
+                    device: fetch.device,
+                    revision: fetch.revision,
+                });
+                let received = RelayMessage::FetchesReceived(received.collect());
+                self.tell(&received, context);
             }
             // Another node would need a pipe of its own: this one says when it ends.
             _ => {}

@@ -13,11 +13,6 @@ const MAX_LETTERS = 2000;
 /** Requests of one device that may stand before the user. */
 const MAX_ASKED = 32;
 
-interface Kept {
-  view: Arrived;
-  contents?: Uint8Array<ArrayBuffer>[];
-}
-
 type KeptAsk = { asked: Asked } | { asking: Asking; letter: string };
 
 /** All of it at one moment, as the screens see it. */
@@ -47,7 +42,7 @@ interface Waiting<T> {
 export class DevicePart extends Part {
   #facts: Facts = { name: "", paired: false };
   #peers: Peer[] = [];
-  readonly #inbox = new Map<string, Kept>();
+  readonly #inbox = new Map<string, Arrived>();
   readonly #asks = new Map<string, KeptAsk>();
   #pairing: (Waiting<{ name: string }> & { name: string; words: (words: string[]) => void }) | undefined;
   #push: Waiting<{ key?: Uint8Array; set: boolean }> | undefined;
@@ -66,11 +61,13 @@ export class DevicePart extends Part {
     const seed = (await keep.get<Uint8Array>("facts", "seed")) ?? this.#fresh();
     await keep.put("facts", "seed", seed);
     this.#facts = (await keep.get<Facts>("facts", "facts")) ?? this.#facts;
-    for (const [id, kept] of await keep.all<Kept>("letters")) this.#inbox.set(id, kept);
+    for (const [id, kept] of await keep.all<Arrived>("letters")) this.#inbox.set(id, kept);
     for (const [id, kept] of await keep.all<KeptAsk>("asks")) this.#asks.set(id, kept);
     await this.begin(seed);
-    if (this.#facts.paired && !this.#facts.removed) this.#connect();
-    await this.outbox.start();
+    if (this.#facts.paired && !this.#facts.removed) {
+      this.#connect();
+      await this.outbox.start();
+    }
     await this.sendings.start();
     this.#expire();
   }
@@ -93,7 +90,7 @@ export class DevicePart extends Part {
   }
 
   view(): DeviceView {
-    const letters = [...this.#inbox.values()].map(({ view }) => view).sort((a, b) => b.received_ms - a.received_ms);
+    const letters = [...this.#inbox.values()].sort((a, b) => b.received_ms - a.received_ms);
     const asks = [...this.#asks.values()];
     return {
       device_id: this.link.device_id,
@@ -228,39 +225,42 @@ export class DevicePart extends Part {
   async #arrived(event: LetterEvent, letter: LetterJson, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const { from, id } = event;
     const view: Arrived = { id: `${from}/${id}`, from, from_name: this.#name_of(from), received_ms: this.link.means.date(), read: false, kind: "unknown" };
-    const kept: Kept = { view };
     if (letter.kind === "text") Object.assign(view, { kind: "text", text: letter.text });
     else if (letter.kind === "ticket") {
       const { ticket, name, files, bytes: size } = letter;
       Object.assign(view, { kind: "share", share: { ticket, name, files, bytes: size } });
     } else if (letter.kind === "files") {
       Object.assign(view, { kind: "files", files: letter.files.map(({ name, length }) => ({ name, bytes: length })) });
-      kept.contents = split(bytes, letter.files.map(({ length }) => length));
+      // Apart from what is shown, which is all in memory.
+      await this.link.means.keep.put("records", contents_of(view.id), split(bytes, letter.files.map(({ length }) => length)));
     }
     await this.#make_room();
-    await this.#keep_letter(kept);
+    await this.#keep_letter(view);
   }
 
   async #make_room(): Promise<void> {
     if (this.#inbox.size < MAX_LETTERS) return;
-    const [oldest] = [...this.#inbox.values()].filter(({ view }) => view.read).sort((a, b) => a.view.received_ms - b.view.received_ms);
+    const [oldest] = [...this.#inbox.values()].filter(({ read }) => read).sort((a, b) => a.received_ms - b.received_ms);
     if (!oldest) throw new Error("too many letters wait to be read");
-    await this.delete(oldest.view.id);
+    await this.delete(oldest.id);
   }
 
-  async #keep_letter(kept: Kept): Promise<void> {
-    this.#inbox.set(kept.view.id, kept);
-    await this.link.means.keep.put("letters", kept.view.id, kept);
+  async #keep_letter(view: Arrived): Promise<void> {
+    await this.link.means.keep.put("letters", view.id, view);
+    this.#inbox.set(view.id, view);
     this.changed();
   }
 
   async mark_read(id: string): Promise<void> {
-    const kept = this.#inbox.get(id);
-    if (kept && !kept.view.read) await this.#keep_letter({ ...kept, view: { ...kept.view, read: true } });
+    const view = this.#inbox.get(id);
+    if (view && !view.read) await this.#keep_letter({ ...view, read: true });
   }
 
   async delete(id: string): Promise<void> {
-    if (this.#inbox.delete(id)) await this.link.means.keep.delete("letters", id);
+    if (this.#inbox.delete(id)) {
+      await this.link.means.keep.delete("letters", id);
+      await this.link.means.keep.delete("records", contents_of(id));
+    }
     const ask = this.#asks.get(id);
     if (ask) {
       this.#asks.delete(id);
@@ -270,7 +270,8 @@ export class DevicePart extends Part {
   }
 
   async file(id: string, index: number): Promise<Blob> {
-    const content = this.#inbox.get(id)?.contents?.[index];
+    const contents = this.#inbox.has(id) ? await this.link.means.keep.get<Uint8Array<ArrayBuffer>[]>("records", contents_of(id)) : undefined;
+    const content = contents?.[index];
     if (!content) throw not_there("file");
     return new Blob([content]);
   }
@@ -423,6 +424,9 @@ export class DevicePart extends Part {
     });
   }
 }
+
+/** Where the files of a letter are kept. */
+const contents_of = (id: string) => `letter/${id}`;
 
 function from_base64(text: string): Uint8Array {
   const plain = atob(text.replaceAll("-", "+").replaceAll("_", "/"));

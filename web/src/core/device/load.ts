@@ -127,9 +127,17 @@ class Remote<View> {
 }
 
 class RemoteDevice implements PageDevice {
-  readonly #remote: Remote<DeviceView>;
-  constructor(remote: Remote<DeviceView>) {
+  #remote: Remote<DeviceView>;
+  readonly #make: () => Promise<Remote<DeviceView>>;
+  readonly #listeners = new Set<() => void>();
+
+  constructor(remote: Remote<DeviceView>, make: () => Promise<Remote<DeviceView>>) {
     this.#remote = remote;
+    this.#make = make;
+    remote.onchange(() => this.#changed());
+  }
+  #changed(): void {
+    for (const listener of this.#listeners) listener();
   }
   get #view(): DeviceView {
     return this.#remote.view ?? { device_id: "", state: "connecting", name: "", peers: [], sendings: [], inbox: [], asked: [], asking: [] };
@@ -148,14 +156,24 @@ class RemoteDevice implements PageDevice {
   inbox = () => this.#view.inbox;
   asked = (): Asked[] => this.#view.asked;
   asking = (): Asking[] => this.#view.asking;
-  onchange = (listener: () => void) => this.#remote.onchange(listener);
+  onchange = (listener: () => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
   pair(text: string, name: string, words: (words: string[]) => void, signal?: AbortSignal): Promise<{ name: string }> {
     this.#remote.words = words;
     signal?.addEventListener("abort", () => this.#remote.tell("pair_no_more"), { once: true });
     return unless(signal, this.#remote.call("pair", text, name));
   }
   rename = (name: string) => this.#remote.call<void>("rename", name);
-  forget = () => this.#remote.call<void>("forget");
+  async forget(): Promise<void> {
+    await this.#remote.call("forget");
+    this.#remote.end();
+    // Another device, with another key.
+    this.#remote = await this.#make();
+    this.#remote.onchange(() => this.#changed());
+    this.#changed();
+  }
   send_text = (to: string, text: string) => this.#remote.call<Sending>("send_text", to, text);
   send_files = (to: string, files: GivenFile[]) => this.#remote.call<Sending>("send_files", to, files);
   pause = (id: string) => this.#remote.tell("pause", id);
@@ -318,6 +336,17 @@ const workers: Workers = {
 /** The parts of this page. */
 export function load_device_core({ worker, asker }: Workers = workers): DeviceCore {
   let device: Promise<PageDevice> | undefined;
+  const begin_device = async () => {
+    const remote = new Remote<DeviceView>(worker());
+    try {
+      await remote.begin({ part: "device" });
+    } catch (error) {
+      remote.end();
+      throw error;
+    }
+    come_back(remote);
+    return remote;
+  };
   const come_back = (remote: Remote<unknown>) => {
     const back = () => remote.back();
     addEventListener("online", back);
@@ -326,18 +355,9 @@ export function load_device_core({ worker, asker }: Workers = workers): DeviceCo
   };
   return {
     device() {
-      device ??= (async () => {
-        const remote = new Remote<DeviceView>(worker());
-        try {
-          await remote.begin({ part: "device" });
-        } catch (error) {
-          remote.end();
-          device = undefined;
-          throw error;
-        }
-        come_back(remote);
-        return new RemoteDevice(remote);
-      })();
+      device ??= begin_device().then((remote) => new RemoteDevice(remote, begin_device));
+      // Another tab may be closed later.
+      device.catch(() => (device = undefined));
       return device;
     },
     async visit(link, signal) {

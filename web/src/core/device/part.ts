@@ -46,10 +46,11 @@ export abstract class Part {
   protected changed(): void {
     if (this.#announced) return;
     this.#announced = true;
+    // The whole view goes to the page each time.
     setTimeout(() => {
       this.#announced = false;
       for (const listener of this.#listeners) listener();
-    }, 30);
+    }, 100);
   }
 
   /** A letter that is no sending is at the relay, or never will be. */

@@ -60,9 +60,22 @@ async function keep_of(begin: Begin): Promise<Keep> {
   return DatabaseKeep.open("hither-visits", `${name}/`);
 }
 
+/** The relay as it was known before, so that the page begins without a network; what it is called now counts the next time. */
+async function known(asked: Promise<string>, keep: Keep): Promise<string> {
+  const before = await keep.get<string>("facts", "relay");
+  const now = asked.then(async (id) => {
+    if (id !== before) await keep.put("facts", "relay", id);
+    return id;
+  });
+  now.catch(() => undefined);
+  return before ?? now;
+}
+
 async function begin(wanted: Begin): Promise<void> {
   kind = wanted.part;
-  const means = means_of(location.origin, await keep_of(wanted));
+  const keep = await keep_of(wanted);
+  const means = means_of(location.origin, keep);
+  means.relay = known(means.relay, keep);
   const made = wanted.part === "device" ? new DevicePart(means) : new VisitPart(means);
   made.link.onreport = (report) => {
     if (report.kind === "bytes") scope.postMessage({ kind: "core", message: report }, [report.bytes.buffer]);
