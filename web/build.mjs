@@ -23,8 +23,13 @@ const PAGES = [
 const WORKERS = [
   { name: "worker", entry: "src/core/worker.ts", constant: "HITHER_WORKER_URL" },
   { name: "disk", entry: "src/link/save/disk-worker.ts", constant: "HITHER_DISK_URL" },
+  { name: "device-worker", entry: "src/core/device/worker.ts", constant: "HITHER_DEVICE_WORKER_URL" },
 ];
-const WASM = "src/core/core.wasm";
+/** Modules: what reads shares, and what also sends. */
+const MODULES = [
+  { name: "core", file: "src/core/core.wasm", constant: "HITHER_WASM" },
+  { name: "device", file: "src/core/device.wasm", constant: "HITHER_DEVICE_WASM" },
+];
 const COMPRESSED = new Set([".html", ".js", ".css", ".wasm", ".svg", ".webmanifest", ".json"]);
 
 const TAGS = {
@@ -46,11 +51,12 @@ export async function build({ out, core, minify = true }) {
     return { url, integrity: `sha384-${digest("sha384", bytes, "base64")}` };
   };
 
-  const define = { HITHER_WASM_URL: '""', HITHER_WASM_INTEGRITY: '""' };
-  if (existsSync(join(web, WASM)) && !core) {
-    const wasm = asset("core", ".wasm", await readFile(join(web, WASM)));
-    define.HITHER_WASM_URL = JSON.stringify(wasm.url);
-    define.HITHER_WASM_INTEGRITY = JSON.stringify(wasm.integrity);
+  const define = {};
+  for (const { name, file, constant } of MODULES) {
+    const there = existsSync(join(web, file)) && !core;
+    const { url, integrity } = there ? asset(name, ".wasm", await readFile(join(web, file))) : { url: "", integrity: "" };
+    define[`${constant}_URL`] = JSON.stringify(url);
+    define[`${constant}_INTEGRITY`] = JSON.stringify(integrity);
   }
   const words = {};
   for (const language of ["de", "zh"]) {
@@ -82,7 +88,7 @@ export async function build({ out, core, minify = true }) {
 
   for (const { name, entry, constant } of WORKERS) {
     define[constant] = '""';
-    if (!existsSync(join(web, entry)) || (core && name === "worker")) continue;
+    if (!existsSync(join(web, entry)) || (core && name.endsWith("worker"))) continue;
     define[constant] = JSON.stringify(asset(name, ".js", (await bundle(entry))[".js"]).url);
   }
   const { url, integrity } = asset("qr", ".js", (await bundle("src/ui-kit/qr-code.ts"))[".js"]);
