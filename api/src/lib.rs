@@ -35,6 +35,7 @@ mod umask;
 mod upload;
 mod upload_rules;
 mod view;
+mod visit;
 mod why;
 mod world;
 
@@ -79,7 +80,7 @@ pub use receive::{
 };
 pub use relay::{
     DeviceInfo, DeviceRelation, InviteInfo, InviteRequest, RelayInfo, RelayRequest, RelayState,
-    RemovedInfo,
+    RemovedInfo, WakeInfo, WakeRequest, WakeWay,
 };
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use socket::SocketAddress;
@@ -89,5 +90,6 @@ pub use umask::umask;
 pub use upload::{UploadInfo, UploadState};
 pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
 pub use view::{MAX_CELLS, MapRun, MapState, SpanMap, TransferView, ViewSource};
+pub use visit::{InboxLinkInfo, InboxLinkRequest, LINK_BYTES, LINK_SECONDS, VisitorInfo};
 pub use why::{PaidBecause, RunnerUp, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan};
 pub use world::{BatteryInfo, LimitsInfo, Metered, WorldInfo, WorldRules};

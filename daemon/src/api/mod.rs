@@ -22,6 +22,7 @@ mod relays;
 mod shares;
 mod status;
 mod transfers;
+mod visitors;
 mod work;
 
 use crate::app::App;
@@ -74,6 +75,8 @@ use utoipa::OpenApi;
         relays::join,
         relays::leave,
         relays::invite,
+        relays::wake,
+        relays::set_wake,
         nearby::devices,
         nearby::forget,
         nearby::remove,
@@ -92,6 +95,9 @@ use utoipa::OpenApi;
         mail::save,
         mail::delete,
         mail::events,
+        visitors::list,
+        visitors::create,
+        visitors::end,
         receive::info,
         receive::set,
         receive::decide,
@@ -207,6 +213,7 @@ fn router(app: App) -> Router {
         .route("/v1/giving/events", get(giving::events))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/invite", post(relays::invite))
+        .route("/v1/relays/wake", get(relays::wake).post(relays::set_wake))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(nearby::devices))
         .route("/v1/devices/forget", post(nearby::forget))
@@ -221,6 +228,11 @@ fn router(app: App) -> Router {
         .route("/v1/outbox/{id}", delete(mail::take_back))
         .route("/v1/inbox", get(mail::inbox))
         .route("/v1/inbox/events", get(mail::events))
+        .route(
+            "/v1/inbox/links",
+            get(visitors::list).post(visitors::create),
+        )
+        .route("/v1/inbox/links/{link}", delete(visitors::end))
         .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
         .route("/v1/inbox/{id}/read", post(mail::mark_read))
         .route("/v1/inbox/{id}/save", post(mail::save))
@@ -282,7 +294,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 93);
+        assert_eq!(calls, 98);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 
