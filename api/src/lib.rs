@@ -46,7 +46,7 @@ pub use ask::{
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Content, Events, Revival};
 pub use code::{AnswerCode, CodeInfo, CodeMet, EnterCode, ShowCode};
-pub use config::{Config, ConfigError, TrashRules};
+pub use config::{Config, ConfigError, ConfigSource, TrashRules};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
 pub use drive::{
@@ -73,7 +73,7 @@ pub use nearby::{
     OfferedKind, RenameRequest,
 };
 pub use page::{DashboardInfo, MAX_PAGE_SECONDS, PAGE_SECONDS, PageInfo, PageRequest};
-pub use paths::{Paths, PathsError};
+pub use paths::{PathEntry, Paths, PathsError, PathsInfo};
 pub use receive::{
     ArrivalDecision, ArrivalInfo, ArrivalRequest, ArrivalState, ReceiveInfo, ReceivePolicy,
     ReceiveRequest, ReceiveRule, ReceiveRules,
@@ -88,7 +88,7 @@ pub use storage::StorageEngine;
 pub use types::*;
 pub use umask::umask;
 pub use upload::{UploadInfo, UploadState};
-pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
+pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules, parse_size};
 pub use view::{MAX_CELLS, MapRun, MapState, SpanMap, TransferView, ViewSource};
 pub use visit::{InboxLinkInfo, InboxLinkRequest, LINK_BYTES, LINK_SECONDS, VisitorInfo};
 pub use why::{PaidBecause, RunnerUp, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan};

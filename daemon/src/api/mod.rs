@@ -16,6 +16,7 @@ mod groups;
 mod mail;
 mod nearby;
 mod pages;
+mod paths;
 mod problem;
 mod receive;
 mod relays;
@@ -127,6 +128,7 @@ use utoipa::OpenApi;
         catalogue::find,
         config::list,
         config::set,
+        config::unset,
         config::reload,
         codes::show,
         codes::enter,
@@ -143,6 +145,7 @@ use utoipa::OpenApi;
         pages::open,
         pages::end,
         pages::dashboard,
+        paths::complete,
     ),
     components(schemas(hither_api::Event, hither_api::Problem))
 )]
@@ -192,6 +195,8 @@ fn router(app: App) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/config", get(config::list).post(config::set))
         .route("/v1/config/reload", post(config::reload))
+        .route("/v1/config/{key}", delete(config::unset))
+        .route("/v1/paths", get(paths::complete))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/listings", post(work::listing))
         .route(
@@ -294,7 +299,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 98);
+        assert_eq!(calls, 100);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 
