@@ -47,6 +47,7 @@ mod system_bus;
 mod tool;
 mod tree;
 mod user;
+mod visitor;
 mod wait;
 mod wall_clock;
 
@@ -76,6 +77,7 @@ pub use stranger::{Loot, Stranger};
 pub use switch::Lab;
 pub use system_bus::SystemBus;
 pub use tree::{Tree, fill, noise};
+pub use visitor::Visitor;
 pub use wait::{PATIENCE, until, within};
 
 /// Bytes in a mebibyte.

@@ -84,5 +84,6 @@ mod storage_engine;
 mod unattended;
 mod versions;
 mod view;
+mod visitors;
 mod whole;
 mod world;
