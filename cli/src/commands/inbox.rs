@@ -29,7 +29,7 @@ Examples:
   hither inbox --wait --json        wait for a message that was not read yet
   hither inbox --follow --json      unread ones and whatever comes, until Ctrl-C";
 
-/// See and read the messages that other devices, and browsers by your links, sent
+/// See and read the messages that other devices of yours sent
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Args {

@@ -107,7 +107,7 @@ impl MailService {
             Admission::Dropped => return Ok(Handed::Dropped),
             Admission::Declined(visit) => {
                 declines.extend(self.turn_away(from, id, &visit)?);
-                return Ok(Handed::Done);
+                return Ok(Handed::Dropped);
             }
             Admission::Taken(visit, content) => (visit, content),
         };
@@ -115,7 +115,7 @@ impl MailService {
             Verdict::Keep(kept) => kept,
             Verdict::Decline => {
                 declines.extend(self.turn_away(from, id, &visit)?);
-                return Ok(Handed::Done);
+                return Ok(Handed::Dropped);
             }
         };
         let Inside::Letter(letter) = inside else {

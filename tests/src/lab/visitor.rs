@@ -50,15 +50,10 @@ impl Visitor {
     /// One in the network of a device, with a link as it was printed and the relay's URL.
     pub fn new(place: &Device, link: &str, relay: &str) -> Self {
         let (_, text) = link.split_once("/i#").expect("a link");
-        let url: RelayUrl = relay.parse().unwrap();
-        let at = match url.at.host() {
-            Host::Ip(ip) => SocketAddr::new(*ip, url.at.port()),
-            Host::Name(name) => panic!("the lab's relays have addresses, not {name}"),
-        };
         Self {
             identity: Identity::generate().unwrap(),
             network: place.network().handle(),
-            relay: (url.key, at),
+            relay: relay_of(relay),
             link: text.parse().unwrap(),
             name: "Erna".into(),
         }
@@ -200,7 +195,7 @@ impl Visitor {
             })
             .await;
             talk.answer().await?;
-            let mut stream = this.stream(&endpoint, RelayPurpose::Upload).await;
+            let mut stream = Talk::open(&endpoint, this.relay, RelayPurpose::Upload).await;
             upload.put(&mut stream).await?;
             let ticket = Ticket {
                 secret: upload.secret.clone(),
@@ -218,23 +213,8 @@ impl Visitor {
         })
     }
 
-    async fn stream(&self, endpoint: &Endpoint, purpose: RelayPurpose) -> Talk {
-        let (relay, at) = self.relay;
-        let link = endpoint.dial(Dial::quic(relay, &[at]).relay()).await;
-        let mut stream = link.unwrap().open().await.unwrap();
-        let open = Message::RelayOpen {
-            protocol: PROTOCOL,
-            purpose: Some(purpose),
-        };
-        write_message(&mut stream.send, &open).await.unwrap();
-        Talk {
-            stream,
-            reader: RelayReader::new(MAX_RELAY_FRAME),
-        }
-    }
-
     async fn visit(&self, endpoint: &Endpoint) -> Result<Talk, RelayRefusalCode> {
-        let mut talk = self.stream(endpoint, RelayPurpose::Device).await;
+        let mut talk = Talk::open(endpoint, self.relay, RelayPurpose::Device).await;
         talk.say(&RelayMessage::Visit {
             invitation: Some(self.link.secret.invitation()),
         })
@@ -250,9 +230,18 @@ impl Visitor {
     }
 }
 
+/// The key and address of a relay with this URL.
+pub(super) fn relay_of(url: &str) -> (DeviceId, SocketAddr) {
+    let url: RelayUrl = url.parse().unwrap();
+    match url.at.host() {
+        Host::Ip(ip) => (url.key, SocketAddr::new(*ip, url.at.port())),
+        Host::Name(name) => panic!("the lab's relays have addresses, not {name}"),
+    }
+}
+
 /// A stream to the relay.
-struct Talk {
-    stream: Stream,
+pub(super) struct Talk {
+    pub(super) stream: Stream,
     reader: RelayReader,
 }
 
@@ -261,17 +250,36 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
 }
 
 impl Talk {
-    async fn say(&mut self, message: &RelayMessage) {
+    /// One of a purpose, alone on its connection.
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        (relay, at): (DeviceId, SocketAddr),
+        purpose: RelayPurpose,
+    ) -> Self {
+        let link = endpoint.dial(Dial::quic(relay, &[at]).relay()).await;
+        let mut stream = link.unwrap().open().await.unwrap();
+        let open = Message::RelayOpen {
+            protocol: PROTOCOL,
+            purpose: Some(purpose),
+        };
+        write_message(&mut stream.send, &open).await.unwrap();
+        Self {
+            stream,
+            reader: RelayReader::new(MAX_RELAY_FRAME),
+        }
+    }
+
+    pub(super) async fn say(&mut self, message: &RelayMessage) {
         // A refusal may come first; whoever hears next sees it.
         let _ = write_relay_message(&mut self.stream.send, message).await;
     }
 
-    async fn hear(&mut self) -> RelayMessage {
+    pub(super) async fn hear(&mut self) -> RelayMessage {
         let next = soon(self.reader.next(&mut self.stream.recv)).await;
         next.unwrap().expect("a message")
     }
 
-    async fn answer(&mut self) -> Result<(), RelayRefusalCode> {
+    pub(super) async fn answer(&mut self) -> Result<(), RelayRefusalCode> {
         loop {
             match self.hear().await {
                 RelayMessage::Sent { .. } | RelayMessage::Placed { .. } => return Ok(()),

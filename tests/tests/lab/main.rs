@@ -54,6 +54,7 @@ mod page_browser;
 mod page_lan;
 mod page_relay;
 mod page_world;
+mod paired_pages;
 mod parts;
 mod patterns;
 mod pipes;
