@@ -120,6 +120,8 @@ export type DeviceState =
 /** What is to be sent: files that the browser gave, and handles by which it can give them again. */
 export interface GivenFile {
   file: File;
+  /** Folders above it and its name, with `/` between; left out: its name alone. */
+  path?: string;
   handle?: FileSystemFileHandle;
 }
 
@@ -212,6 +214,7 @@ export interface Asker {
   close(): void;
 }
 
+/** Given by `load_device()` of core/load-device.ts: the core in a worker, for pages of the relay. */
 export interface DeviceCore {
   /** The device of this browser, made when there is none. */
   device(): Promise<PageDevice>;
@@ -219,3 +222,9 @@ export interface DeviceCore {
   visit(link: string, signal?: AbortSignal): Promise<Visit>;
   ask(request: AskRequest & { multiple: boolean }, relay: string): Promise<Asker>;
 }
+
+/**
+ * Given by `load_asker(wasm)` of core/load-asker.ts, where `wasm` is the address of the module: a site that
+ * embeds the element has no worker of Hither, so this core runs in the site's page.
+ */
+export type AskerCore = Pick<DeviceCore, "ask">;
