@@ -35,7 +35,7 @@ const MODULES = [
 /** Parts of the pages' words whose English is in the page, while other languages are fetched. */
 const WORDS = ["link", "give", "device", "visit"];
 /** The asking element: one module for other people's sites. */
-const ASK = { entry: "ask/src/index.ts", needs: "src/core/load-asker.ts", out: "ask/dist" };
+const ASK = { entry: "ask/src/index.ts", needs: "src/core/load-asker.ts" };
 const COMPRESSED = new Set([".html", ".js", ".css", ".wasm", ".svg", ".webmanifest", ".json"]);
 
 const TAGS = {
@@ -47,9 +47,9 @@ const digest = (kind, bytes, form) => createHash(kind).update(bytes).digest(form
 
 /**
  * Builds everything into `out`. `core` is a file that stands for the core of links, `devices` for that of devices
- * (tests). Returns sizes by file.
+ * (tests), `ask` is the folder for the asking element. Returns sizes by file.
  */
-export async function build({ out, core, devices, minify = true }) {
+export async function build({ out, core, devices, ask, minify = true }) {
   await rm(out, { recursive: true, force: true });
   await mkdir(join(out, "assets"), { recursive: true });
   const files = new Map();
@@ -138,7 +138,7 @@ export async function build({ out, core, devices, minify = true }) {
     put("sw.js", (await bundle("sw/sw.ts"))[".js"]);
   }
 
-  if (existsSync(join(web, ASK.entry)) && there(ASK.needs)) await element({ out: devices ? join(out, "ask") : join(web, ASK.out), bundle });
+  if (ask && there(ASK.needs)) await element(ask, bundle);
 
   const sizes = new Map();
   for (const [path, bytes] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -162,7 +162,7 @@ export async function build({ out, core, devices, minify = true }) {
 }
 
 /** The asking element with its module, as its package has them. */
-async function element({ out, bundle }) {
+async function element(out, bundle) {
   await mkdir(out, { recursive: true });
   await writeFile(join(out, "hither-ask.js"), (await bundle(ASK.entry))[".js"]);
   await writeFile(join(out, "hither-ask.d.ts"), await readFile(join(web, "ask/src/hither-ask.d.ts")));
@@ -218,7 +218,7 @@ async function main() {
   const check = process.argv.includes("--check");
   const dist = join(web, "dist");
   const out = check ? await mkdtemp(join(tmpdir(), "hither-web-")) : dist;
-  const sizes = await build({ out });
+  const sizes = await build({ out, ...(check ? {} : { ask: join(web, "ask/dist") }) });
   const column = (text) => String(text).padStart(9);
   console.log(`${column("bytes")}${column("br")}${column("gz")}  file`);
   for (const [path, size] of sizes) console.log(`${column(size.raw)}${column(size.br)}${column(size.gz)}  ${path}`);

@@ -95,7 +95,7 @@ export function test_build() {
     // One for each process: two of them may run at once.
     const out = join(tests, ".build", String(process.pid));
     process.on("exit", () => rmSync(out, { recursive: true, force: true }));
-    await build({ out, core: join(tests, "fake-core.ts"), devices: join(tests, "fake-device.ts") });
+    await build({ out, core: join(tests, "fake-core.ts"), devices: join(tests, "fake-device.ts"), ask: join(out, "ask") });
     return out;
   })();
   return built;

@@ -11,7 +11,7 @@ import { device_words } from "./words.ts";
 
 const KINDS: readonly AskKind[] = ["photo", "video", "audio", "file", "qr", "location", "clipboard", "playing", "place"];
 /** Manners that make sense for a kind; the first is usual. */
-const MANNERS: Partial<Record<AskKind, readonly AskRequest["which"][]>> = {
+export const MANNERS: Partial<Record<AskKind, readonly AskRequest["which"][]>> = {
   photo: ["picked", "latest", "live"], video: ["picked", "latest", "live"], audio: ["picked", "live"], file: ["picked", "latest", "named"], qr: ["live", "picked"],
 };
 const FILES: readonly AskKind[] = ["photo", "video", "audio", "file"];

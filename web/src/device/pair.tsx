@@ -141,7 +141,7 @@ function Granted() {
   const { t } = useWords(device_words);
   return (
     <div class="stack granted">
-      <h3>{t("granted_title")}</h3>
+      <h2>{t("granted_title")}</h2>
       <ul class="marked">
         <li class="yes"><Icon name="check" />{t("granted_may")}</li>
         <li class="no"><Icon name="close" />{t("granted_not")}</li>

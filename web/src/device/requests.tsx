@@ -7,7 +7,7 @@ import { useWords } from "../i18n/index.ts";
 import { Button, Confirm, Live, Name, Notice, Spinner, copy_text } from "../ui-kit/components.tsx";
 import { Icon } from "../ui-kit/icons.tsx";
 import { display_name, save_name } from "../ui-kit/names.ts";
-import { AskDialog } from "./ask.tsx";
+import { AskDialog, MANNERS } from "./ask.tsx";
 import { Badge, Written, useBlobUrl, useTick } from "./parts.tsx";
 import { go } from "./route.ts";
 import { device_words } from "./words.ts";
@@ -60,10 +60,10 @@ export function Requests({ device, to }: { device: PageDevice; to: string }) {
   );
 }
 
-/** In what manner something is asked for, in words. */
+/** In what manner something is asked for, in words; there is only one for a text. */
 function Wanted({ one }: { one: Asked | Asking }) {
   const { t, format } = useWords(device_words);
-  const how = one.which === "named" ? t("which.named", { name: display_name(one.name ?? "") }) : one.which === "live" && (one.seconds ?? 0) > 0 ? t("which.live_for", { time: format.duration(one.seconds ?? 0) }) : t(`which.${one.which}`);
+  const how = !MANNERS[one.kind] ? "" : one.which === "named" ? t("which.named", { name: display_name(one.name ?? "") }) : one.which === "live" && (one.seconds ?? 0) > 0 ? t("which.live_for", { time: format.duration(one.seconds ?? 0) }) : t(`which.${one.which}`);
   return <p class="wanted"><Icon name={KIND_ICONS[one.kind]} /> <strong>{t(`kind.${one.kind}`)}</strong> <span class="muted">{how}{one.digest ? ` · ${t("only_digest")}` : ""}</span></p>;
 }
 

@@ -43,7 +43,7 @@ export function AskVisit({ visit }: { visit: Visit }) {
       {visit.ask && (
         <section class="card padded stack" aria-labelledby="wanted">
           <h2 id="wanted" class="wanted"><Icon name={KIND_ICONS[visit.ask.kind]} />{t("wants")} {t(`kind.${visit.ask.kind}`)}</h2>
-          <p class="muted">{t(visit.ask.multiple ? "several" : "one")}{visit.ask.digest ? ` ${t("digest")}` : ""}</p>
+          {visit.ask.multiple && <p class="muted">{t("several")}</p>}
           {visit.ask.reason && (
             <div>
               <p class="small muted">{t("reason_of_site")}</p>
