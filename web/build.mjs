@@ -16,15 +16,15 @@ const web = dirname(fileURLToPath(import.meta.url));
 /** The pages: `<name>.html` from a template and an entry. A page whose entry, or what it needs, is not there is left out. */
 const PAGES = [
   { name: "index", folder: "src/link", needs: "src/core/load.ts" },
-  { name: "device", folder: "src/device", needs: "src/core/load-device.ts" },
-  { name: "visit", folder: "src/visit", needs: "src/core/load-device.ts" },
+  { name: "device", folder: "src/device", needs: "src/core/device/load.ts" },
+  { name: "visit", folder: "src/visit", needs: "src/core/device/load.ts" },
   { name: "lan", folder: "src/lan" },
   { name: "dashboard", folder: "src/dashboard" },
 ];
 /** Web workers: the address of each is a constant that the sources see. */
 const WORKERS = [
   { name: "worker", entry: "src/core/worker.ts", constant: "HITHER_WORKER_URL" },
-  { name: "device-worker", entry: "src/core/device-worker.ts", constant: "HITHER_DEVICE_WORKER_URL" },
+  { name: "device-worker", entry: "src/core/device/worker.ts", constant: "HITHER_DEVICE_WORKER_URL" },
   { name: "disk", entry: "src/link/save/disk-worker.ts", constant: "HITHER_DISK_URL" },
 ];
 /** Modules: a page of a link does not load what a device needs. Where there is one module, it is both. */
@@ -35,7 +35,7 @@ const MODULES = [
 /** Parts of the pages' words whose English is in the page, while other languages are fetched. */
 const WORDS = ["link", "give", "device", "visit"];
 /** The asking element: one module for other people's sites. */
-const ASK = { entry: "ask/src/index.ts", needs: "src/core/load-asker.ts" };
+const ASK = { entry: "ask/src/index.ts", needs: "src/core/device/load.ts", place: "ask/src/place.ts" };
 const COMPRESSED = new Set([".html", ".js", ".css", ".wasm", ".svg", ".webmanifest", ".json"]);
 
 const TAGS = {
@@ -77,8 +77,8 @@ export async function build({ out, core, devices, ask, minify = true }) {
     }
     define[`HITHER_${part.toUpperCase()}_WORDS`] = JSON.stringify(words);
   }
-  const there = (path) => existsSync(join(web, path)) || (core && path === "src/core/load.ts") || (devices && /core\/load-(device|asker)/.test(path));
-  const bundle = async (entry) => {
+  const there = (path) => existsSync(join(web, path)) || (core && path === "src/core/load.ts") || (devices && path === "src/core/device/load.ts");
+  const bundle = async (entry, inject = []) => {
     const result = await esbuild.build({
       absWorkingDir: web,
       entryPoints: [entry],
@@ -92,7 +92,9 @@ export async function build({ out, core, devices, ask, minify = true }) {
       jsxImportSource: "preact",
       legalComments: "none",
       charset: "utf8",
-      define,
+      inject,
+      // What a file puts in the place of a name is no constant.
+      define: Object.fromEntries(Object.entries(define).filter(([name]) => inject.length === 0 || !name.startsWith("HITHER_DEVICE_WASM"))),
       plugins: core || devices ? [instead_of_core(core, devices)] : [],
       logLevel: "warning",
     });
@@ -164,9 +166,9 @@ export async function build({ out, core, devices, ask, minify = true }) {
 /** The asking element with its module, as its package has them. */
 async function element(out, bundle) {
   await mkdir(out, { recursive: true });
-  await writeFile(join(out, "hither-ask.js"), (await bundle(ASK.entry))[".js"]);
+  await writeFile(join(out, "hither-ask.js"), (await bundle(ASK.entry, [join(web, ASK.place)]))[".js"]);
   await writeFile(join(out, "hither-ask.d.ts"), await readFile(join(web, "ask/src/hither-ask.d.ts")));
-  const wasm = MODULES.map(({ file }) => join(web, file)).filter((file) => existsSync(file)).at(-1);
+  const wasm = MODULES.map(({ file }) => join(web, file)).filter(existsSync).at(-1);
   if (wasm) await writeFile(join(out, "hither.wasm"), await readFile(wasm));
 }
 
@@ -175,7 +177,7 @@ function instead_of_core(core, devices) {
     name: "instead-of-core",
     setup(build) {
       if (core) build.onResolve({ filter: /core\/load\.ts$/ }, () => ({ path: core }));
-      if (devices) build.onResolve({ filter: /core\/load-(device|asker)\.ts$/ }, () => ({ path: devices }));
+      if (devices) build.onResolve({ filter: /\/load-(device|asker)\.ts$/ }, () => ({ path: devices }));
     },
   };
 }

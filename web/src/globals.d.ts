@@ -32,11 +32,8 @@ declare class BarcodeDetector {
   static getSupportedFormats(): Promise<string[]>;
   detect(from: CanvasImageSource | Blob): Promise<{ rawValue: string }[]>;
 }
-/** Cores of devices; the files themselves say the same. */
-declare module "*/core/load-device.ts" {
-  export function load_device(): Promise<import("./core/device-api.ts").DeviceCore>;
-}
-declare module "*/core/load-asker.ts" {
-  export function load_asker(wasm: string): Promise<import("./core/device-api.ts").AskerCore>;
+/** The core of devices; the file itself says the same. */
+declare module "*/core/device/load.ts" {
+  export function load_device_core(): import("./core/device-api.ts").DeviceCore;
 }
 declare module "*.css";

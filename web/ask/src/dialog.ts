@@ -1,6 +1,6 @@
 /** The dialog: a QR code and a button that opens the same here, the number to compare, progress, and a way out. */
 import { encode } from "uqr";
-import { load_asker } from "../../src/core/load-asker.ts";
+import { load_asker } from "./load-asker.ts";
 import type { Asker } from "../../src/core/device-api.ts";
 import { make } from "./dom.ts";
 import { bring, request_of, type Given } from "./given.ts";

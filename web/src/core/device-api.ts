@@ -214,7 +214,6 @@ export interface Asker {
   close(): void;
 }
 
-/** Given by `load_device()` of core/load-device.ts: the core in a worker, for pages of the relay. */
 export interface DeviceCore {
   /** The device of this browser, made when there is none. */
   device(): Promise<PageDevice>;
@@ -222,9 +221,3 @@ export interface DeviceCore {
   visit(link: string, signal?: AbortSignal): Promise<Visit>;
   ask(request: AskRequest & { multiple: boolean }, relay: string): Promise<Asker>;
 }
-
-/**
- * Given by `load_asker(wasm)` of core/load-asker.ts, where `wasm` is the address of the module: a site that
- * embeds the element has no worker of Hither, so this core runs in the site's page.
- */
-export type AskerCore = Pick<DeviceCore, "ask">;

@@ -1,7 +1,7 @@
 /** The device page: pairing, or the views of a page that is one of the user's devices. */
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import type { PageDevice } from "../core/device-api.ts";
-import { load_device } from "../core/load-device.ts";
+import { load_device } from "./load-device.ts";
 import { Sendings } from "../give/sendings.tsx";
 import { LanguageProvider, useLanguageChoice, useWords, type Language } from "../i18n/index.ts";
 import { ServiceLink } from "../link/save/sw-link.ts";

@@ -1,7 +1,7 @@
 /** The page of somebody who has a link of a device, or whom a site asks: from the fragment to a visit, or to why there is none. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { Visit } from "../core/device-api.ts";
-import { load_device } from "../core/load-device.ts";
+import { load_device } from "../device/load-device.ts";
 import { code_of, place_of } from "../device/links.ts";
 import { LanguageProvider, useLanguageChoice, useWords, type Language } from "../i18n/index.ts";
 import { Button, Dialog, Field, Notice, Page, Spinner, useTitle } from "../ui-kit/components.tsx";
