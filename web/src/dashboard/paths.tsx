@@ -1,7 +1,7 @@
 /** A field for a path of this device. Folders are proposed: those that are known, and what lies below where the daemon tells that. */
 import { useEffect, useState } from "preact/hooks";
 import { Field } from "../ui-kit/index.ts";
-import { Problem, call } from "./api.ts";
+import { call, has_call } from "./api.ts";
 import { useDesk } from "./desk.tsx";
 import { useLists } from "./live.ts";
 
@@ -9,9 +9,6 @@ import { useLists } from "./live.ts";
 const PAUSE_MS = 150;
 /** Most proposals. */
 const MOST = 50;
-
-/** Daemons from before there was such a call have none. */
-let told = true;
 
 /** What lies below a folder. */
 type Below = readonly (string | { path: string; folder?: boolean })[];
@@ -27,18 +24,16 @@ function useBelow(text: string): readonly string[] {
   const folder = folder_of(text);
   useEffect(() => {
     set_found([]);
-    if (folder === undefined || !told) return;
+    if (folder === undefined) return;
     const stop = new AbortController();
-    const timer = setTimeout(() => {
-      call<Below>("GET", `paths?under=${encodeURIComponent(folder)}`, undefined, stop.signal).then(
-        (list) => {
-          if (!stop.signal.aborted && Array.isArray(list)) set_found(list.map((one) => (typeof one === "string" ? one : one.path)).filter((path) => typeof path === "string").slice(0, MOST));
-        },
-        (problem: unknown) => {
-          if (problem instanceof Problem && (problem.status === 404 || problem.status === 405)) told = false;
-        },
-      );
-    }, PAUSE_MS);
+    const ask = async () => {
+      if (!(await has_call("paths")) || stop.signal.aborted) return;
+      const list = await call<Below>("GET", `paths?under=${encodeURIComponent(folder)}`, undefined, stop.signal);
+      if (stop.signal.aborted || !Array.isArray(list)) return;
+      set_found(list.map((one) => (typeof one === "string" ? one : one.path)).filter((path) => typeof path === "string").slice(0, MOST));
+    };
+    // What cannot be listed is not proposed, and can be typed.
+    const timer = setTimeout(() => void ask().catch(() => undefined), PAUSE_MS);
     return () => {
       clearTimeout(timer);
       stop.abort();

@@ -1,7 +1,7 @@
 /** Every key of the configuration, rules about what arrives, and what concerns this page alone. */
 import { useState } from "preact/hooks";
 import { Button, Check, Field, Name, Notice } from "../../ui-kit/index.ts";
-import { Problem, call } from "../api.ts";
+import { call, has_call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { called } from "../flows.tsx";
 import { set_shortcuts, shortcuts_on } from "../keys.ts";
@@ -17,12 +17,8 @@ const SOURCES = ["default", "file", "environment", "command_line"] as const;
 
 /** Gives a key the value again that it has by itself; a daemon without a call for that is told that value. */
 async function reset_key(one: ConfigKey): Promise<ConfigChange> {
-  try {
-    return await call<ConfigChange>("POST", "config/reset", { key: one.key });
-  } catch (error) {
-    if (!(error instanceof Problem) || (error.status !== 404 && error.status !== 405)) throw error;
-    return call<ConfigChange>("POST", "config", { key: one.key, value: one.default ?? "" });
-  }
+  if (await has_call("config/reset")) return call<ConfigChange>("POST", "config/reset", { key: one.key });
+  return call<ConfigChange>("POST", "config", { key: one.key, value: one.default ?? "" });
 }
 
 function KeyRow({ one }: { one: ConfigKey }) {
