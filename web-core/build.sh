@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the page's core for WebAssembly and puts it where the page's build takes it: web/src/core/core.wasm.
+# Builds the page's core for WebAssembly and puts it where the page's build takes it: web/src/core/core.wasm, which reads shares,
+# and web/src/core/device.wasm, which also sends, asks and pairs (the feature "device"): who opens a link loads only the small one.
 #
 # Needs: a clang that knows the target wasm32 (ring has C in it), and Rust's library for wasm32-unknown-unknown:
 #   rustup target add wasm32-unknown-unknown
@@ -28,14 +29,17 @@ else
     exit 1
 fi
 
-# shellcheck disable=SC2086 # no flag, or two
-cargo build --locked --release --target $target --lib $std
-built="${CARGO_TARGET_DIR:-target}/$target/release/hither_web_core.wasm"
-to=../web/src/core/core.wasm
 mkdir -p ../web/src/core
-# No wasm-opt (Debian's 108 was tried): the module is a sixth smaller with it, and what goes over the wire is larger.
-cp "$built" $to
-
-echo "bytes: $(wc -c <$to)"
-echo "gzip -9: $(gzip -9 -c $to | wc -c)"
-if command -v brotli >/dev/null; then echo "brotli: $(brotli -c $to | wc -c)"; fi
+built="${CARGO_TARGET_DIR:-target}/$target/release/hither_web_core.wasm"
+for module in device core; do
+    features=""
+    [ $module = core ] || features="--features $module"
+    # shellcheck disable=SC2086 # none, one or two flags
+    cargo build --locked --release --target $target --lib $std $features
+    to=../web/src/core/$module.wasm
+    # No wasm-opt (Debian's 108 was tried): the module is a sixth smaller with it, and what goes over the wire is larger.
+    cp "$built" $to
+    echo "$module bytes: $(wc -c <$to)"
+    echo "$module gzip -9: $(gzip -9 -c $to | wc -c)"
+    if command -v brotli >/dev/null; then echo "$module brotli: $(brotli -c $to | wc -c)"; fi
+done

@@ -28,10 +28,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> PipeIo for T {}
 impl Endpoint {
     /// Takes the accepting end of a pipe from `remote`. Once a device has proven its key in it, the
     /// stream comes out of [`accept`](Self::accept) like any other. The bounds are those of accepted
-    /// TCP connections, and so is the carrier that the stream names.
+    /// TCP connections, and so is the carrier that the stream names. `origin`: the site whose page
+    /// opened it, as its browser said.
     pub async fn accept_pipe(
         &self,
         remote: SocketAddr,
+        origin: Option<Arc<str>>,
         io: Box<dyn PipeIo>,
     ) -> Result<(), LinkError> {
         let (core, remote) = (self.core(), canonical(remote));
@@ -54,7 +56,7 @@ impl Endpoint {
             remote,
             binding,
         };
-        tcp::admit(core, io, end).await
+        tcp::admit(core, io, end, origin).await
     }
 
     /// The dialling end of a pipe to `device`, which is at `remote`: a stream of its own, opened by

@@ -1,131 +1,49 @@
 //! Sealing: what one device writes to another through a relay, which must neither read nor forge
-//! it.
-//!
-//! HPKE (RFC 9180) in base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-128-GCM, to the
-//! reader's ed25519 key mapped to X25519 (the birational map of RFC 7748, section 4.1, as age and
-//! libsodium use it; that one key may do both is shown in <https://eprint.iacr.org/2021/509>). Base mode proves no sender, so a signature of the sender is inside:
-//!
-//! ```text
-//! sealed    = encapsulated key (32) ‖ AEAD(plaintext)
-//! info      = "hither.v1 sealed" ‖ purpose            aad = sender ‖ reader ‖ message id
-//! plaintext = signature (64) ‖ payload length (4, big-endian) ‖ payload ‖ zeros up to a padded length
-//! signature = ed25519("hither sealed v1\0" ‖ purpose ‖ reader ‖ message id ‖ BLAKE3(payload))
-//! ```
-//!
-//! A thief of the reader's secret half can read what was sealed before: there is no forward
-//! secrecy, as with every message to someone who is away and has left nothing but a long-lived key.
+//! it. The layout and the checks are [`hither_proto::seal`]'s, which pages use too; the cipher here
+//! is the one that TLS has.
 //!
 //! Invariants: a payload comes out of [`open`] only if the sender named in it signed it for this
-//! device, id and purpose; only libraries do cryptography here; the map's secret half is wiped.
+//! device, id and purpose; only libraries do cryptography here; the secret half is wiped.
 
-use crate::identity::{Identity, IdentityError};
-use ed25519_dalek::{SigningKey, VerifyingKey};
-use hither_proto::limits::{MAX_CARD, MAX_GROUP_SEALED, MAX_MESSAGE};
-use hither_proto::{DeviceId, MessageId};
+use crate::identity::Identity;
+pub(crate) use hither_proto::seal::padded;
+use hither_proto::seal::{CipherFailed, ENCAPSULATED, SealCipher};
+pub use hither_proto::seal::{OpenError, SealError, SealPurpose};
+use hither_proto::{DeviceId, MessageId, seal};
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_128 as HPKE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 use zeroize::Zeroizing;
 
-const INFO: &[u8] = b"hither.v1 sealed";
-/// Separates these signatures from anything else a device key ever signs.
-const CONTEXT: &[u8] = b"hither sealed v1\0";
-/// The X25519 key that the sender makes for one message, bytes.
-const ENCAPSULATED: usize = 32;
-/// Overhead of AES-GCM, bytes.
-const TAG: usize = 16;
-/// Signature and length before the payload, bytes.
-const HEADER: usize = 64 + 4;
-/// Everything shorter is padded to this length, bytes: short messages shall not be distinguishable
-/// at all.
-const SHORTEST: usize = 256;
+/// HPKE of the library below TLS.
+struct Cipher;
 
-/// The purpose of a sealed message; one of one purpose cannot be shown as one of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SealPurpose {
-    /// A device's card, which has no id of its own: [`MessageId::NONE`].
-    Card,
-    /// A message.
-    Message,
-    /// The secret of a group, for a member. A message about a group has the group's
-    /// [`GroupId::seal_id`] for its id.
-    ///
-    /// [`GroupId::seal_id`]: hither_proto::GroupId::seal_id
-    GroupKey,
-    /// A request to join a group, for one of its members.
-    GroupAsk,
-    /// Why a device may not join a group.
-    GroupRefusal,
-}
-
-impl SealPurpose {
-    const fn byte(self) -> u8 {
-        match self {
-            Self::Card => 1,
-            Self::Message => 2,
-            Self::GroupKey => 3,
-            Self::GroupAsk => 4,
-            Self::GroupRefusal => 5,
-        }
+impl SealCipher for Cipher {
+    fn seal(
+        &self,
+        reader: &[u8; 32],
+        info: &[u8],
+        associated: &[u8],
+        plaintext: &[u8],
+    ) -> Result<(Vec<u8>, Vec<u8>), CipherFailed> {
+        let reader = HpkePublicKey(reader.to_vec());
+        let sealed = HPKE.seal(info, associated, plaintext, &reader);
+        let (encapsulated, ciphertext) = sealed.map_err(|_| CipherFailed)?;
+        Ok((encapsulated.0, ciphertext))
     }
 
-    /// Longest sealed form, bytes.
-    pub const fn max_sealed(self) -> usize {
-        match self {
-            Self::Card => MAX_CARD,
-            Self::Message => MAX_MESSAGE,
-            Self::GroupKey | Self::GroupAsk | Self::GroupRefusal => MAX_GROUP_SEALED,
-        }
+    fn open(
+        &self,
+        secret: &[u8; 32],
+        encapsulated: &[u8; ENCAPSULATED],
+        info: &[u8],
+        associated: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Vec<u8>, CipherFailed> {
+        let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
+        let secret = HpkePrivateKey::from(secret.to_vec());
+        HPKE.open(&encapsulated, info, associated, ciphertext, &secret)
+            .map_err(|_| CipherFailed)
     }
-
-    /// Longest payload, bytes.
-    pub const fn max_payload(self) -> usize {
-        let room = self.max_sealed() - ENCAPSULATED - TAG;
-        // The longest padded length within the room.
-        (room & !(step(room) - 1)) - HEADER
-    }
-}
-
-/// Why something could not be sealed.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// Beyond [`SealPurpose::max_payload`].
-    #[error("{length} bytes are too long to be sealed, at most {max} are possible")]
-    TooLong {
-        /// Length of the payload, bytes.
-        length: usize,
-        /// Longest payload, bytes.
-        max: usize,
-    },
-    /// The reader's key is not one that a device can have.
-    #[error("nothing can be sealed for this device's key")]
-    Reader,
-    /// The cryptographic library failed.
-    #[error("sealing failed")]
-    Failed,
-}
-
-/// Why something sealed was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Shorter or longer than anything sealed for the purpose.
-    #[error("{length} bytes are not the length of anything sealed")]
-    Length {
-        /// Its length, bytes.
-        length: usize,
-    },
-    /// Sealed for another device, by another one, with another id or purpose, or damaged: the
-    /// cipher cannot tell.
-    #[error("it is not sealed for this device, or damaged")]
-    Unreadable,
-    /// It can be read, but the device it claims to be from did not sign it.
-    #[error("it is not from the device it claims to be from")]
-    Forged,
-    /// It is signed, but not laid out as it should be.
-    #[error("what was sealed is malformed")]
-    Malformed,
-    /// This device's key could not be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
 }
 
 /// Seals `payload` by this device for the device `to`. `id` names it: 16 random bytes for a
@@ -138,8 +56,10 @@ pub fn seal(
     id: &MessageId,
     payload: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    let signature = identity.sign(&signed_part(to, purpose, id, payload));
-    enclose(identity.device_id(), &signature, to, purpose, id, payload)
+    let from = (identity.device_id(), |message: &[u8]| {
+        identity.sign(message)
+    });
+    seal::seal(&Cipher, from, to, purpose, id, payload)
 }
 
 /// Opens a message that the device `from` (as the relay names it) sealed for this one.
@@ -150,120 +70,15 @@ pub fn open(
     id: &MessageId,
     sealed: &[u8],
 ) -> Result<Vec<u8>, OpenError> {
-    let length = sealed.len();
-    if length < ENCAPSULATED + TAG + HEADER || length > purpose.max_sealed() {
-        return Err(OpenError::Length { length });
-    }
-    let to = identity.device_id();
-    let (encapsulated, ciphertext) = sealed.split_at(ENCAPSULATED);
-    let plaintext = HPKE
-        .open(
-            &EncapsulatedSecret(encapsulated.to_vec()),
-            &info(purpose),
-            &associated(from, to, id),
-            ciphertext,
-            &secret_half(identity)?,
-        )
-        .map(Zeroizing::new)
-        .map_err(|_| OpenError::Unreadable)?;
-    let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
-    let (payload, padding) = rest
-        .split_at_checked(u32::from_be_bytes(*length) as usize)
-        .ok_or(OpenError::Malformed)?;
-    // Under a weak key a signature of almost anything can be made up.
-    let weak = public_half(from).is_none();
-    if weak || !from.verify(&signed_part(to, purpose, id, payload), signature) {
-        return Err(OpenError::Forged);
-    }
-    if padding.iter().any(|&byte| byte != 0) {
-        return Err(OpenError::Malformed);
-    }
-    Ok(payload.to_vec())
+    let secret = secret_half(identity)?;
+    let to = (identity.device_id(), &*secret);
+    seal::open(&Cipher, to, from, purpose, id, sealed)
 }
 
-/// Everything but the signing.
-fn enclose(
-    from: DeviceId,
-    signature: &[u8; 64],
-    to: DeviceId,
-    purpose: SealPurpose,
-    id: &MessageId,
-    payload: &[u8],
-) -> Result<Vec<u8>, SealError> {
-    let (length, max) = (payload.len(), purpose.max_payload());
-    if length > max {
-        return Err(SealError::TooLong { length, max });
-    }
-    let reader = public_half(to).ok_or(SealError::Reader)?;
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(padded(HEADER + length)));
-    plaintext.extend_from_slice(signature);
-    plaintext.extend_from_slice(&(length as u32).to_be_bytes());
-    plaintext.extend_from_slice(payload);
-    plaintext.resize(padded(HEADER + length), 0);
-    let (encapsulated, ciphertext) = HPKE
-        .seal(
-            &info(purpose),
-            &associated(from, to, id),
-            &plaintext,
-            &reader,
-        )
-        .map_err(|_| SealError::Failed)?;
-    Ok([encapsulated.0, ciphertext].concat())
-}
-
-fn info(purpose: SealPurpose) -> Vec<u8> {
-    [INFO, &[purpose.byte()]].concat()
-}
-
-fn associated(from: DeviceId, to: DeviceId, id: &MessageId) -> Vec<u8> {
-    [&from.as_bytes()[..], to.as_bytes(), id.as_bytes()].concat()
-}
-
-fn signed_part(to: DeviceId, purpose: SealPurpose, id: &MessageId, payload: &[u8]) -> Vec<u8> {
-    let digest = blake3::hash(payload);
-    [
-        CONTEXT,
-        &[purpose.byte()],
-        to.as_bytes(),
-        id.as_bytes(),
-        digest.as_bytes(),
-    ]
-    .concat()
-}
-
-/// A device's key as X25519 takes it; `None` for a point of small order, whose secrets everybody
-/// knows.
-fn public_half(device: DeviceId) -> Option<HpkePublicKey> {
-    let key = VerifyingKey::from_bytes(device.as_bytes())
-        .ok()
-        .filter(|key| !key.is_weak())?;
-    Some(HpkePublicKey(key.to_montgomery().to_bytes().to_vec()))
-}
-
-/// This device's secret half for X25519: the first half of SHA-512 of the seed (RFC 8032, section
-/// 5.1.5), which X25519 itself clamps (RFC 7748, section 5).
-fn secret_half(identity: &Identity) -> Result<HpkePrivateKey, IdentityError> {
-    let key = SigningKey::from_bytes(&*identity.seed()?);
-    let scalar = Zeroizing::new(key.to_scalar_bytes());
-    Ok(HpkePrivateKey::from(scalar.to_vec()))
-}
-
-/// The multiple that a length is rounded up to: Padmé (PURBs, <https://arxiv.org/abs/1806.03160>, section 4). A length
-/// of n bits keeps about log n bits of its information, for at most 12 % more bytes.
-const fn step(length: usize) -> usize {
-    let exponent = length.ilog2();
-    let kept = exponent.ilog2() + 1;
-    1 << (exponent - kept)
-}
-
-/// The length that `length` is padded to.
-pub(crate) const fn padded(length: usize) -> usize {
-    if length <= SHORTEST {
-        SHORTEST
-    } else {
-        length.next_multiple_of(step(length))
-    }
+/// This device's secret half for X25519.
+fn secret_half(identity: &Identity) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+    let seed = identity.seed().map_err(|_| OpenError::Key)?;
+    Ok(seal::secret_half(&seed))
 }
 
 #[cfg(test)]

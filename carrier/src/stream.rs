@@ -56,6 +56,8 @@ pub struct Stream {
     /// The device to which this device's own part of the way leads (of a circuit, the relay), and
     /// over which of QUIC and TCP.
     pub via: (DeviceId, CarrierKind),
+    /// The site whose page opened it, as its browser said; only of pipes that were accepted.
+    pub origin: Option<Arc<str>>,
     link: Option<quinn::Connection>,
     /// The QUIC connection that it is on, if nothing else is: of a circuit, the one to the relay.
     beneath: Option<quinn::Connection>,
@@ -90,6 +92,7 @@ impl Stream {
             binding: end.binding,
             opened_here,
             via: (end.device, CarrierKind::Quic),
+            origin: None,
             link: Some(connection.clone()),
             beneath: Some(connection.clone()),
             counted,
@@ -128,10 +131,17 @@ impl Stream {
             binding,
             opened_here,
             via: (device, CarrierKind::Tcp),
+            origin: None,
             link: None,
             beneath: None,
             counted,
         }
+    }
+
+    /// Sets the site whose page opened it.
+    pub(crate) fn from_origin(mut self, origin: Option<Arc<str>>) -> Self {
+        self.origin = origin;
+        self
     }
 
     /// The route of a circuit over this stream: its own way, and the connection beneath.

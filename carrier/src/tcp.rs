@@ -292,7 +292,7 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
             drop(handshake);
             let done = match handshaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(Shaken::Device(io, device, binding)) => {
-                    admit(&task_core, *io, FarEnd { device, remote, binding }).await
+                    admit(&task_core, *io, FarEnd { device, remote, binding }, None).await
                 }
                 Ok(Shaken::Other(io, other)) => {
                     other.take(io, remote);
@@ -307,8 +307,14 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener) {
     }
 }
 
-/// Gives a connection whose device has proven its key its places, and hands its stream on.
-pub(crate) async fn admit(core: &Arc<Core>, io: Io, end: FarEnd) -> Result<(), LinkError> {
+/// Gives a connection whose device has proven its key its places, and hands its stream on. `origin`:
+/// the site whose page it comes from.
+pub(crate) async fn admit(
+    core: &Arc<Core>,
+    io: Io,
+    end: FarEnd,
+    origin: Option<Arc<str>>,
+) -> Result<(), LinkError> {
     let (bounds, device, ip) = (&core.bounds, end.device, end.remote.ip());
     let too_many = LinkError::TooMany;
     let stream = bounds.stream(device, ip).ok_or(too_many("streams"))?;
@@ -319,7 +325,7 @@ pub(crate) async fn admit(core: &Arc<Core>, io: Io, end: FarEnd) -> Result<(), L
     let duplex = duplex(core, None, io);
     duplex.abort_when(place.evicted(), &core.tasks);
     let hold = Hold::accepted(stream, tcp, place);
-    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false);
+    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false).from_origin(origin);
     let sent = core.incoming.send(Incoming::Stream(stream)).await;
     sent.map_err(|_| LinkError::Closed)
 }

@@ -29,6 +29,7 @@ mod proof;
 mod range;
 mod relay;
 mod root;
+pub mod seal;
 mod share_link;
 pub mod stamp;
 mod ticket;

@@ -26,6 +26,8 @@ pub struct Core {
     numbers: Numbers,
     out: Outputs,
     now: Time,
+    #[cfg(feature = "device")]
+    device: crate::device::Device,
 }
 
 impl Core {
@@ -46,6 +48,8 @@ impl Core {
         }
         self.end_failed();
         let due = self.shares.values().filter_map(|s| s.due(self.now)).min();
+        #[cfg(feature = "device")]
+        let due = due.into_iter().chain(self.device.due()).min();
         let after = due.map_or(u32::MAX, |due| {
             let after = due.since(self.now).as_micros().div_ceil(1000);
             u32::try_from(after).unwrap_or(u32::MAX - 1)
@@ -55,7 +59,11 @@ impl Core {
     }
 
     fn react(&mut self, input: Input<'_>) {
+        #[cfg(feature = "device")]
+        self.device_reacts(&input);
         match input {
+            #[cfg(feature = "device")]
+            Input::Command { .. } => {}
             Input::Start { seed, open_here } => self.start(&seed, open_here),
             Input::Endpoint { number, relay } => self.add_endpoint(number, relay),
             Input::Open { share, ticket } => self.open(share, ticket),
@@ -110,6 +118,32 @@ impl Core {
             Input::DoesNotOpen { share } => {
                 self.with_share(share, |s, _| s.does_not_open());
             }
+        }
+    }
+
+    /// What concerns the device: the shares then find nothing of theirs in it.
+    #[cfg(feature = "device")]
+    fn device_reacts(&mut self, input: &Input<'_>) {
+        let Some(identity) = &self.identity else {
+            return;
+        };
+        let mut context = Context {
+            identity,
+            endpoints: &self.endpoints,
+            numbers: &mut self.numbers,
+            out: &mut self.out,
+            now: self.now,
+            open_here: self.open_here,
+        };
+        let device = &mut self.device;
+        match *input {
+            Input::Command { json, bytes } => device.command(json, bytes, &mut context),
+            Input::PipeOpened { pipe } => device.pipe_opened(pipe, &mut context),
+            Input::PipeBytes { pipe, bytes } => device.pipe_bytes(pipe, bytes, &mut context),
+            Input::PipeClosed { pipe } => device.pipe_closed(pipe, &mut context),
+            Input::Time => device.time(&mut context),
+            Input::Back => device.back(&mut context),
+            _ => {}
         }
     }
 

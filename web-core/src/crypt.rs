@@ -36,6 +36,17 @@ pub(crate) fn open(key: &ChunkKey, mut sealed: Vec<u8>) -> Result<Vec<u8>, Damag
     Ok(sealed)
 }
 
+/// Seals a chunk, a manifest's chunk or a root: its key is used for nothing else.
+#[cfg(feature = "device")]
+pub(crate) fn seal(key: &ChunkKey, mut plain: Vec<u8>) -> Result<Vec<u8>, Damaged> {
+    let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+    let cipher = UnboundKey::new(&AES_256_GCM, key.expose()).map_err(|_| Damaged)?;
+    LessSafeKey::new(cipher)
+        .seal_in_place_append_tag(nonce, Aad::empty(), &mut plain)
+        .map_err(|_| Damaged)?;
+    Ok(plain)
+}
+
 /// Opens the root that a head names; `None` when these are not its bytes (the source lies), an error when they are and still
 /// are no root (the owner made something unreadable).
 pub(crate) fn open_root(

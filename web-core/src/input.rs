@@ -18,6 +18,7 @@
 //! | 14 close | share (4) |
 //! | 15 back | the network, or the page, is back: everything is tried at once |
 //! | 16 does not open | share (4): a chunk with the right id does not decrypt |
+//! | 64 command | length of the JSON (4), JSON, bytes: what a device is to do (`device/command.rs`) |
 //!
 //! Numbers of shares and readings are the page's; those of pipes and gets are the core's.
 
@@ -82,6 +83,11 @@ pub enum Input<'a> {
     Back,
     DoesNotOpen {
         share: u32,
+    },
+    #[cfg(feature = "device")]
+    Command {
+        json: &'a [u8],
+        bytes: &'a [u8],
     },
 }
 
@@ -148,6 +154,12 @@ impl<'a> Input<'a> {
             16 => Self::DoesNotOpen {
                 share: fields.u32()?,
             },
+            #[cfg(feature = "device")]
+            64 => {
+                let length = fields.u32()? as usize;
+                let (json, bytes) = fields.0.split_at_checked(length)?;
+                Self::Command { json, bytes }
+            }
             _ => return None,
         })
     }

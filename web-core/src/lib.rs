@@ -18,6 +18,8 @@ mod abi;
 mod context;
 mod core;
 mod crypt;
+#[cfg(feature = "device")]
+mod device;
 mod error;
 mod frames;
 pub mod input;

@@ -16,6 +16,7 @@
 //! | 11 wake | milliseconds from now (4; all ones: nothing is due) |
 //! | 12 started | id of the page's device (text) |
 //! | 13 malformed | the page's last message was none |
+//! | 64 event | length of the JSON (4), JSON, bytes: what a device reports (`device/event.rs`) |
 //!
 //! An entry: depth (4), kind (1: 1 file, 2 folder, 3 symlink), executable (1), size (8), modified, ms (8, signed), name (2 and text),
 //! target (2 and text).
@@ -54,7 +55,7 @@ impl Outputs {
         std::mem::take(&mut self.0)
     }
 
-    fn message(&mut self, kind: u8, parts: &[&[u8]]) {
+    pub(crate) fn message(&mut self, kind: u8, parts: &[&[u8]]) {
         let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
         // No message reaches 4 GiB: the memory of WebAssembly ends there.
         self.0.extend((length as u32).to_le_bytes());

@@ -65,6 +65,15 @@ pub struct Identity {
     device: DeviceId,
     provider: Arc<CryptoProvider>,
     key: Arc<CertifiedKey>,
+    #[cfg(feature = "device")]
+    signing: Signing,
+}
+
+/// What the key does beside TLS.
+#[cfg(feature = "device")]
+struct Signing {
+    pair: Ed25519KeyPair,
+    secret_half: Zeroizing<[u8; 32]>,
 }
 
 impl Identity {
@@ -85,7 +94,26 @@ impl Identity {
             device,
             provider,
             key,
+            #[cfg(feature = "device")]
+            signing: Signing {
+                secret_half: hither_proto::seal::secret_half(seed),
+                pair,
+            },
         })
+    }
+
+    /// The page's signature of a message.
+    #[cfg(feature = "device")]
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        let signature = self.signing.pair.sign(message);
+        // An ed25519 signature has that length.
+        <[u8; 64]>::try_from(signature.as_ref()).unwrap_or([0; 64])
+    }
+
+    /// The page's secret half for X25519.
+    #[cfg(feature = "device")]
+    pub(crate) fn secret_half(&self) -> &[u8; 32] {
+        &self.signing.secret_half
     }
 
     /// The page's own id.

@@ -66,6 +66,9 @@ pub fn compute(input: &[u8]) -> Option<Vec<u8>> {
             Some([&ticket.secret.expose()[..], ticket.owner.as_bytes()].concat())
         }
         8 => proof(rest),
+        #[cfg(feature = "device")]
+        which => crate::device::compute(*which, rest),
+        #[cfg(not(feature = "device"))]
         _ => None,
     }
 }

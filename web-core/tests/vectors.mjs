@@ -108,3 +108,16 @@ test("inputs that do not hold give nothing", () => {
     for (const length of [0, 1, 16, 68, 300]) assert.equal(compute(which, bytes(length, 7)).length === 0 || which <= 2 || which === 8, true, `${which} ${length}`);
   }
 });
+
+test("what was sealed for a device opens in the module of one", async () => {
+  const module = await WebAssembly.compile(await readFile(new URL("web/src/core/device.wasm", root)));
+  const { exports } = await WebAssembly.instantiate(module, { hither: { random: () => 1 } });
+  const sealed = unhex((await readFile(new URL("proto-spec/vectors/sealed-v1.txt", root), "utf8")).trim());
+  const sender = (seed) => webcrypto.subtle.importKey("pkcs8", Buffer.concat([unhex("302e020100300506032b657004220420"), seed]), "Ed25519", true, ["sign"]);
+  const key = Buffer.from((await webcrypto.subtle.exportKey("jwk", await sender(bytes(32, 6)))).x, "base64url");
+  const input = Buffer.concat([Uint8Array.of(17), bytes(32, 5), key, bytes(16, 7), sealed]);
+  const to = exports.hither_buffer(input.length);
+  new Uint8Array(exports.memory.buffer, to, input.length).set(input);
+  const length = exports.hither_vector();
+  assert.equal(Buffer.from(new Uint8Array(exports.memory.buffer, exports.hither_output(), length)).toString(), "hello");
+});

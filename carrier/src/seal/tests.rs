@@ -1,4 +1,6 @@
 use super::*;
+use hither_proto::limits::{MAX_CARD, MAX_MESSAGE};
+use hither_proto::seal::{SHORTEST, TAG, associated, info, public_half, signed_part};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -64,7 +66,8 @@ fn another_reader_sender_id_or_purpose_does_not_open_it() {
 fn a_relay_cannot_make_up_a_sender_nor_move_a_signature() {
     let (alice, bob) = (ALICE.device_id(), BOB.device_id());
     let forged = |signature| {
-        let sealed = enclose(alice, &signature, bob, LETTER, &ID, b"hello").unwrap();
+        let sealed =
+            seal::enclose(&Cipher, (alice, &signature), bob, LETTER, &ID, b"hello").unwrap();
         matches!(
             open(&BOB, alice, LETTER, &ID, &sealed),
             Err(OpenError::Forged)
@@ -102,15 +105,15 @@ fn signed_but_malformed_ones_are_refused() {
     let opened = |length: u32, rest: &[u8]| {
         let plaintext = [&signature[..], &length.to_be_bytes(), rest].concat();
         let reader = public_half(bob).unwrap();
-        let (key, rest) = HPKE
+        let (key, rest) = Cipher
             .seal(
+                &reader,
                 &info(LETTER),
                 &associated(alice, bob, &ID),
                 &plaintext,
-                &reader,
             )
             .unwrap();
-        open(&BOB, alice, LETTER, &ID, &[key.0, rest].concat())
+        open(&BOB, alice, LETTER, &ID, &[key, rest].concat())
     };
     assert_eq!(opened(5, b"hello").unwrap(), b"hello");
     assert_eq!(opened(5, b"hello\0\0").unwrap(), b"hello");
@@ -209,7 +212,9 @@ fn weak_keys_neither_read_nor_send() {
         // R = the point itself, s = 0: a signature that holds for many messages under a weak key.
         let signature: [u8; 64] =
             std::array::from_fn(|i| if i < 32 { device.as_bytes()[i] } else { 0 });
-        let forged = enclose(device, &signature, BOB.device_id(), LETTER, &ID, b"hello").unwrap();
+        let from = (device, &signature);
+        let bob = BOB.device_id();
+        let forged = seal::enclose(&Cipher, from, bob, LETTER, &ID, b"hello").unwrap();
         assert!(
             matches!(
                 open(&BOB, device, LETTER, &ID, &forged),
@@ -240,13 +245,13 @@ fn the_key_map_is_the_published_one() {
         let identity = Identity::from_seed(&hex(seed)).unwrap();
         assert_eq!(identity.device_id().as_bytes(), &hex(ed25519));
         assert_eq!(
-            public_half(identity.device_id()).unwrap().0,
+            public_half(identity.device_id()).unwrap(),
             hex::<32>(x25519)
         );
         let secret = secret_half(&identity).unwrap();
         let secret = aws_lc_rs::agreement::PrivateKey::from_private_key(
             &aws_lc_rs::agreement::X25519,
-            secret.secret_bytes(),
+            &*secret,
         )
         .unwrap();
         assert_eq!(

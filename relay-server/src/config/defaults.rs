@@ -188,6 +188,10 @@ impl Default for WebConfig {
             token: Span::secs(600),
             tokens: 65_536,
             answer: Size(MAX_GET_BYTES),
+            askers: Vec::new(),
+            asks_per_origin: 1024,
+            asks_per_address: 32,
+            ask_bytes: Size(256 * MIB),
         }
     }
 }
@@ -223,6 +227,8 @@ impl Default for LimitsConfig {
             group: rate(20.0, 1_000.0),
             code: rate(0.5, 30.0),
             code_user: rate(2.0, 100.0),
+            visit: rate(1.0, 60.0),
+            visit_send: rate(2.0, 60.0),
             ping: rate(5.0, 50.0),
             index: rate(1.0, 50.0),
             index_device: rate(100.0, 20_000.0),

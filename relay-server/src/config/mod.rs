@@ -308,6 +308,10 @@ pub struct LimitsConfig {
     pub code: Rate,
     /// The same of all devices of one user.
     pub code_user: Rate,
+    /// Pages from one address that visit a device, or ask.
+    pub visit: Rate,
+    /// Messages of one of those.
+    pub visit_send: Rate,
     /// Pings of one device.
     pub ping: Rate,
     /// Streams to the index of one device.

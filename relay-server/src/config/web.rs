@@ -35,6 +35,29 @@ pub struct WebConfig {
     pub tokens: usize,
     /// Most bytes of chunks in one answer.
     pub answer: Size,
+    /// Sites whose pages may ask, as `https://host[:port]`.
+    #[serde(deserialize_with = "origins")]
+    pub askers: Vec<WebAddress>,
+    /// Most pages of one site that ask at a time.
+    pub asks_per_origin: usize,
+    /// Most from one address (one /64 network for IPv6).
+    pub asks_per_address: usize,
+    /// Most ciphertext that is given to one of them through the store.
+    pub ask_bytes: Size,
+}
+
+/// Sites, each of which is named when it is none.
+fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<WebAddress>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let origin = |text: &String| {
+        let wrong = |error: &dyn std::fmt::Display| {
+            serde::de::Error::custom(format!(
+                "web.askers: \"{text}\" is no site ({error}): write https://host or https://host:port"
+            ))
+        };
+        text.parse::<WebAddress>().map_err(|error| wrong(&error))
+    };
+    texts.iter().map(origin).collect()
 }
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<WebAddress>, D::Error> {
@@ -123,6 +146,11 @@ impl WebConfig {
         let token = self.token.as_millis();
         if !(1_000..=u64::from(hither_proto::limits::MAX_CHUNK_TOKEN_MS)).contains(&token) {
             return Some("web.token must be between 1s and 1day");
+        }
+        if self.asks_per_origin == 0 || self.asks_per_address == 0 || self.ask_bytes.0 == 0 {
+            return Some(
+                "web.asks_per_origin, web.asks_per_address and web.ask_bytes must be at least 1",
+            );
         }
         if self.answer.0 == 0 || self.answer.0 > hither_proto::limits::MAX_GET_BYTES {
             return Some("web.answer must be between 1 and 64 MiB");

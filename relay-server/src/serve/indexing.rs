@@ -9,6 +9,7 @@ use super::limits::Limiter;
 use super::refuse::{self, busy};
 use super::registry::RegistryError;
 use super::traffic::{Slot, Slots};
+use super::visit;
 use crate::config::{IndexConfig, Role};
 use crate::index::{Bounds, Index, IndexError, IndexSize, Speaker, StreamId};
 use crate::node::Node;
@@ -144,6 +145,12 @@ impl From<io::Error> for Ended {
     }
 }
 
+impl From<RelayRefusal> for Ended {
+    fn from(refusal: RelayRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl From<RelayRefusalCode> for Ended {
     fn from(code: RelayRefusalCode) -> Self {
         Self::Refused(code.into())
@@ -214,7 +221,12 @@ async fn greet(
     let known = match node.registry.authorize(&stream.device).await {
         Ok(_) => true,
         Err(RegistryError::Revoked) => return Err(RelayRefusalCode::Revoked.into()),
-        Err(RegistryError::NotRegistered) => false,
+        Err(RegistryError::NotRegistered) => {
+            if visit::is_page(node, &stream.device).await? {
+                return Err(RelayRefusalCode::Role.into());
+            }
+            false
+        }
         // Without the state nobody knows who is a guest: whoever comes is served as guests are.
         Err(error) => {
             tracing::warn!(%error, "who uses the index could not be looked up");

@@ -36,6 +36,7 @@ pub(crate) enum Kind {
     Circuit,
     Group,
     Code,
+    VisitSend,
 }
 
 /// The part of an address that one party can be assumed to own: all of an IPv4 address, the /64 of
@@ -70,6 +71,7 @@ enum Who {
     IndexDevice(DeviceId),
     Device(DeviceId, Kind),
     Codes(UserId),
+    Visit(Source),
     AllStreams,
     AllSends,
     AllIndex,
@@ -184,6 +186,7 @@ impl Limiter {
             Kind::Circuit => rates.circuit,
             Kind::Group => rates.group,
             Kind::Code => rates.code,
+            Kind::VisitSend => rates.visit_send,
         };
         self.take(Who::Device(device, kind), rate, count as f64)
     }
@@ -191,6 +194,11 @@ impl Limiter {
     /// One request about codes by any device of a user.
     pub(crate) fn code(&self, user: UserId) -> Result<(), Duration> {
         self.take(Who::Codes(user), self.rates.code_user, 1.0)
+    }
+
+    /// One page from `address` that is no device.
+    pub(crate) fn visit(&self, address: IpAddr) -> Result<(), Duration> {
+        self.take(Who::Visit(address.into()), self.rates.visit, 1.0)
     }
 
     /// A message of `bytes` bytes by a device.

@@ -23,13 +23,16 @@ pub mod records;
 pub(crate) mod refuse;
 pub mod registry;
 pub(crate) mod session;
+pub(crate) mod sweeps;
 pub(crate) mod tokens;
 pub(crate) mod traffic;
 pub(crate) mod upload;
+pub(crate) mod visit;
 
 use crate::config::{Config, Role};
 use crate::node::{Node, NodeError};
 use crate::ops::labels::Service;
+use crate::state::State;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use hither_carrier::{Incoming, MessageReader, Stream};
@@ -40,6 +43,7 @@ use hither_proto::{
     DeviceId, Message, Proof, ProofKind, Purpose, Refusal, RelayPurpose, RelayRefusalCode, ShareId,
 };
 use limits::{Kind, Limiter};
+use registry::Registry;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +69,7 @@ pub(crate) struct Services {
     pub(crate) circuits: circuit::Circuits,
     pub(crate) groups: groups::ListenerTable,
     pub(crate) tokens: tokens::Tokens,
+    pub(crate) visits: visit::Visits,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -85,6 +90,7 @@ impl Services {
             },
             groups: groups::ListenerTable::default(),
             tokens: tokens::Tokens::new(&config.web),
+            visits: visit::Visits::new(&config.web),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }
@@ -138,6 +144,7 @@ pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
         placement::start(node);
     }
     indexing::start(node);
+    sweeps::start(node);
     node.spawn_until_stop(accept(Arc::clone(node)));
     Ok(())
 }
@@ -162,20 +169,27 @@ pub(crate) async fn drain(node: &Node, patience: Duration) {
 
 /// The node's last words: its presence in the fleet ends at once instead of by silence.
 pub(crate) async fn end(node: &Node) {
-    let here = futures::stream::iter(node.services.front.all());
-    let registry = node.registry.clone();
-    let noted = here.for_each_concurrent(NOTES, move |connection| {
-        let registry = registry.clone();
-        async move {
-            if let Err(error) = registry.saw(&connection.device).await {
-                tracing::debug!(%error, "a time of last contact could not be written down");
-            }
-        }
-    });
+    let here = node.services.front.all().into_iter();
+    let notes: Vec<_> = here
+        .map(|connection| noting(node.registry.clone(), Arc::clone(&node.state), connection))
+        .collect();
+    let noted = futures::stream::iter(notes)
+        .buffer_unordered(NOTES)
+        .for_each(std::future::ready);
     let (noted, ()) = futures::join!(timeout(NOTING, noted), session::end(node));
     if noted.is_err() {
         tracing::info!("not every time of last contact could be written down in time");
     }
+}
+
+/// Writes down that whoever is connected is there. Boxed, so that what is done for many at a time
+/// can be sent to another thread whatever they have borrowed.
+fn noting(
+    registry: Registry,
+    state: Arc<dyn State>,
+    connection: Arc<front::Connection>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move { device::saw(&registry, state.as_ref(), &connection).await })
 }
 
 /// Takes what others begin, until the endpoint closes.

@@ -14,6 +14,10 @@
 //! | `shares` | owner `/` share | [`ShareRecord`] |
 //! | `fetches` | owner `/` share `/` reader | [`FetchRecord`] |
 //! | `usage` | user `/` store | [`Usage`] |
+//! | `visits` | BLAKE3 of the invitation | [`VisitRecord`](super::visit::records::VisitRecord) |
+//! | `visit_hosts` | user `/` host `/` BLAKE3 of the invitation | one byte |
+//! | `visitors` | visitor `/` BLAKE3 of the invitation | [`VisitorRecord`](super::visit::records::VisitorRecord) |
+//! | `askers` | asker | [`AskerRecord`](super::visit::records::AskerRecord) |
 //!
 //! Users, devices, shares and nodes are written in hexadecimal digits. The queue of a device is
 //! `mail/` device, the subject of a node `front/` node.
@@ -47,6 +51,14 @@ pub mod bucket {
     pub const FETCHES: &str = "fetches";
     /// What users keep at stores.
     pub const USAGE: &str = "usage";
+    /// Invitations for visitors.
+    pub const VISITS: &str = "visits";
+    /// The same by whom they visit.
+    pub const VISIT_HOSTS: &str = "visit_hosts";
+    /// Visitors, by their keys.
+    pub const VISITORS: &str = "visitors";
+    /// Pages of other sites that ask.
+    pub const ASKERS: &str = "askers";
 }
 
 /// A user.
@@ -64,6 +76,9 @@ pub struct User {
     /// The keys of devices that were revoked, the latest last.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub revoked: Vec<Vec<u8>>,
+    /// Those of `devices` that are pages in browsers.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub pages: Vec<Vec<u8>>,
 }
 
 /// A device.
@@ -78,6 +93,9 @@ pub struct Device {
     /// It may do nothing here any more.
     #[prost(bool, tag = "3")]
     pub revoked: bool,
+    /// It is a page in a browser: it came with an invitation for one.
+    #[prost(bool, tag = "4")]
+    pub web: bool,
 }
 
 /// When a device was connected last.
@@ -103,6 +121,9 @@ pub struct InvitationRecord {
     /// Devices that have used it: they may show it again.
     #[prost(bytes = "vec", repeated, tag = "4")]
     pub used_by: Vec<Vec<u8>>,
+    /// For pages in browsers.
+    #[prost(bool, tag = "5")]
+    pub web: bool,
 }
 
 /// A device is connected.
@@ -182,6 +203,12 @@ pub struct ShareRecord {
     /// When a version was complete last, Unix milliseconds; 0: none was yet.
     #[prost(uint64, tag = "7")]
     pub stored_ms: u64,
+    /// A visitor's: BLAKE3 of the invitation that it came with, 32 bytes; else empty.
+    #[prost(bytes = "vec", tag = "8")]
+    pub visit: Vec<u8>,
+    /// A visitor's: the device visited, 32 bytes; else empty.
+    #[prost(bytes = "vec", tag = "9")]
+    pub host: Vec<u8>,
 }
 
 /// The progress of a reader of a share, by its own word.

@@ -8,6 +8,7 @@ use super::records::{
     Device, InvitationRecord, Seen, User, bucket, device_key, hex, last_device, mail_queue, unhex,
     user_key,
 };
+use super::visit::book;
 use crate::node::now_ms;
 use crate::state::{Entry, Expect, MAX_PAGE, State, StateError};
 use bytes::Bytes;
@@ -19,6 +20,8 @@ use std::time::Duration;
 
 /// Attempts at a change that others make at the same time.
 const ATTEMPTS: usize = 16;
+/// A page that was not connected for so long is removed.
+pub const PAGE_FORGOTTEN_MS: u64 = 30 * 24 * 3600 * 1000;
 /// Most revoked devices that a user's record remembers, the latest.
 const MAX_REVOKED: usize = 1024;
 
@@ -55,6 +58,8 @@ pub struct Registered {
     pub user: UserId,
     /// It was not before this call.
     pub new: bool,
+    /// It is a page in a browser.
+    pub web: bool,
 }
 
 /// What an operator sees of a device.
@@ -121,6 +126,26 @@ impl Registry {
 
     /// Makes an invitation for `user` that `devices` may use within `valid`.
     pub async fn invite(&self, user: &UserId, devices: u32, valid: Duration) -> Result<Invitation> {
+        self.invite_some(user, devices, valid, false).await
+    }
+
+    /// The same for pages in browsers, which have fewer rights and are forgotten.
+    pub async fn invite_pages(
+        &self,
+        user: &UserId,
+        pages: u32,
+        valid: Duration,
+    ) -> Result<Invitation> {
+        self.invite_some(user, pages, valid, true).await
+    }
+
+    async fn invite_some(
+        &self,
+        user: &UserId,
+        devices: u32,
+        valid: Duration,
+        web: bool,
+    ) -> Result<Invitation> {
         if self.user(user).await?.is_none() {
             return Err(RegistryError::Unknown);
         }
@@ -131,6 +156,7 @@ impl Registry {
             left: devices.min(MAX_DEVICES as u32),
             expires_ms: now_ms().saturating_add(valid),
             used_by: Vec::new(),
+            web,
         };
         self.state
             .put(
@@ -155,31 +181,35 @@ impl Registry {
     ///
     /// Errors: [`RegistryError::NotRegistered`], [`RegistryError::Revoked`].
     pub async fn authorize(&self, device: &DeviceId) -> Result<UserId> {
-        match self.device(device).await? {
-            Some(Device { revoked: true, .. }) => Err(RegistryError::Revoked),
-            Some(record) => user_of(&record),
-            None => Err(RegistryError::NotRegistered),
-        }
+        Ok(self.registered(device).await?.user)
     }
 
     /// The same, and registers a device that shows a valid invitation. A device that is registered
     /// already keeps its user and spends nothing.
     pub async fn admit(&self, device: &DeviceId, token: Option<&Invitation>) -> Result<Registered> {
-        match self.authorize(device).await {
-            Ok(user) => Ok(Registered { user, new: false }),
-            Err(RegistryError::NotRegistered) => match token {
-                Some(token) => self.register(device, token).await,
-                None => Err(RegistryError::NotRegistered),
-            },
-            Err(error) => Err(error),
+        match (self.registered(device).await, token) {
+            (Err(RegistryError::NotRegistered), Some(token)) => self.register(device, token).await,
+            (result, _) => result,
+        }
+    }
+
+    async fn registered(&self, device: &DeviceId) -> Result<Registered> {
+        match self.device(device).await? {
+            Some(Device { revoked: true, .. }) => Err(RegistryError::Revoked),
+            Some(record) => Ok(Registered {
+                user: user_of(&record)?,
+                new: false,
+                web: record.web,
+            }),
+            None => Err(RegistryError::NotRegistered),
         }
     }
 
     /// Spends the invitation, then adds the device to the user's, then registers it: a device that
     /// was stopped in the middle comes back with the same invitation and goes on where it was.
     async fn register(&self, device: &DeviceId, token: &Invitation) -> Result<Registered> {
-        let user = self.spend(device, token).await?;
-        if let Err(error) = self.enlist(&user, device).await {
+        let (user, web) = self.spend(device, token).await?;
+        if let Err(error) = self.enlist(&user, device, web).await {
             if error == RegistryError::TooManyDevices {
                 self.unspend(device, token).await?;
             }
@@ -189,6 +219,7 @@ impl Registry {
             user: user.as_bytes().to_vec(),
             registered_ms: now_ms(),
             revoked: false,
+            web,
         };
         let key = device_key(device);
         match self
@@ -196,17 +227,18 @@ impl Registry {
             .put(bucket::DEVICES, &key, encode(&record), Expect::Absent)
             .await
         {
-            Ok(_) => Ok(Registered { user, new: true }),
+            Ok(_) => Ok(Registered {
+                user,
+                new: true,
+                web,
+            }),
             // The device registers itself twice at a time, or was revoked just now.
-            Err(StateError::Conflict { .. }) => self
-                .authorize(device)
-                .await
-                .map(|user| Registered { user, new: false }),
+            Err(StateError::Conflict { .. }) => self.registered(device).await,
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn spend(&self, device: &DeviceId, token: &Invitation) -> Result<UserId> {
+    async fn spend(&self, device: &DeviceId, token: &Invitation) -> Result<(UserId, bool)> {
         let key = invitation_key(token);
         for _ in 0..ATTEMPTS {
             let entry = self
@@ -217,7 +249,7 @@ impl Registry {
             let mut record: InvitationRecord = decode(&entry.value, "an invitation")?;
             let user = user_id(&record.user)?;
             if record.used_by.iter().any(|used| used == device.as_bytes()) {
-                return Ok(user);
+                return Ok((user, record.web));
             }
             if record.left == 0 || record.expires_ms <= now_ms() {
                 return Err(RegistryError::Invitation);
@@ -228,7 +260,7 @@ impl Registry {
                 .replace(bucket::INVITATIONS, &key, &entry, &record)
                 .await?
             {
-                return Ok(user);
+                return Ok((user, record.web));
             }
         }
         Err(crowded())
@@ -254,7 +286,7 @@ impl Registry {
         Err(crowded())
     }
 
-    async fn enlist(&self, user: &UserId, device: &DeviceId) -> Result<()> {
+    async fn enlist(&self, user: &UserId, device: &DeviceId, web: bool) -> Result<()> {
         self.change_user(user, |record| {
             let listed = record
                 .devices
@@ -265,6 +297,9 @@ impl Registry {
                 (false, false) => Err(RegistryError::TooManyDevices),
                 (false, true) => {
                     record.devices.push(device.as_bytes().to_vec());
+                    if web {
+                        record.pages.push(device.as_bytes().to_vec());
+                    }
                     Ok(true)
                 }
             }
@@ -297,6 +332,8 @@ impl Registry {
         self.change_user(&user, |record| Ok(strike_out(record, device)))
             .await?;
         self.state.ack(&mail_queue(device), u64::MAX).await?;
+        // Nobody visits it any more, and nothing wakes it.
+        book::end_all_of(self.state.as_ref(), &user, device, now_ms()).await?;
         Ok(())
     }
 
@@ -342,6 +379,19 @@ impl Registry {
             return Ok(Vec::new());
         };
         device_ids(&record)
+    }
+
+    /// The same, each with whether it is a page in a browser.
+    pub async fn members_of(&self, user: &UserId) -> Result<Vec<(DeviceId, bool)>> {
+        let Some(record) = self.user(user).await? else {
+            return Ok(Vec::new());
+        };
+        let is_page = |device: &DeviceId| record.pages.iter().any(|page| page == device.as_bytes());
+        let devices = device_ids(&record)?;
+        Ok(devices
+            .into_iter()
+            .map(|device| (device, is_page(&device)))
+            .collect())
     }
 
     /// The devices of a user, revoked ones too: what they uploaded is still the user's.
@@ -473,6 +523,34 @@ impl Registry {
         }
     }
 
+    /// Removes pages that were not connected for [`PAGE_FORGOTTEN_MS`], as a revocation does; says
+    /// how many.
+    pub async fn sweep_pages(&self, now_ms: u64) -> Result<usize> {
+        let (mut after, mut removed) = (None::<String>, 0);
+        loop {
+            let page = self
+                .state
+                .list(bucket::DEVICES, "", after.as_deref(), MAX_PAGE)
+                .await?;
+            for record in &page.records {
+                let device = last_device(&record.key).ok_or(RegistryError::Damaged("a device"))?;
+                let found: Device = decode(&record.entry.value, "a device")?;
+                if !found.web || found.revoked {
+                    continue;
+                }
+                let last = self.seen(&device).await?.max(found.registered_ms);
+                if last.saturating_add(PAGE_FORGOTTEN_MS) <= now_ms {
+                    self.revoke(&device).await?;
+                    removed += 1;
+                }
+            }
+            after = page.records.last().map(|record| record.key.clone());
+            if !page.more {
+                return Ok(removed);
+            }
+        }
+    }
+
     async fn user(&self, user: &UserId) -> Result<Option<User>> {
         let entry = self.state.get(bucket::USERS, &user_key(user)).await?;
         entry
@@ -531,6 +609,7 @@ impl Registry {
 fn strike_out(record: &mut User, device: &DeviceId) -> bool {
     let before = record.devices.len();
     record.devices.retain(|other| other != device.as_bytes());
+    record.pages.retain(|other| other != device.as_bytes());
     let gone = record.devices.len() < before;
     if gone {
         record.revoked.push(device.as_bytes().to_vec());

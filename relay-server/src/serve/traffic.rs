@@ -8,11 +8,18 @@ use std::hash::Hash;
 use std::sync::{Arc, MutexGuard, Weak};
 use tokio::sync::watch;
 
+/// Part of all uploads that visitors may have at a time, and those with one invitation.
+const VISITORS_PART: usize = 4;
+const VISIT_PART: usize = 16;
+
 /// Places for streams to and from the store.
 #[derive(Debug)]
 pub(crate) struct Traffic {
     /// Uploads.
     pub(crate) uploads: Slots,
+    /// Those of visitors, who take a place of [`uploads`](Self::uploads) too: the devices of users
+    /// have most of them.
+    pub(crate) visitor_uploads: Slots<[u8; 32]>,
     /// Streams of readers.
     pub(crate) readers: Slots,
     /// Streams of readers that are nobody's device here; they take a place of
@@ -26,6 +33,10 @@ impl Traffic {
     pub(crate) fn new(config: &ChunkConfig) -> Self {
         Self {
             uploads: Slots::new(config.uploads, config.device_uploads),
+            visitor_uploads: Slots::new(
+                (config.uploads / VISITORS_PART).max(1),
+                (config.uploads / VISIT_PART).max(1),
+            ),
             readers: Slots::new(config.readers, config.device_readers),
             guests: Slots::new(config.guest_readers, config.device_readers),
             changes: Changes::default(),

@@ -8,6 +8,8 @@
 use super::records::{ShareRecord, bucket, share_key};
 use super::refuse::{self, busy};
 use super::registry::{RegistryError, decode, encode};
+use super::traffic::Slot;
+use super::visit::{self, Deposit, book};
 use crate::node::{Node, now_ms};
 use crate::ops::labels::{Request, Service};
 use crate::state::{Expect, StateError};
@@ -120,8 +122,9 @@ impl From<PutError> for Ended {
 pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     node.metrics.services.of(Service::Upload).add_one();
     let _counted = node.metrics.upload();
+    let depositor = depositor(&node, &stream.device).await;
     // Not for anyone: what a connection may send beyond the narrow window is held in memory.
-    if node.registry.authorize(&stream.device).await.is_ok() {
+    if depositor.is_ok() {
         stream.widen();
     }
     let Stream {
@@ -130,11 +133,13 @@ pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
         device,
         ..
     } = stream;
+    // Visitors have an end of their own.
+    let visits = matches!(depositor, Ok(Depositor::Visitor));
     let revocation = node.services.revocation_of(device);
     let ended = tokio::select! {
-        ended = upload(&node, device, &mut send, &mut recv, reader) => ended,
+        ended = upload(&node, (device, depositor), &mut send, &mut recv, reader) => ended,
         // Or too many others were, to tell: then it comes again.
-        () = revocation => Err(node.registry.authorize(&device).await.map_or_else(Ended::from, |_| busy(LATER).into())),
+        () = revocation, if !visits => Err(node.registry.authorize(&device).await.map_or_else(Ended::from, |_| busy(LATER).into())),
     };
     let refusal = match ended {
         Ok(()) | Err(Ended::Broken) => return,
@@ -154,9 +159,41 @@ pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     );
 }
 
+/// Who uploads.
+enum Depositor {
+    /// A device of this user.
+    Device(UserId),
+    /// A page that was let in by somebody's invitation.
+    Visitor,
+}
+
+async fn depositor(node: &Node, device: &DeviceId) -> Result<Depositor, Ended> {
+    match node.registry.authorize(device).await {
+        Ok(user) => Ok(Depositor::Device(user)),
+        Err(RegistryError::NotRegistered) => {
+            let visits = book::visits_of(node.state.as_ref(), device).await;
+            let visits = visits.map_err(|error| visit::refusal_of(&error))?;
+            match visits.is_empty() {
+                true => Err(RelayRefusalCode::NotRegistered.into()),
+                false => Ok(Depositor::Visitor),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is uploaded, and for whom it counts.
+struct Deposited {
+    user: UserId,
+    /// It is a visitor's.
+    visit: Option<Deposit>,
+    put: Put,
+    head: SignedHead,
+}
+
 async fn upload(
     node: &Arc<Node>,
-    device: DeviceId,
+    (device, depositor): (DeviceId, Result<Depositor, Ended>),
     send: &mut SendHalf,
     recv: &mut RecvHalf,
     mut reader: RelayReader,
@@ -164,7 +201,7 @@ async fn upload(
     if node.is_draining() {
         return Err(RelayRefusalCode::GoingAway.into());
     }
-    let user = node.registry.authorize(&device).await?;
+    let depositor = depositor?;
     let store = node.store.as_ref().ok_or(RelayRefusalCode::Role)?;
     let slot = node
         .services
@@ -175,11 +212,56 @@ async fn upload(
     let RelayMessage::Put(put) = next(&mut reader, recv).await? else {
         return Err(RelayRefusalCode::Invalid.into());
     };
+    let mut put = *put;
     let head =
         SignedHead::open(&put.head, put.share, device).map_err(|_| RelayRefusalCode::Invalid)?;
-    placed_here(node, &user, &device, &put.share).await?;
+    let (user, visit) = match depositor {
+        Depositor::Device(user) => {
+            placed_here(node, &user, &device, &put.share).await?;
+            (user, None)
+        }
+        Depositor::Visitor => {
+            let deposit = visit::deposit(node, &device, &put.share).await?;
+            put.keep_s = deposit.keep(put.keep_s);
+            (deposit.user, Some(deposit))
+        }
+    };
+    let deposited = Deposited {
+        user,
+        visit,
+        put,
+        head,
+    };
+    let Some(key) = deposited.visit.as_ref().map(|visit| visit.key) else {
+        return take(node, store, (device, deposited), slot, send, recv, reader).await;
+    };
+    let visitors = &node.services.traffic.visitor_uploads;
+    let _place = visitors.enter(*key.as_bytes()).ok_or_else(|| busy(LATER))?;
+    tokio::select! {
+        taken = take(node, store, (device, deposited), slot, send, recv, reader) => taken,
+        () = visit::visit_over(node, &key) => Err(RelayRefusalCode::Invitation.into()),
+    }
+}
+
+/// Takes a version whose owner has a place for it.
+async fn take(
+    node: &Arc<Node>,
+    store: &Store,
+    (device, deposited): (DeviceId, Deposited),
+    slot: Slot,
+    send: &mut SendHalf,
+    recv: &mut RecvHalf,
+    mut reader: RelayReader,
+) -> Result<(), Ended> {
+    let Deposited {
+        user,
+        visit,
+        put,
+        head,
+    } = deposited;
     let session = begin(store, user, device, &put, head.clone()).await?;
-    take_lists(&session, &head, &mut reader, recv).await?;
+    let room = visit.map(|visit| visit.bytes);
+    take_lists(&session, &head, room, &mut reader, recv).await?;
     let began = Instant::now();
     let missing = session.missing().await?;
     node.metrics.requests.of(Request::Put).since(began);
@@ -259,15 +341,19 @@ async fn begin(
 }
 
 /// Takes the lists of both spaces, which say what the version consists of.
+///
+/// `room`: what it may consist of, bytes; `None`: what the user's quota allows.
 async fn take_lists(
     session: &PutSession,
     head: &SignedHead,
+    room: Option<u64>,
     reader: &mut RelayReader,
     recv: &mut RecvHalf,
 ) -> Result<(), Ended> {
     let head = head.head();
     let mut left = u64::from(head.manifest_chunks) + u64::from(head.chunks);
     let mut bytes = Vec::new();
+    let mut listed = u64::from(head.root_length);
     while left > 0 {
         let RelayMessage::PutList {
             space,
@@ -277,6 +363,11 @@ async fn take_lists(
         else {
             return Err(RelayRefusalCode::Invalid.into());
         };
+        let lengths = records.iter().map(|record| u64::from(record.length));
+        listed = lengths.fold(listed, u64::saturating_add);
+        if room.is_some_and(|room| listed > room) {
+            return Err(RelayRefusalCode::Quota.into());
+        }
         bytes.clear();
         records
             .iter()

@@ -2,7 +2,8 @@
 //! connection of a device (SPEC.md, "Byte pipe").
 //!
 //! Any page may open one, whatever its origin: what is inside proves who it is by a key that no
-//! other page has, and nothing here goes by cookies or addresses.
+//! other page has, and nothing here goes by cookies or addresses. The origin goes with the stream,
+//! for pages that are let in because of it alone (`serve::visit::askers`).
 
 use super::Served;
 use super::client::Client;
@@ -11,7 +12,7 @@ use crate::node::Node;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseCode, CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Error, Extension};
 use bytes::BytesMut;
@@ -39,6 +40,8 @@ const PING: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Longest wait for the closing message to be taken.
 const CLOSING: Duration = Duration::from_secs(5);
+/// Longest origin that is listened to, bytes.
+const MAX_ORIGIN: usize = 512;
 /// When a browser that comes to a node that goes down comes again.
 const LATER: Duration = Duration::from_secs(5);
 
@@ -46,6 +49,7 @@ const LATER: Duration = Duration::from_secs(5);
 pub(super) async fn upgrade(
     State(served): State<Served>,
     Extension(Client(from)): Extension<Client>,
+    headers: HeaderMap,
     asked: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let asked = match asked {
@@ -58,6 +62,7 @@ pub(super) async fn upgrade(
     if asked.selected_protocol().is_none() {
         return (StatusCode::BAD_REQUEST, "the subprotocol is hither.v1\n").into_response();
     }
+    let origin = origin(&headers);
     let node = served.node;
     if node.is_draining() {
         return later(StatusCode::SERVICE_UNAVAILABLE, LATER);
@@ -68,19 +73,28 @@ pub(super) async fn upgrade(
         .write_buffer_size(0)
         .max_write_buffer_size(4 * MAX_SENT)
         .on_upgrade(move |socket| async move {
-            let pipe = run(Arc::clone(&node), socket, from);
+            let pipe = run(Arc::clone(&node), socket, from, origin);
             node.spawn(pipe);
         })
 }
 
+/// The site whose page asks, as its browser says (RFC 6454); `None`: it says none, or nonsense.
+fn origin(headers: &HeaderMap) -> Option<Arc<str>> {
+    let mut said = headers.get_all(header::ORIGIN).iter();
+    let (origin, None) = (said.next()?.to_str().ok()?, said.next()) else {
+        return None;
+    };
+    (origin.len() <= MAX_ORIGIN && origin != "null").then(|| origin.into())
+}
+
 /// Passes bytes between a browser and the acceptor of devices, until either ends.
-async fn run(node: Arc<Node>, socket: WebSocket, from: SocketAddr) {
+async fn run(node: Arc<Node>, socket: WebSocket, from: SocketAddr, origin: Option<Arc<str>>) {
     let _counted = node.metrics.pipe();
     let (near, far) = duplex(BETWEEN);
     let (mut sink, stream) = socket.split();
     let code = {
         let mut passing = pin!(pass(&mut sink, stream, far));
-        let mut accepted = pin!(node.endpoint.accept_pipe(from, Box::new(near)));
+        let mut accepted = pin!(node.endpoint.accept_pipe(from, origin, Box::new(near)));
         let mut shaking = true;
         loop {
             tokio::select! {

@@ -31,6 +31,7 @@ mod serve_metrics;
 mod serve_own;
 mod serve_people;
 mod serve_stop;
+mod serve_visit;
 mod storing;
 mod storing_common;
 mod storing_rate;

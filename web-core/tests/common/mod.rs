@@ -84,7 +84,7 @@ impl ClientCertVerifier for Anybody {
 pub struct Peer {
     tls: ServerConnection,
     own: DeviceId,
-    plain: Vec<u8>,
+    pub plain: Vec<u8>,
     pub purpose: Option<Purpose>,
     /// It is to become a circuit.
     circuit: bool,
@@ -140,7 +140,7 @@ impl Peer {
     }
 
     /// The next frame, without its length.
-    fn frame(&mut self) -> Option<Vec<u8>> {
+    pub fn frame(&mut self) -> Option<Vec<u8>> {
         let length = u32::from_be_bytes(*self.plain.first_chunk::<4>()?) as usize;
         if self.plain.len() < 4 + length {
             return None;

@@ -39,7 +39,10 @@ export interface Sending {
   bytes: number;
   /** Bytes per second, lately. */
   rate: number;
-  /** `code` as CoreError; only when failed or waiting. */
+  /**
+   * Only when failed. `code`: "changed" (a file is not what it was), "unreadable", "too_large", "quota", "no_space" (at the relay), "not_found" (the
+   * other device is not the user's any more), "refused", "removed", "unreachable" (the store is not at this relay).
+   */
   error?: { code: string; message: string; retry_after_ms?: number };
 }
 
@@ -140,11 +143,12 @@ export interface PageDevice {
   onchange(listener: () => void): () => void;
   /**
    * Pairs with the device that shows the code. `words`: three words that both screens show; the other person says yes or no there.
-   * Rejects with CoreError: "ticket" (no such code), "spent", "declined", "unreachable", "not_found", "aborted".
+   * Rejects with CoreError: "ticket" (no such code), "too_new", "spent", "busy", "declined", "refused" (the relay that serves this page lets
+   * the other device invite nobody), "unreachable", "not_found" (the other device is not at this relay), "aborted".
    */
   pair(text: string, name: string, words: (words: string[]) => void, signal?: AbortSignal): Promise<{ name: string }>;
   rename(name: string): Promise<void>;
-  /** Gives everything up, here and at the relay as far as it is reached. */
+  /** Gives everything up, here and at the relay as far as it is reached; also to be used when the state is "removed", before pairing again. */
   forget(): Promise<void>;
   send_text(to: string, text: string): Promise<Sending>;
   send_files(to: string, files: GivenFile[]): Promise<Sending>;
@@ -215,9 +219,10 @@ export interface Asker {
 }
 
 export interface DeviceCore {
-  /** The device of this browser, made when there is none. */
+  /** The device of this browser, made when there is none. One tab at a time has it: rejects with "elsewhere" in another one. */
   device(): Promise<PageDevice>;
   /** `link`: what follows the `#`. Rejects with CoreError: "ticket", "gone", "unreachable", "too_new". */
   visit(link: string, signal?: AbortSignal): Promise<Visit>;
+  /** `relay`: its address, "https://host". Resolves when the link can be shown; rejects with CoreError: "refused" (the relay does not let this site ask), "unreachable". */
   ask(request: AskRequest & { multiple: boolean }, relay: string): Promise<Asker>;
 }

@@ -29,6 +29,8 @@ export interface Means {
   get(endpoint: number, path: string, signal: AbortSignal): Promise<Response>;
   /** WebCrypto; there is none on pages without a secure origin. */
   subtle: SubtleCrypto | undefined;
+  /** What the module of a device reports. */
+  event?(json: string, bytes: Uint8Array<ArrayBuffer>): void;
 }
 
 /** Reports to the page about its shares. */
@@ -149,6 +151,8 @@ export class Driver {
         this.#timer = undefined;
         if (output.after_ms !== undefined) this.#timer = setTimeout(() => this.tell(input.time()), output.after_ms);
         return;
+      case "event":
+        return this.#means.event?.(output.json, output.bytes);
       case "malformed":
         console.error("the core did not understand a message of its page");
         return;

@@ -31,7 +31,8 @@ export type Output =
   | { kind: "sources"; share: number; sources: Source[] }
   | { kind: "wake"; after_ms: number | undefined }
   | { kind: "started"; device: string }
-  | { kind: "malformed" };
+  | { kind: "malformed" }
+  | { kind: "event"; json: string; bytes: Uint8Array<ArrayBuffer> };
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
@@ -126,6 +127,8 @@ function output(from: Fields): Output {
     }
     case 12:
       return { kind: "started", device: decoder.decode(from.rest()) };
+    case 64:
+      return { kind: "event", json: from.text(from.u32()), bytes: from.rest().slice() };
     default:
       return { kind: "malformed" };
   }
@@ -167,11 +170,13 @@ export class Input {
   readonly tail: Uint8Array;
   readonly kind: number;
   readonly length: number;
-  constructor(kind: number, parts: (readonly [width: number, value: number])[] = [], tail: Uint8Array | string = "") {
+  readonly more: Uint8Array | undefined;
+  constructor(kind: number, parts: (readonly [width: number, value: number])[] = [], tail: Uint8Array | string = "", more?: Uint8Array) {
     this.kind = kind;
     this.parts = parts;
     this.tail = typeof tail === "string" ? encoder.encode(tail) : tail;
-    this.length = 1 + parts.reduce((sum, [width]) => sum + width, 0) + this.tail.length;
+    this.length = 1 + parts.reduce((sum, [width]) => sum + width, 0) + this.tail.length + (more?.length ?? 0);
+    this.more = more;
   }
   write(to: Uint8Array): void {
     const view = new DataView(to.buffer, to.byteOffset, to.byteLength);
@@ -185,6 +190,7 @@ export class Input {
       at += width;
     }
     to.set(this.tail, at);
+    if (this.more) to.set(this.more, at + this.tail.length);
   }
 }
 
@@ -210,4 +216,6 @@ export const input = {
   close: (share: number) => new Input(14, [[4, share]]),
   back: () => new Input(15),
   does_not_open: (share: number) => new Input(16, [[4, share]]),
+  /** Only the module of a device knows it. */
+  command: (json: string, bytes: Uint8Array) => new Input(64, [[4, encoder.encode(json).length]], json, bytes),
 };

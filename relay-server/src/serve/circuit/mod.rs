@@ -22,6 +22,7 @@ use super::device::refusal_of;
 use super::front::wake;
 use super::refuse;
 use super::registry::RegistryError;
+use super::visit;
 use crate::node::Node;
 use crate::ops::labels::Service;
 use bytes::Bytes;
@@ -170,6 +171,9 @@ async fn who(node: &Node, stream: &Stream) -> Result<Caller, RelayRefusal> {
     }
     match node.registry.authorize(&stream.device).await {
         Ok(_) => Ok(caller),
+        Err(RegistryError::NotRegistered) if visit::is_page(node, &stream.device).await? => {
+            Err(RelayRefusalCode::Role.into())
+        }
         Err(RegistryError::NotRegistered) if node.config.guests && node.config.circuit.guests => {
             Ok(Caller {
                 guest: true,
@@ -190,7 +194,9 @@ async fn ask(
     if caller.device == to {
         return Err(RelayRefusalCode::NotFound.into());
     }
-    let Some(connection) = node.services.front.get(&to) else {
+    let here = node.services.front.get(&to);
+    // Whoever visits, or asks, is joined with nobody.
+    let Some(connection) = here.filter(|connection| connection.standing.is_device()) else {
         return elsewhere(node, &to).await;
     };
     if node.is_draining() {

@@ -7,15 +7,18 @@
 use super::inbox::Inbox;
 use super::keep_alive::{KeepAlive, KeepAliveAction};
 use super::outgoing::Outgoing;
+use super::rights::{self, Right};
 use super::send::{Sends, Sent};
-use super::{Ended, cards, codes, list, now, own, place, refusal_of, seen_later, welcome};
+use super::{
+    Ended, cards, codes, list, now, own, place, refusal_of, seen_later, visiting, welcome,
+};
 use crate::node::Node;
-use crate::ops::labels::Request;
+use crate::ops::labels::{Request, Service};
 use crate::serve::front::{Connection, Pending, wake};
 use crate::serve::limits::{Bucket, Kind};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
-use crate::serve::{fetches, groups};
+use crate::serve::{fetches, groups, visit};
 use crate::state::{Item, StateError};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -126,6 +129,10 @@ pub(super) async fn run(
     }
     node.metrics.requests.of(Request::Hello).since(asked);
     let mut timer = pin!(sleep_until(served.due()));
+    let mut over: BoxFuture<'_, ()> = match connection.standing.is_device() {
+        true => Box::pin(std::future::pending()),
+        false => Box::pin(visit::over(node, connection)),
+    };
     loop {
         served.begin_work();
         let due = served.due();
@@ -139,6 +146,7 @@ pub(super) async fn run(
                 wrote.err().map(|_| Ended::Gone)
             }
             Some(done) = served.work.next(), if !served.work.is_empty() => served.done(done),
+            () = &mut over => Some(Ended::Refused(Some(RelayRefusalCode::Invitation.into()))),
             () = connection.woken() => served.woken(connection.take()),
             () = &mut timer => served.tick(reader.arrived()),
         };
@@ -164,7 +172,7 @@ impl<'a> DeviceConnection<'a> {
             connection,
             out: Outgoing::default(),
             work: FuturesUnordered::new(),
-            inbox: Inbox::new(&node.config.mail),
+            inbox: Inbox::new(&node.config.mail).only_from(connection.host()),
             sends: Sends::default(),
             listing: Listing::default(),
             news: groups::News::default(),
@@ -173,7 +181,7 @@ impl<'a> DeviceConnection<'a> {
             places: VecDeque::new(),
             placing: false,
             fetches: Fetches {
-                wanted: true,
+                wanted: connection.standing.is_device(),
                 busy: false,
             },
             pings: Bucket::full(node.config.limits.ping, now.into_std()),
@@ -183,13 +191,18 @@ impl<'a> DeviceConnection<'a> {
         }
     }
 
-    /// Says welcome, and pings once for the round trip.
+    /// Says welcome, or to a page that is no device as what it is here, and pings once for the round trip.
     async fn welcome(&mut self) -> Result<(), RelayRefusal> {
-        let welcome = welcome(self.node, self.connection)
-            .await
-            .map_err(|error| refusal_of(&error))?;
-        self.listing.told = welcome.devices.iter().map(|entry| entry.device).collect();
-        self.out.push(&RelayMessage::Welcome(Box::new(welcome)));
+        if self.connection.standing.is_device() {
+            let welcome = welcome(self.node, self.connection)
+                .await
+                .map_err(|error| refusal_of(&error))?;
+            self.listing.told = welcome.devices.iter().map(|entry| entry.device).collect();
+            self.out.push(&RelayMessage::Welcome(Box::new(welcome)));
+        } else {
+            let visiting = visiting(self.node, self.connection).await?;
+            self.out.push(&RelayMessage::Visiting(Box::new(visiting)));
+        }
         self.ping();
         Ok(())
     }
@@ -350,10 +363,14 @@ impl<'a> DeviceConnection<'a> {
             };
             self.out.push(&RelayMessage::Circuit(Box::new(offer)));
         }
-        self.fetches.wanted |= pending.fetches;
         if pending.mail {
             self.inbox.look(Instant::now());
         }
+        if !self.connection.standing.is_device() {
+            // Nothing of any user's is told to anybody else.
+            return None;
+        }
+        self.fetches.wanted |= pending.fetches;
         self.news.left(pending.groups, pending.all_groups);
         if pending.all || !pending.changed.is_empty() {
             for device in &pending.changed {
@@ -389,6 +406,18 @@ impl<'a> DeviceConnection<'a> {
     }
 
     fn hear(&mut self, message: RelayMessage, now: Instant) -> Option<Ended> {
+        match rights::of(&self.connection.standing, &message) {
+            Right::Granted => {}
+            Right::Failed(request) => {
+                let refusal = RelayRefusalCode::Role.into();
+                self.node
+                    .metrics
+                    .refused(Service::Device, RelayRefusalCode::Role);
+                self.out.push(&RelayMessage::Failed { request, refusal });
+                return None;
+            }
+            Right::Ended => return Some(Ended::Refused(Some(RelayRefusalCode::Role.into()))),
+        }
         match message {
             RelayMessage::Ping { nonce } => match self.pings.take(1.0, now.into_std()) {
                 Ok(()) => self.out.push(&RelayMessage::Pong { nonce }),

@@ -22,6 +22,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub(super) struct Inbox {
     window: usize,
     max_message: usize,
+    /// Letters of anybody else are left out.
+    only_from: Option<DeviceId>,
     /// The last message delivered.
     last: u64,
     /// Delivered and not acknowledged: place and length.
@@ -61,6 +63,7 @@ impl Inbox {
         Self {
             window: config.window,
             max_message: usize::try_from(config.max_message.0).unwrap_or(usize::MAX),
+            only_from: None,
             last: 0,
             unacknowledged: VecDeque::new(),
             bytes: 0,
@@ -72,6 +75,13 @@ impl Inbox {
             acking: None,
             ack_backoff: Backoff::new(RETRY.0, RETRY.1),
         }
+    }
+
+    /// Delivers letters of one sender only, as to a visitor, whose key may be known to another
+    /// host too.
+    pub(super) fn only_from(mut self, sender: Option<DeviceId>) -> Self {
+        self.only_from = sender;
+        self
     }
 
     /// There may be something new.
@@ -140,6 +150,10 @@ impl Inbox {
 
     fn deliver(&mut self, item: Item) -> Option<RelayMessage> {
         self.last = item.seq;
+        let only = self.only_from;
+        if only.is_some_and(|only| item.source != only.as_bytes()[..]) {
+            return None;
+        }
         self.unacknowledged.push_back((item.seq, item.value.len()));
         self.bytes += item.value.len();
         // Written by this program: anything else is skipped, and goes with the next

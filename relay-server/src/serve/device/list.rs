@@ -17,14 +17,14 @@ type Result<T> = std::result::Result<T, RegistryError>;
 
 /// Every device of the reader's user, the reader among them.
 pub(super) async fn everything(node: &Node, reader: &Connection) -> Result<Vec<DeviceEntry>> {
-    let devices = node.registry.devices_of(&reader.user).await?;
+    let devices = node.registry.members_of(&reader.user).await?;
     let presences = presences(node, reader).await?;
     let mut cards = cards(node, reader).await?;
     let mut entries = Vec::with_capacity(devices.len());
-    for device in devices.into_iter().take(MAX_DEVICES) {
+    for (device, web) in devices.into_iter().take(MAX_DEVICES) {
         let presence = presences.get(&device);
         let card = cards.remove(&device).unwrap_or_default();
-        entries.push(entry(node, reader, device, presence, card).await?);
+        entries.push(entry(node, reader, (device, web), presence, card).await?);
     }
     Ok(entries)
 }
@@ -60,7 +60,8 @@ pub(super) async fn some(
             )
             .await?;
         let card = card.map(|entry| entry.value).unwrap_or_default();
-        changed.push(entry(node, reader, *device, presence.as_ref(), card).await?);
+        let web = record.is_some_and(|record| record.web);
+        changed.push(entry(node, reader, (*device, web), presence.as_ref(), card).await?);
     }
     Ok((changed, removed))
 }
@@ -68,7 +69,7 @@ pub(super) async fn some(
 async fn entry(
     node: &Node,
     reader: &Connection,
-    device: DeviceId,
+    (device, web): (DeviceId, bool),
     presence: Option<&Presence>,
     card: Bytes,
 ) -> Result<DeviceEntry> {
@@ -82,7 +83,7 @@ async fn entry(
         last_seen_ms,
         card,
         same_network: presence.is_some_and(|presence| presence.network == reader.network),
-        web: false,
+        web,
     })
 }
 

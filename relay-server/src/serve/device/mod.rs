@@ -9,19 +9,21 @@ mod list;
 mod outgoing;
 mod own;
 mod place;
+mod rights;
 mod send;
 
 use super::front::{self, Connection, End};
 use super::limits::{Kind, Source};
 use super::refuse;
-use super::registry::RegistryError;
+use super::registry::{Registry, RegistryError};
+use super::visit::{self, Standing, book};
 use crate::node::{Node, now_ms};
 use crate::ops::labels::Service;
-use crate::state::Expect;
+use crate::state::{Expect, State};
 use hither_carrier::{RelayReader, Stream};
 use hither_proto::limits::{MAX_RELAY_FRAME, MAX_RELAYS};
 use hither_proto::{
-    DeviceId, Invitation, RelayMessage, RelayRefusal, RelayRefusalCode, UserId, Welcome,
+    DeviceId, Invitation, RelayMessage, RelayRefusal, RelayRefusalCode, UserId, Visiting, Welcome,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,16 +72,13 @@ async fn greet(
     stream: &mut Stream,
     reader: &mut RelayReader,
 ) -> Result<(Arc<Connection>, Instant), Option<RelayRefusal>> {
-    let (invitation, instance) = match timeout(
+    let first = match timeout(
         node.config.front.first_frame.0,
         reader.next(&mut stream.recv),
     )
     .await
     {
-        Ok(Ok(Some(RelayMessage::Hello {
-            invitation,
-            instance,
-        }))) => (invitation, instance),
+        Ok(Ok(Some(first @ (RelayMessage::Hello { .. } | RelayMessage::Visit { .. })))) => first,
         Ok(Ok(Some(_))) => return Err(Some(RelayRefusalCode::Invalid.into())),
         _ => return Err(None),
     };
@@ -88,15 +87,25 @@ async fn greet(
         return Err(Some(RelayRefusalCode::GoingAway.into()));
     }
     let address = stream.remote.ip();
-    let user = admit(node, stream.device, address, invitation)
-        .await
-        .map_err(Some)?;
-    let connection = Arc::new(Connection::new(
-        stream.device,
-        user,
-        network(&user, address),
-        instance,
-    ));
+    let (user, standing, instance) = match first {
+        RelayMessage::Hello {
+            invitation,
+            instance,
+        } => {
+            let admitted = admit(node, stream.device, address, invitation).await;
+            let (user, standing) = admitted.map_err(Some)?;
+            (user, standing, instance)
+        }
+        RelayMessage::Visit { invitation } => {
+            let admitted = visit::admit(node, stream, invitation).await;
+            let (user, standing) = admitted.map_err(Some)?;
+            (user, standing, 0)
+        }
+        _ => return Err(Some(RelayRefusalCode::Invalid.into())),
+    };
+    let network = network(&user, address);
+    let connection = Connection::new(stream.device, user, network, instance).with(standing);
+    let connection = Arc::new(connection);
     // From here on what changes is left at the connection, so that nothing is missed between the
     // list and the changes.
     node.services.front.insert(&connection);
@@ -106,7 +115,11 @@ async fn greet(
     };
     match front::put_presence(node, &connection, Expect::Any).await {
         // A revocation that came before the connection was known to the front has passed unseen.
-        Ok(()) => still_admitted(node, &stream.device).await.map_err(Some)?,
+        Ok(()) if connection.standing.is_device() => {
+            still_admitted(node, &stream.device).await.map_err(Some)?;
+        }
+        // Whoever visits is looked at again from the first moment on.
+        Ok(()) => {}
         Err(error) => return Err(Some(refuse::of_state(&error))),
     }
     entered.connection = None;
@@ -135,7 +148,7 @@ async fn admit(
     device: DeviceId,
     address: IpAddr,
     invitation: Option<Invitation>,
-) -> Result<UserId, RelayRefusal> {
+) -> Result<(UserId, Standing), RelayRefusal> {
     let limiter = &node.services.limiter;
     if invitation.is_some() {
         limiter.may_invite(address).map_err(refuse::busy)?;
@@ -150,7 +163,11 @@ async fn admit(
         node.metrics.registered.add_one();
         tracing::info!(%device, "a device was registered");
     }
-    Ok(registered.user)
+    let standing = match registered.web {
+        true => Standing::Page,
+        false => Standing::Device,
+    };
+    Ok((registered.user, standing))
 }
 
 async fn still_admitted(node: &Node, device: &DeviceId) -> Result<(), RelayRefusal> {
@@ -206,7 +223,7 @@ async fn welcome(node: &Node, connection: &Connection) -> Result<Welcome, Regist
     let stores = node.services.fleet.stores();
     Ok(Welcome {
         user: connection.user,
-        ping_ms: u32::try_from(node.config.front.ping.as_millis()).unwrap_or(u32::MAX),
+        ping_ms: ping_ms(node),
         devices: list::everything(node, connection).await?,
         stores: stores
             .into_iter()
@@ -214,9 +231,53 @@ async fn welcome(node: &Node, connection: &Connection) -> Result<Welcome, Regist
             .map(|store| store.address)
             .collect(),
         front: Some(node.address.clone()),
-        max_message: u32::try_from(node.config.mail.max_message.0).unwrap_or(u32::MAX),
+        max_message: max_message(node),
         web: node.web_address(),
     })
+}
+
+/// What a page is told first that is no device.
+async fn visiting(node: &Arc<Node>, connection: &Connection) -> Result<Visiting, RelayRefusal> {
+    let refused = |error: book::VisitError| visit::refusal_of(&error);
+    let left_s =
+        |until_ms: u64| u32::try_from(until_ms.saturating_sub(now_ms()) / 1000).unwrap_or(u32::MAX);
+    let (host, origin, seconds, bytes, online) = match &connection.standing {
+        Standing::Visitor(visit) => {
+            let record = book::alive(node.state.as_ref(), &visit.key, now_ms()).await;
+            let record = record.map_err(refused)?;
+            let record = record.ok_or(RelayRefusalCode::Invitation)?;
+            let online = front::wake::is_connected(node, &visit.host_user, &visit.host).await;
+            let online = online.map_err(|error| refuse::of_state(&error))?;
+            let bytes = book::room(&record, &connection.device);
+            let seconds = left_s(record.expires_ms);
+            (Some(visit.host), record.origin, seconds, bytes, online)
+        }
+        Standing::Asker(asker) => {
+            let bytes = node.config.web.ask_bytes.0;
+            let seconds = left_s(asker.until_ms);
+            (None, asker.origin.clone(), seconds, bytes, false)
+        }
+        Standing::Device | Standing::Page => return Err(RelayRefusalCode::Invalid.into()),
+    };
+    let stores = node.services.fleet.stores().into_iter();
+    Ok(Visiting {
+        ping_ms: ping_ms(node),
+        host,
+        origin: origin.parse().ok(),
+        seconds,
+        bytes,
+        max_message: max_message(node),
+        stores: stores.take(MAX_RELAYS).map(|store| store.address).collect(),
+        online,
+    })
+}
+
+fn ping_ms(node: &Node) -> u32 {
+    u32::try_from(node.config.front.ping.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn max_message(node: &Node) -> u32 {
+    u32::try_from(node.config.mail.max_message.0).unwrap_or(u32::MAX)
 }
 
 /// Leaves everything in order when a connection has ended.
@@ -228,9 +289,7 @@ async fn part(node: &Arc<Node>, connection: &Arc<Connection>, mut stream: Stream
         node.services.groups.forget(&connection.device);
         codes::forget_all(node, connection).await;
         // First when it was seen, then that it is gone, so that others are told both at once.
-        if let Err(error) = node.registry.saw(&connection.device).await {
-            tracing::debug!(%error, "a time of last contact could not be written down");
-        }
+        saw(&node.registry, node.state.as_ref(), connection).await;
         front::drop_presence(node, connection).await;
     }
     match ended {
@@ -262,13 +321,29 @@ impl From<End> for Ended {
 }
 
 /// Writes down, now and then, that the device is connected.
-fn seen_later(node: &Arc<Node>, connection: &Connection) {
-    let (task, device) = (Arc::clone(node), connection.device);
-    node.spawn(async move {
-        if let Err(error) = task.registry.saw(&device).await {
-            tracing::debug!(%error, "a time of last contact could not be written down");
+fn seen_later(node: &Arc<Node>, connection: &Arc<Connection>) {
+    let (task, connection) = (Arc::clone(node), Arc::clone(connection));
+    node.spawn(async move { saw(&task.registry, task.state.as_ref(), &connection).await });
+}
+
+/// Writes down that a device or visitor is connected.
+pub(super) async fn saw(registry: &Registry, state: &dyn State, connection: &Connection) {
+    let device = &connection.device;
+    let saw = match &connection.standing {
+        Standing::Device | Standing::Page => registry.saw(device).await,
+        Standing::Visitor(visit) => {
+            let saw = book::saw(state, &visit.key, device, now_ms()).await;
+            match saw {
+                Err(book::VisitError::Registry(error)) => Err(error),
+                _ => Ok(()),
+            }
         }
-    });
+        // It is forgotten by when it came.
+        Standing::Asker(_) => Ok(()),
+    };
+    if let Err(error) = saw {
+        tracing::debug!(%error, "a time of last contact could not be written down");
+    }
 }
 
 /// What time it is, for entries of devices that are here.

@@ -1,17 +1,21 @@
 //! The requests of a device about the devices of its user: that more may come, and that one is to be
-//! the user's no more.
+//! the user's no more; and who may visit it.
 //!
 //! Every request counts for its device and its user, as those about codes do. The operator may
 //! forbid either (`invitation.by_devices`, `invitation.removal_by_devices`).
 
 use super::{count, refusal_of};
-use crate::node::Node;
+use crate::node::{Node, now_ms};
 use crate::serve::front::Connection;
 use crate::serve::records::{bucket, device_key};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
+use crate::serve::visit::book::{self, Bounds, Host};
+use crate::serve::visit::{self, Standing, askers};
 use crate::state::{Expect, StateError};
-use hither_proto::{DeviceId, OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode};
+use hither_proto::{
+    DeviceId, Invitation, OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,10 +45,16 @@ async fn answered(
             Err(RelayRefusalCode::Role.into())
         }
         OwnRequest::Invite {
-            devices, seconds, ..
+            devices,
+            seconds,
+            web,
         } => {
             let valid = Duration::from_secs(u64::from(seconds));
-            let invited = node.registry.invite(&connection.user, devices, valid).await;
+            let (registry, user) = (&node.registry, &connection.user);
+            let invited = match web {
+                true => registry.invite_pages(user, devices, valid).await,
+                false => registry.invite(user, devices, valid).await,
+            };
             let invitation = invited.map_err(|error| refusal_of(&error))?;
             tracing::info!(device = %connection.device, devices, "a device invited others of its user");
             Ok(OwnAnswer::Invited(invitation))
@@ -66,11 +76,46 @@ async fn answered(
                 .map_err(|error| refuse::of_state(&error))?;
             Ok(OwnAnswer::Kept)
         }
-        OwnRequest::InviteVisitors { .. }
-        | OwnRequest::ReleaseVisitor { .. }
-        | OwnRequest::AskWake
-        | OwnRequest::Wake(_) => Err(RelayRefusalCode::Role.into()),
+        OwnRequest::InviteVisitors {
+            invitation,
+            seconds,
+            bytes,
+            visitors,
+        } => {
+            let bounds = Bounds {
+                valid: Duration::from_secs(u64::from(seconds)),
+                bytes,
+                most: visitors,
+            };
+            invite_visitors(node, connection, &invitation, bounds).await?;
+            Ok(OwnAnswer::VisitorsInvited)
+        }
+        OwnRequest::ReleaseVisitor { visitor, share } => {
+            visit::release(node, &connection.device, &visitor, &share).await?;
+            Ok(OwnAnswer::VisitorReleased)
+        }
+        OwnRequest::AskWake | OwnRequest::Wake(_) => Err(RelayRefusalCode::Role.into()),
     }
+}
+
+/// Lets whoever shows an invitation visit the device, or the asker.
+async fn invite_visitors(
+    node: &Node,
+    connection: &Connection,
+    invitation: &Invitation,
+    bounds: Bounds,
+) -> Result<(), RelayRefusal> {
+    if let Standing::Asker(asker) = &connection.standing {
+        return askers::invite(node, &connection.device, asker, invitation, bounds).await;
+    }
+    let host = Host {
+        device: connection.device,
+        user: connection.user,
+        origin: String::new(),
+    };
+    book::invite(node.state.as_ref(), &host, invitation, bounds, now_ms())
+        .await
+        .map_err(|error| visit::refusal_of(&error))
 }
 
 /// Keeps whose letters a device takes besides those of its user's; durable.

@@ -4,6 +4,7 @@ use crate::node::Node;
 use crate::ops::labels::{Request, Service};
 use crate::serve::front::Connection;
 use crate::serve::placement;
+use crate::serve::visit::Standing;
 use hither_proto::{Nearness, RelayMessage, ShareId};
 use std::time::Instant;
 
@@ -27,7 +28,11 @@ pub(super) async fn answer(node: &Node, connection: &Connection, wanted: Wanted)
         asked,
         place,
     } = wanted;
-    let (user, owner) = (connection.user, connection.device);
+    let owner = connection.device;
+    let (user, visit) = match &connection.standing {
+        Standing::Visitor(visit) => (visit.host_user, Some(visit)),
+        Standing::Device | Standing::Page | Standing::Asker(_) => (connection.user, None),
+    };
     let (kind, done) = match place {
         Some((bytes, near)) => {
             let wanted = placement::Wanted {
@@ -36,6 +41,7 @@ pub(super) async fn answer(node: &Node, connection: &Connection, wanted: Wanted)
                 share,
                 bytes,
                 near: &near,
+                visit,
             };
             let placed = placement::place(node, &wanted).await;
             (

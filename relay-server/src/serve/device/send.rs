@@ -7,12 +7,16 @@
 
 use super::device_connection::Done;
 use super::own::has_contact;
+use crate::config::MailConfig;
 use crate::node::{Node, now_ms};
 use crate::ops::labels::Request;
 use crate::serve::front::{Connection, wake};
+use crate::serve::limits::Kind;
 use crate::serve::records::mail_queue;
 use crate::serve::refuse;
 use crate::serve::registry::{RegistryError, user_of};
+use crate::serve::visit::Standing;
+use crate::serve::visit::book::{self, VisitError};
 use crate::state::{Appended, Limits, NewItem, StateError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -27,6 +31,10 @@ const MAX_MESSAGES: usize = 256;
 const MAX_BATCH: usize = 64;
 /// Most bytes of those.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most messages, and bytes of them, of one visitor in its host's mailbox.
+const VISITOR_ITEMS: u64 = 64;
+const VISITOR_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A message as it came.
 #[derive(Debug)]
@@ -85,9 +93,13 @@ impl Sends {
         {
             return Err(RelayRefusalCode::Invalid.into());
         }
-        node.services
-            .limiter
-            .send(connection.device, mail.sealed.len())
+        let limiter = &node.services.limiter;
+        let counted = match connection.standing.is_device() {
+            true => Ok(()),
+            false => limiter.device(connection.device, Kind::VisitSend),
+        };
+        counted
+            .and_then(|()| limiter.send(connection.device, mail.sealed.len()))
             .map_err(|wait| {
                 node.metrics.limited.add_one();
                 refuse::busy(wait)
@@ -109,14 +121,14 @@ impl Sends {
         to: DeviceId,
         mails: Vec<Mail>,
     ) -> Work {
-        let (node, user, from) = (Arc::clone(node), connection.user, connection.device);
+        let (node, from) = (Arc::clone(node), Sender::of(connection));
         let known = self.known.contains(&to);
         Box::pin(async move {
             let bytes = mails.iter().map(|mail| mail.sealed.len()).sum();
             let theirs = if known {
-                Ok(user)
+                Ok(from.user)
             } else {
-                takes(&node, (&user, &from), &to).await
+                takes(&node, &from, &to).await
             };
             let results = match theirs {
                 Ok(_) => append(&node, &from, &to, mails).await,
@@ -178,20 +190,43 @@ impl Sends {
     }
 }
 
-/// Returns the user of the reader, if it takes messages of the sender: another device of the same user, or one
-/// that has named it. "Does not name you" and "not there" are one answer.
-async fn takes(
-    node: &Node,
-    (user, from): (&UserId, &DeviceId),
-    to: &DeviceId,
-) -> Result<UserId, RelayRefusal> {
+/// Who sends.
+struct Sender {
+    device: DeviceId,
+    user: UserId,
+    standing: Standing,
+}
+
+impl Sender {
+    fn of(connection: &Connection) -> Self {
+        Self {
+            device: connection.device,
+            user: connection.user,
+            standing: connection.standing.clone(),
+        }
+    }
+}
+
+/// Returns the user of the reader, if it takes messages of the sender: another device of the same
+/// user, one that has named it, the host of a visitor, and a visitor of the host. "Does not name you"
+/// and "not there" are one answer.
+async fn takes(node: &Node, from: &Sender, to: &DeviceId) -> Result<UserId, RelayRefusal> {
     let found = async {
-        let record = node.registry.device(to).await?;
-        let Some(record) = record.filter(|record| !record.revoked) else {
-            return Ok(None);
+        let record = match &from.standing {
+            Standing::Visitor(visit) => {
+                return Ok((visit.host == *to).then_some(visit.host_user));
+            }
+            Standing::Asker(_) => None,
+            Standing::Device | Standing::Page => node.registry.device(to).await?,
         };
+        let Some(record) = record else {
+            return visitor(node, &from.device, to).await;
+        };
+        if record.revoked {
+            return Ok(None);
+        }
         let theirs = user_of(&record)?;
-        let takes = theirs == *user || has_contact(node, to, from).await?;
+        let takes = theirs == from.user || has_contact(node, to, &from.device).await?;
         Ok(takes.then_some(theirs))
     };
     match found.await {
@@ -201,9 +236,22 @@ async fn takes(
     }
 }
 
+/// Under which user a visitor of the host is present, if it is one.
+async fn visitor(
+    node: &Node,
+    host: &DeviceId,
+    visitor: &DeviceId,
+) -> Result<Option<UserId>, RegistryError> {
+    match book::visit_to(node.state.as_ref(), host, visitor, now_ms()).await {
+        Ok(visit) => Ok(visit.map(|visit| visit.user())),
+        Err(VisitError::Registry(error)) => Err(error),
+        Err(VisitError::Over | VisitError::NotYours | VisitError::Full) => Ok(None),
+    }
+}
+
 async fn append(
     node: &Node,
-    from: &DeviceId,
+    from: &Sender,
     to: &DeviceId,
     mails: Vec<Mail>,
 ) -> Vec<(u64, Result<u64, RelayRefusal>)> {
@@ -226,7 +274,7 @@ async fn append(
     requests.into_iter().zip(answers).map(result).collect()
 }
 
-fn item(node: &Node, from: &DeviceId, mail: Mail) -> NewItem {
+fn item(node: &Node, from: &Sender, mail: Mail) -> NewItem {
     let config = &node.config.mail;
     let longest = config.keep.as_millis();
     let keep_ms = match u64::from(mail.keep_s) * 1000 {
@@ -235,10 +283,24 @@ fn item(node: &Node, from: &DeviceId, mail: Mail) -> NewItem {
     };
     NewItem {
         id: *mail.id.as_bytes(),
-        source: Bytes::copy_from_slice(from.as_bytes()),
+        source: Bytes::copy_from_slice(from.device.as_bytes()),
         value: mail.sealed,
         expires_ms: now_ms().saturating_add(keep_ms),
-        limits: Limits {
+        limits: limits(config, &from.standing),
+    }
+}
+
+/// What a mailbox takes of a sender. All visitors together fill no more than half of it, so that
+/// they keep out nobody else.
+fn limits(config: &MailConfig, standing: &Standing) -> Limits {
+    match standing {
+        Standing::Visitor(_) => Limits {
+            items: config.items / 2,
+            bytes: config.bytes.0 / 2,
+            source_items: config.source_items.min(VISITOR_ITEMS),
+            source_bytes: config.source_bytes.0.min(VISITOR_BYTES),
+        },
+        Standing::Device | Standing::Page | Standing::Asker(_) => Limits {
             items: config.items,
             bytes: config.bytes.0,
             source_items: config.source_items,

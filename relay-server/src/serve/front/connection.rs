@@ -4,6 +4,7 @@
 //! piles up however slow the device is.
 
 use crate::serve::groups::Change;
+use crate::serve::visit::Standing;
 use hither_proto::limits::{MAX_DEVICES, MAX_GROUP_NEWS, MAX_NAMEPLATES};
 use hither_proto::{CircuitId, DeviceId, Knock, RelayAddress, UserId, Word};
 use hither_util::sync::Mutex;
@@ -78,8 +79,10 @@ pub(crate) struct Pending {
 pub(crate) struct Connection {
     /// The device, as TLS proved it.
     pub(crate) device: DeviceId,
-    /// Whose it is.
+    /// Whose it is; of what is no device, under which user it is present.
     pub(crate) user: UserId,
+    /// As what it is connected.
+    pub(crate) standing: Standing,
     /// Names the connection at this node; later ones have greater numbers.
     pub(crate) id: u64,
     /// The same for devices of the user that come from one public address.
@@ -104,6 +107,7 @@ impl Connection {
         Self {
             device,
             user,
+            standing: Standing::Device,
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             network,
             instance,
@@ -113,6 +117,20 @@ impl Connection {
             pending: Mutex::default(),
             wake: Notify::new(),
             codes: Mutex::default(),
+        }
+    }
+
+    /// The same as something else than a device that has all rights.
+    pub(crate) fn with(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+
+    /// The only one of whom a visitor gets letters.
+    pub(crate) fn host(&self) -> Option<DeviceId> {
+        match &self.standing {
+            Standing::Visitor(visit) => Some(visit.host),
+            Standing::Device | Standing::Page | Standing::Asker(_) => None,
         }
     }
 

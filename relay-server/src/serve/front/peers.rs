@@ -32,7 +32,7 @@ const DROPS: usize = 10;
 
 /// Begins to hear; returns when nothing that happens from then on is missed.
 pub(crate) async fn start(node: &Arc<Node>) -> Result<(), NodeError> {
-    let mut ready = vec![watch(node, bucket::DEVICES)];
+    let mut ready = vec![watch(node, bucket::DEVICES), watch(node, bucket::VISITS)];
     if node.plays(Role::Front) {
         let (tell, told) = oneshot::channel();
         node.spawn_until_stop(listen(Arc::clone(node), tell));
@@ -77,6 +77,9 @@ async fn watch_once(
         match watch.next().await {
             Event::Change(change) if bucket == bucket::PRESENCE => presence_changed(node, &change),
             Event::Change(change) if bucket == bucket::FETCHES => fetch_changed(node, &change),
+            Event::Change(change) if bucket == bucket::VISITS => {
+                node.services.visits.endings.changed(&change);
+            }
             Event::Change(change) => device_changed(node, &change),
             Event::Current => match first.take() {
                 Some(first) => drop(first.send(())),

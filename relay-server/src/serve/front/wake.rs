@@ -188,6 +188,18 @@ pub(crate) async fn heard(node: &Arc<Node>, word: &[u8]) {
     }
 }
 
+/// True when a device, or whoever is present under that user, is connected to any front.
+pub(crate) async fn is_connected(
+    node: &Node,
+    user: &UserId,
+    device: &DeviceId,
+) -> Result<bool, StateError> {
+    if node.services.front.get(device).is_some() {
+        return Ok(true);
+    }
+    Ok(front_of(node, user, device).await?.is_some())
+}
+
 /// The front that has a device now, if it is another one.
 pub(crate) async fn front_of(
     node: &Node,

@@ -15,6 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 const LOOK: Duration = Duration::from_secs(600);
 /// A place into which nothing complete was uploaded for so long is free again.
 const UNFILLED_MS: u64 = 7 * 24 * 3600 * 1000;
+/// The same of a visitor, whose place takes from what others with its invitation may leave.
+const VISITOR_UNFILLED_MS: u64 = 6 * 3600 * 1000;
 
 /// Begins to look.
 pub(super) fn start(node: &Arc<Node>) {
@@ -78,6 +80,9 @@ async fn give_up(node: &Node, record: &Record, now_ms: u64) -> Result<bool, Stat
 
 fn is_over(share: &ShareRecord, now_ms: u64) -> bool {
     match (share.stored_ms, share.keep_s) {
+        (0, _) if !share.visit.is_empty() => {
+            share.placed_ms.saturating_add(VISITOR_UNFILLED_MS) <= now_ms
+        }
         (0, _) => share.placed_ms.saturating_add(UNFILLED_MS) <= now_ms,
         (_, 0) => false,
         (stored_ms, keep_s) => stored_ms.saturating_add(keep_s.saturating_mul(1000)) <= now_ms,

@@ -17,9 +17,11 @@ pub(crate) fn start(node: &std::sync::Arc<Node>) {
     expiry::start(node);
 }
 
-use super::records::{ShareRecord, bucket, share_key};
+use super::records::{ShareRecord, bucket, first_device, last_share, share_key};
 use super::refuse;
 use super::registry::{decode, encode};
+use super::visit::book::{Left, VisitError};
+use super::visit::{self, Visit, VisitKey};
 use crate::node::{Node, now_ms};
 use crate::state::{Entry, Expect, StateError};
 use hither_proto::{
@@ -45,6 +47,19 @@ pub(crate) struct Wanted<'a> {
     /// Ciphertext, bytes.
     pub(crate) bytes: u64,
     pub(crate) near: &'a [Nearness],
+    /// The owner is a visitor.
+    pub(crate) visit: Option<&'a Visit>,
+}
+
+impl Wanted<'_> {
+    /// Its share among those that visitors leave; `None`: it is a device's.
+    fn left(&self) -> Option<Left<'_>> {
+        Some(Left {
+            key: &self.visit?.key,
+            owner: &self.owner,
+            share: &self.share,
+        })
+    }
 }
 
 type Result<T> = std::result::Result<T, RelayRefusal>;
@@ -118,12 +133,40 @@ async fn remove(
     {
         Ok(_) => {
             usage::subtract(node, user, record).await;
+            forget_left(node, key, &record.visit).await;
             node.services.reservations.forget(key);
             Ok(true)
         }
         Err(StateError::Conflict { .. }) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Counts a share no longer among those that visitors left.
+async fn forget_left(node: &Node, key: &str, visit: &[u8]) {
+    let (owner, share) = (first_device(key), last_share(key));
+    let (Some(visit), Some(owner), Some(share)) = (VisitKey::from_slice(visit), owner, share)
+    else {
+        return;
+    };
+    let left = Left {
+        key: &visit,
+        owner: &owner,
+        share: &share,
+    };
+    if let Err(error) = left.set(node.state.as_ref(), None).await {
+        tracing::debug!(%error, "what a visitor left is counted until it is looked through");
+    }
+}
+
+/// What is recorded of a share.
+pub(crate) async fn recorded(
+    node: &Node,
+    owner: &DeviceId,
+    share: &ShareId,
+) -> Result<Option<ShareRecord>> {
+    let found = read(node, &share_key(owner, share)).await?;
+    Ok(found.map(|(_, record)| record))
 }
 
 async fn read(node: &Node, key: &str) -> Result<Option<(Entry, ShareRecord)>> {
@@ -218,7 +261,15 @@ async fn record(
             wanted.bytes
         };
     }
-    usage::exchange(node, &wanted.user, old, &new).await?;
+    if let Some(visit) = wanted.visit {
+        new.visit = visit.key.as_bytes().to_vec();
+        new.host = visit.host.as_bytes().to_vec();
+    }
+    let reserved = reserve(node, wanted, new.bytes).await?;
+    if let Err(refusal) = usage::exchange(node, &wanted.user, old, &new).await {
+        reserved.back(node).await;
+        return Err(refusal);
+    }
     let expect = before.map_or(Expect::Absent, |(entry, _)| {
         Expect::Revision(entry.revision)
     });
@@ -229,6 +280,10 @@ async fn record(
         .await
     {
         Ok(_) => {
+            if let Some(before) = old.filter(|old| old.visit != new.visit) {
+                // It came with another invitation then.
+                forget_left(node, &key, &before.visit).await;
+            }
             let moved = old
                 .filter(|old| old.store != new.store)
                 .and_then(|old| DeviceId::from_slice(&old.store).ok());
@@ -243,10 +298,34 @@ async fn record(
         }
         Err(error) => {
             usage::exchange_back(node, &wanted.user, old, &new).await;
+            reserved.back(node).await;
             match error {
                 StateError::Conflict { .. } => Ok(false),
                 error => Err(refuse::of_state(&error)),
             }
+        }
+    }
+}
+
+/// Room that was kept in what visitors may leave, with what was there before.
+struct Reserved<'a>(Option<(Left<'a>, Option<u64>)>);
+
+/// Keeps room for a visitor's share within what its invitation allows.
+async fn reserve<'a>(node: &Node, wanted: &'a Wanted<'_>, bytes: u64) -> Result<Reserved<'a>> {
+    let Some(left) = wanted.left() else {
+        return Ok(Reserved(None));
+    };
+    let before = left.reserve(node.state.as_ref(), bytes, now_ms()).await;
+    let before = before.map_err(|error: VisitError| visit::refusal_of(&error))?;
+    Ok(Reserved(Some((left, before))))
+}
+
+impl Reserved<'_> {
+    /// Gives it back, when the share could not be recorded.
+    async fn back(self, node: &Node) {
+        let Some((left, before)) = self.0 else { return };
+        if let Err(error) = left.set(node.state.as_ref(), before).await {
+            tracing::debug!(%error, "what a visitor may leave is counted wrong for a while");
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::node::Node;
 use crate::serve::records::{ShareRecord, Usage, bucket, joined, user_key};
 use crate::serve::refuse;
 use crate::serve::registry::{RegistryError, decode, encode};
+use crate::serve::visit::book::{self, VisitError};
 use crate::state::{Expect, MAX_PAGE, StateError};
 use hither_proto::{RelayRefusal, RelayRefusalCode, UserId};
 use std::collections::BTreeMap;
@@ -176,6 +177,19 @@ pub(super) async fn recount(node: &Node, user: &UserId) -> Result<Totals, Regist
             if !page.more {
                 break;
             }
+        }
+    }
+    for share in book::left_with(node.state.as_ref(), user)
+        .await
+        .map_err(|error| match error {
+            VisitError::Registry(error) => error,
+            _ => RegistryError::Damaged("an invitation for visitors"),
+        })?
+    {
+        if share.user == user.as_bytes() {
+            let key = joined(&user_key(user), &crate::serve::records::hex(&share.store));
+            let usage = totals.entry(key).or_default();
+            *usage = more(*usage, &share);
         }
     }
     for record in written {

@@ -1,0 +1,137 @@
+/** What the parts of a page (device, visitor, asker) have in common: a module, letters out and in, sendings. */
+
+import { CoreError } from "../api.ts";
+import type { AskRequest, Thing } from "../device-api.ts";
+import type { AskJson, DeviceEvent, LetterEvent, LetterJson, ThingJson } from "./commands.ts";
+import { CoreLink, type PartMeans } from "./link.ts";
+import { Outbox } from "./outbox.ts";
+import { Sendings } from "./sendings.ts";
+
+export type Connection = "connecting" | "online" | "offline" | "removed";
+/** Letters of which it is remembered that they came. */
+const REMEMBERED = 1000;
+
+export abstract class Part {
+  readonly link: CoreLink;
+  readonly outbox: Outbox;
+  readonly sendings: Sendings;
+  protected connection: Connection = "connecting";
+  /** Why it is offline or removed. */
+  protected code: string | undefined;
+  readonly #listeners = new Set<() => void>();
+  #announced = false;
+  #letters: Promise<void> = Promise.resolve();
+  #seen: string[] = [];
+
+  protected constructor(means: PartMeans, keep_s: number) {
+    this.link = new CoreLink(means, (event, bytes) => this.#event(event, bytes));
+    this.outbox = new Outbox(this.link);
+    this.sendings = new Sendings(this.link, this.outbox, keep_s, () => this.changed());
+    this.outbox.ondone = async (id, code) => {
+      if (!(await this.sendings.letter(id, code))) await this.posted(id, code);
+    };
+  }
+
+  protected async begin(seed: Uint8Array): Promise<void> {
+    this.#seen = (await this.link.means.keep.get<string[]>("facts", "seen")) ?? [];
+    await this.link.start(seed);
+  }
+
+  onchange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Several changes in a moment are told once. */
+  protected changed(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    // The whole view goes to the page each time.
+    setTimeout(() => {
+      this.#announced = false;
+      for (const listener of this.#listeners) listener();
+    }, 100);
+  }
+
+  /** A letter that is no sending is at the relay, or never will be. */
+  protected async posted(_id: string, _code?: string): Promise<void> {}
+  /** Something that only one part hears. */
+  protected on(_event: DeviceEvent, _bytes: Uint8Array<ArrayBuffer>): void {}
+  /** A letter came; durable when this resolves. */
+  protected abstract letter(event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+
+  #event(event: DeviceEvent, bytes: Uint8Array<ArrayBuffer>): void {
+    switch (event.on) {
+      case "state":
+        this.connection = event.state;
+        this.code = event.code;
+        this.sendings.online = event.state === "online";
+        this.changed();
+        break;
+      case "letter":
+        this.#letters = this.#letters.then(() => this.#letter(event, bytes));
+        // What could not be kept is not acknowledged, and nothing behind it: the relay brings it again.
+        this.#letters.catch((error: unknown) => console.error("a letter could not be kept", error));
+        return;
+      case "sent":
+        return void this.outbox.sent(event.id);
+      case "unsent":
+        return void this.outbox.unsent(event.id, event.code, event.retry_ms);
+    }
+    if ("upload" in event) void this.sendings.hear(event, bytes);
+    this.on(event, bytes);
+  }
+
+  async #letter(event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const key = `${event.from}/${event.id}`;
+    if (!this.#seen.includes(key)) {
+      await this.letter(event, bytes);
+      this.#seen = [...this.#seen.slice(1 - REMEMBERED), key];
+      await this.link.means.keep.put("facts", "seen", this.#seen);
+    }
+    this.link.tell({ do: "received", seq: event.seq });
+  }
+
+  /** Sends a letter that nobody sees as a sending. */
+  async post(to: string, letter: LetterJson): Promise<string> {
+    const id = this.link.random(16);
+    await this.outbox.post(id, to, letter);
+    return id;
+  }
+}
+
+/** Bytes of the files behind a letter, one after the other. */
+export function split(bytes: Uint8Array<ArrayBuffer>, lengths: number[]): Uint8Array<ArrayBuffer>[] {
+  let at = 0;
+  return lengths.map((length) => bytes.slice(at, (at += length)));
+}
+
+export function ask_json(id: string, request: AskRequest): AskJson {
+  const { kind, which, name, seconds, digest, reason, valid_s } = request;
+  const json: AskJson = { id, kind, which, digest: digest ?? false, reason: reason ?? "", valid_s };
+  if (name !== undefined) json.name = name;
+  if (seconds !== undefined) json.seconds = seconds;
+  return json;
+}
+
+export function ask_request({ kind, which, name, seconds, digest, reason, valid_s }: AskJson): AskRequest {
+  const request = { kind, which, digest, valid_s } as AskRequest;
+  if (name !== undefined) request.name = name;
+  if (seconds !== undefined) request.seconds = seconds;
+  if (reason) request.reason = reason;
+  return request;
+}
+
+/** Things of an answer with what came in the letter. */
+export function things_of(things: ThingJson[], bytes: Uint8Array<ArrayBuffer>): Thing[] {
+  const parts = split(bytes, things.flatMap(({ content, thumbnail }) => [content ?? 0, thumbnail]));
+  return things.map(({ name, media_type, bytes: size, made_ms, content, thumbnail }, at) => {
+    const found: Thing = { name, media_type, bytes: size };
+    if (made_ms > 0) found.made_ms = made_ms;
+    if (typeof content === "number") found.content = new Blob([parts[2 * at] ?? ""], { type: media_type });
+    if (thumbnail > 0) found.thumbnail = new Blob([parts[2 * at + 1] ?? ""], { type: "image/jpeg" });
+    return found;
+  });
+}
+
+export const not_there = (what: string) => new CoreError("not_found", `there is no such ${what}`);

@@ -1,0 +1,393 @@
+/**
+ * What a part of the page sends: texts, files in letters, and shares that are uploaded first.
+ *
+ * Kept for each: what is shown, and of an upload its secrets, the files' names, sizes and times, the handles by which the browser
+ * gives them again, and 68 bytes for each chunk that was read (at most some MB for 10 GiB). Never the files themselves: a browser
+ * would copy them.
+ */
+
+import { CoreError } from "../api.ts";
+import type { GivenFile, Sending, SendState } from "../device-api.ts";
+import { type DeviceEvent, joined, type LetterJson, type ThingJson, type UploadSecrets } from "./commands.ts";
+import { Feed } from "./feed.ts";
+import type { CoreLink } from "./link.ts";
+import type { Outbox } from "./outbox.ts";
+
+/** Files that are together at most so long go in the letter. */
+export const IN_LETTER = 192 * 1024;
+const MAX_IN_LETTER = 64;
+/** Uploads at a time: the others wait. */
+const MAX_UPLOADS = 3;
+
+interface Upload extends UploadSecrets {
+  name: string;
+  paths: string[][];
+  handles: (FileSystemFileHandle | undefined)[];
+  share?: string;
+  ticket?: string;
+  shown?: { name: string; files: number; bytes: number };
+}
+
+/** What is kept of one. */
+interface Kept {
+  view: Sending;
+  /** The order in which they were made. */
+  made: number;
+  upload?: Upload;
+  /** The request that it answers, and what it gives. */
+  ask?: string;
+  things?: ThingJson[];
+  thumbnails?: Uint8Array;
+}
+
+interface Running {
+  number: number;
+  feed: Feed;
+  at: number;
+  done: number;
+}
+
+export interface Outgoing {
+  to: string;
+  to_name: string;
+  /** The request that is answered. */
+  ask?: string;
+}
+
+export class Sendings {
+  readonly #link: CoreLink;
+  readonly #outbox: Outbox;
+  readonly #changed: () => void;
+  readonly #kept = new Map<string, Kept>();
+  readonly #running = new Map<string, Running>();
+  readonly #waiting: { id: string; files: File[] }[] = [];
+  readonly #keep_s: number;
+  #next = 1;
+  online = false;
+
+  constructor(link: CoreLink, outbox: Outbox, keep_s: number, changed: () => void) {
+    this.#link = link;
+    this.#outbox = outbox;
+    this.#keep_s = keep_s;
+    this.#changed = changed;
+  }
+
+  /** Takes up what an earlier page left. */
+  async start(): Promise<void> {
+    for (const [id, kept] of await this.#link.means.keep.all<Kept>("sendings")) {
+      this.#kept.set(id, kept);
+      const { state } = kept.view;
+      if (kept.upload && !kept.upload.ticket && (state === "preparing" || state === "uploading")) await this.#take_up(id, kept);
+      else if (state === "uploading" && kept.upload?.ticket && !this.#outbox.has(id)) await this.#announce(id, kept);
+    }
+    this.#changed();
+  }
+
+  /** Goes on with an upload, when the browser gives its files back. */
+  async #take_up(id: string, kept: Kept): Promise<void> {
+    const files = await given_again(kept);
+    if (files && same(kept, files)) this.#queue(id, files);
+    else await this.#state(id, "needs_file");
+  }
+
+  views(): Sending[] {
+    const views = [...this.#kept.values()].sort((a, b) => b.made - a.made).map(({ view }) => view);
+    // Without the relay nothing moves.
+    const waits = (view: Sending) => !this.online && (view.state === "uploading" || view.state === "waiting");
+    return views.map((view) => (waits(view) ? { ...view, state: "waiting", rate: 0 } : view));
+  }
+
+  #view(id: string, out: Outgoing, kind: Sending["kind"], state: SendState): Sending {
+    return { id, to: out.to, to_name: out.to_name, kind, files: [], state, done: 0, bytes: 0, rate: 0 };
+  }
+
+  async #save(id: string): Promise<void> {
+    const kept = this.#kept.get(id);
+    if (kept) await this.#link.means.keep.put("sendings", id, kept);
+    this.#changed();
+  }
+
+  async #state(id: string, state: SendState, error?: Sending["error"]): Promise<void> {
+    const kept = this.#kept.get(id);
+    if (!kept) return;
+    kept.view = { ...kept.view, state, rate: 0 };
+    if (error) kept.view.error = error;
+    else delete kept.view.error;
+    await this.#save(id);
+  }
+
+  // --- beginning ---
+
+  async text(out: Outgoing, text: string): Promise<Sending> {
+    const id = this.#link.random(16);
+    const view = { ...this.#view(id, out, "text", "waiting"), text: text.slice(0, 120), bytes: text.length };
+    this.#kept.set(id, { view, made: this.#link.means.date() });
+    await this.#save(id);
+    await this.#outbox.post(id, out.to, { kind: "text", text }, { receipt: true });
+    return view;
+  }
+
+  async files(out: Outgoing, given: GivenFile[], digest = false): Promise<Sending> {
+    if (given.length === 0) throw new CoreError("too_large", "there is no file");
+    const id = this.#link.random(16);
+    const files = given.map(({ file }) => file);
+    const bytes = files.reduce((sum, file) => sum + file.size, 0);
+    const view = { ...this.#view(id, out, out.ask ? "answer" : "files", "preparing"), bytes };
+    view.files = files.map((file) => ({ name: file.name, size: file.size, modified_ms: file.lastModified }));
+    const kept: Kept = { view, made: this.#link.means.date() };
+    if (out.ask) kept.ask = out.ask;
+    this.#kept.set(id, kept);
+    const paths = paths_of(files, out.ask !== undefined);
+    if (out.ask) kept.things = files.map((file, at) => thing(file, paths[at]?.at(-1) ?? file.name));
+    const flat = paths.every((path) => path.length === 1);
+    if (digest || (bytes <= IN_LETTER && files.length <= MAX_IN_LETTER && flat)) await this.#in_letter(id, kept, files, paths, digest);
+    else await this.#begin_upload(id, kept, given, paths);
+    return kept.view;
+  }
+
+  async #in_letter(id: string, kept: Kept, files: File[], paths: string[][], digest: boolean): Promise<void> {
+    const contents = digest ? [] : await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    let letter: LetterJson;
+    if (kept.ask) {
+      const things = (kept.things ?? []).map((thing, at) => ({ ...thing, content: contents[at]?.length ?? null }));
+      letter = { kind: "answer", ask: kept.ask, things };
+    } else {
+      letter = { kind: "files", files: contents.map((content, at) => ({ name: paths[at]?.at(-1) ?? "", length: content.length })) };
+    }
+    kept.view = { ...kept.view, state: "waiting" };
+    await this.#save(id);
+    await this.#outbox.post(id, kept.view.to, letter, { bytes: joined(contents), receipt: !kept.ask });
+  }
+
+  async #begin_upload(id: string, kept: Kept, given: GivenFile[], paths: string[][]): Promise<void> {
+    const { means } = this.#link;
+    kept.upload = {
+      secret: this.#link.random(16),
+      domain: this.#link.random(32),
+      salt: this.#link.random(16),
+      published_ms: means.date(),
+      name: given.length === 1 ? (paths[0]?.[0] ?? "file") : `${given.length} files`,
+      paths,
+      handles: given.map(({ handle }) => handle),
+    };
+    await this.#save(id);
+    this.#queue(id, given.map(({ file }) => file));
+  }
+
+  // --- uploads ---
+
+  #queue(id: string, files: File[]): void {
+    this.#waiting.push({ id, files });
+    this.#run();
+  }
+
+  #run(): void {
+    while (this.#running.size < MAX_UPLOADS) {
+      const next = this.#waiting.shift();
+      if (!next) return;
+      const number = this.#next++;
+      const feed = new Feed(this.#link, number, next.files);
+      this.#running.set(next.id, { number, feed, at: this.#link.means.now(), done: 0 });
+      void this.#upload(next.id, number);
+    }
+  }
+
+  async #upload(id: string, number: number): Promise<void> {
+    const records = await this.#link.means.keep.all<Uint8Array>("records", `${id}/`);
+    const kept = this.#kept.get(id);
+    if (!kept?.upload || this.#running.get(id)?.number !== number) return;
+    const { secret, domain, salt, published_ms, name, paths } = kept.upload;
+    const files = kept.view.files.map(({ size, modified_ms }, at) => ({ path: paths[at] ?? [], size, modified_ms }));
+    const known = joined(records.map(([, bytes]) => bytes));
+    this.#link.tell({ do: "upload", upload: number, name, files, secret, domain, salt, published_ms, keep_s: this.#keep_s }, known);
+    await this.#state(id, "preparing");
+  }
+
+  #stop(id: string): void {
+    const at = this.#waiting.findIndex((waiting) => waiting.id === id);
+    if (at >= 0) this.#waiting.splice(at, 1);
+    const running = this.#running.get(id);
+    if (!running) return;
+    running.feed.stop();
+    this.#running.delete(id);
+    this.#link.tell({ do: "drop", upload: running.number });
+    this.#run();
+  }
+
+  #of(number: number): [string, Kept, Running] | undefined {
+    for (const [id, running] of this.#running) {
+      const kept = this.#kept.get(id);
+      if (running.number === number && kept) return [id, kept, running];
+    }
+    return undefined;
+  }
+
+  /** What the core says of an upload. */
+  async hear(event: DeviceEvent & { upload: number }, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const found = this.#of(event.upload);
+    if (!found) return;
+    const [id, kept, running] = found;
+    switch (event.on) {
+      case "need":
+        return running.feed.need(event);
+      case "cuts":
+        return running.feed.cuts(event.lengths, bytes);
+      case "take":
+        return running.feed.take(event, bytes);
+      case "records":
+        return this.#link.means.keep.put("records", `${id}/${String(event.first).padStart(8, "0")}`, bytes);
+      case "progress":
+        return this.#progress(id, kept, running, event);
+      case "prepared":
+        if (kept.upload) {
+          kept.upload.share = event.share;
+          kept.upload.shown = { name: event.name, files: event.files, bytes: event.bytes };
+        }
+        return this.#state(id, "uploading");
+      case "uploaded":
+        return this.#uploaded(id, kept, event.ticket);
+      case "upload_failed": {
+        const { code, message, retry_ms } = event;
+        this.#stop(id);
+        // What was read of a file that changed is of no use.
+        if (code === "changed") await this.#forget_records(id);
+        return this.#state(id, "failed", { code, message, ...(retry_ms > 0 ? { retry_after_ms: retry_ms } : {}) });
+      }
+    }
+  }
+
+  #progress(id: string, kept: Kept, running: Running, { stage, done }: { stage: string; done: number }): void {
+    const now = this.#link.means.now();
+    const seconds = (now - running.at) / 1000;
+    const view = { ...kept.view };
+    if (stage === "uploading") {
+      view.done = done;
+      if (seconds >= 1) {
+        const rate = Math.max(done - running.done, 0) / seconds;
+        view.rate = Math.round(view.rate > 0 ? 0.7 * view.rate + 0.3 * rate : rate);
+        Object.assign(running, { at: now, done });
+      }
+    }
+    this.#kept.set(id, Object.assign(kept, { view }));
+    this.#changed();
+  }
+
+  async #uploaded(id: string, kept: Kept, ticket: string): Promise<void> {
+    if (kept.upload) kept.upload.ticket = ticket;
+    kept.view = { ...kept.view, done: kept.view.bytes };
+    await this.#save(id);
+    this.#running.get(id)?.feed.stop();
+    this.#running.delete(id);
+    this.#run();
+    await this.#announce(id, kept);
+    await this.#forget_records(id);
+  }
+
+  /** Tells the other side of a share that is there. */
+  async #announce(id: string, kept: Kept): Promise<void> {
+    const { ticket, shown } = kept.upload ?? {};
+    if (!ticket || !shown) return;
+    const letter: LetterJson = kept.ask ? { kind: "answer", ask: kept.ask, things: kept.things ?? [], ticket } : { kind: "ticket", ticket, ...shown };
+    await this.#outbox.post(id, kept.view.to, letter, { receipt: !kept.ask });
+  }
+
+  async #forget_records(id: string): Promise<void> {
+    const { keep } = this.#link.means;
+    for (const [key] of await keep.all("records", `${id}/`)) await keep.delete("records", key);
+  }
+
+  // --- letters ---
+
+  /** The relay has the letter, or never will. */
+  async letter(id: string, code?: string): Promise<boolean> {
+    const kept = this.#kept.get(id);
+    if (!kept) return false;
+    if (code) await this.#state(id, "failed", { code, message: "the relay does not take it" });
+    else if (!["taken", "declined"].includes(kept.view.state)) {
+      kept.view = { ...kept.view, done: kept.view.bytes };
+      await this.#state(id, "sent");
+    }
+    return true;
+  }
+
+  /** The other side's word about a letter, when it is that side's. */
+  async receipt(id: string, from: string, taken: boolean): Promise<void> {
+    if (this.#kept.get(id)?.view.to !== from) return;
+    await this.#state(id, taken ? "taken" : "declined");
+  }
+
+  // --- what the user wants ---
+
+  pause(id: string): void {
+    const kept = this.#kept.get(id);
+    if (!kept?.upload || kept.upload.ticket || !["preparing", "uploading", "waiting"].includes(kept.view.state)) return;
+    this.#stop(id);
+    void this.#state(id, "paused");
+  }
+
+  async resume(id: string, given?: GivenFile[]): Promise<void> {
+    const kept = this.#kept.get(id);
+    if (!kept?.upload || this.#running.has(id) || this.#waiting.some((waiting) => waiting.id === id)) return;
+    if (kept.upload.ticket) return this.#announce(id, kept);
+    const files = given ? given.map(({ file }) => file) : await given_again(kept);
+    if (!files) return this.#state(id, "needs_file");
+    if (!same(kept, files)) throw new CoreError("changed", "these are not the same files");
+    if (given) kept.upload.handles = given.map(({ handle }) => handle);
+    this.#queue(id, files);
+    await this.#state(id, "preparing");
+  }
+
+  async clear(id: string): Promise<void> {
+    const kept = this.#kept.get(id);
+    if (!kept) return;
+    this.#stop(id);
+    const left = !["sent", "taken"].includes(kept.view.state);
+    if (left && kept.upload?.share) this.#link.tell({ do: "release", share: kept.upload.share });
+    this.#kept.delete(id);
+    await this.#outbox.forget(id);
+    await this.#forget_records(id);
+    await this.#link.means.keep.delete("sendings", id);
+    this.#changed();
+  }
+}
+
+/** Where each file stands in the share: below the folder that was chosen. `flat`: all in one folder, with names of their own. */
+function paths_of(files: File[], flat: boolean): string[][] {
+  const names = new Set<string>();
+  return files.map((file) => {
+    if (!flat) return (file.webkitRelativePath || file.name).split("/").filter((part) => part !== "");
+    let name = file.name;
+    const [, stem = name, extension = ""] = /^(.+?)(\.[^.]*)?$/.exec(file.name) ?? [];
+    for (let number = 2; names.has(name); number++) name = `${stem} (${number})${extension}`;
+    names.add(name);
+    return [name];
+  });
+}
+
+function thing(file: File, name: string): ThingJson {
+  return { name, media_type: file.type, bytes: file.size, made_ms: Math.max(file.lastModified, 0), thumbnail: 0 };
+}
+
+/** The files, when the browser gives them back without asking. */
+async function given_again({ upload }: Kept): Promise<File[] | undefined> {
+  const files: File[] = [];
+  for (const handle of upload?.handles ?? []) {
+    if (!handle) return undefined;
+    try {
+      files.push(await handle.getFile());
+    } catch {
+      return undefined;
+    }
+  }
+  return files.length > 0 ? files : undefined;
+}
+
+/** True when these look like the files that were begun with; their content decides later. */
+function same({ view, upload }: Kept, files: File[]): boolean {
+  const known = view.files;
+  if (!upload || files.length !== known.length || upload.paths.length !== known.length) return false;
+  return files.every((file, at) => {
+    const { name, size, modified_ms } = known[at] ?? { name: "", size: -1, modified_ms: 0 };
+    return file.name === name && file.size === size && file.lastModified === modified_ms;
+  });
+}
