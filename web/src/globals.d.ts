@@ -32,8 +32,4 @@ declare class BarcodeDetector {
   static getSupportedFormats(): Promise<string[]>;
   detect(from: CanvasImageSource | Blob): Promise<{ rawValue: string }[]>;
 }
-/** The core of devices; the file itself says the same. */
-declare module "*/core/device/load.ts" {
-  export function load_device_core(): import("./core/device-api.ts").DeviceCore;
-}
 declare module "*.css";

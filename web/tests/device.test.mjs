@@ -74,6 +74,7 @@ for (const [scheme, size, language] of [["light", WIDE, "en"], ["dark", WIDE, "z
       [`/p#${PAIR}`, {}],
       ["/", { asked: ANSWERS.asked, state: "offline" }],
       ["/", { empty: true }],
+      ["/", { fails: "elsewhere" }],
       [`/#send/${LAPTOP}`, { sendings: SENDINGS }],
       ["/#inbox", {}],
       ["/#requests", ANSWERS],

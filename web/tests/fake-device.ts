@@ -8,6 +8,8 @@ import { load_core } from "./fake-core.ts";
 
 export interface FakeDevice {
   state?: DeviceState;
+  /** There is no device: its code. */
+  fails?: string;
   /** Names of other devices, files and people are those that hostile people choose. */
   hostile?: readonly string[];
   empty?: boolean;
@@ -335,7 +337,11 @@ export async function load_device(): Promise<DeviceCore> {
   const page = new FakePage();
   (world as { page?: unknown }).page = page;
   return {
-    device: async () => page,
+    async device() {
+      const { fails } = config();
+      if (fails) throw new CoreError(fails, "as the test says");
+      return page;
+    },
     async visit(link) {
       act("visit", link);
       await wait(30);

@@ -29,9 +29,9 @@ export function App({ load }: { load: (language: Language) => Promise<void> }) {
 }
 
 /** The device of this browser, drawn anew when anything of it changes. */
-function useDevice(): { device: PageDevice | undefined; failed: boolean; again: () => void } {
+function useDevice(): { device: PageDevice | undefined; failed: "" | "failed" | "elsewhere"; again: () => void } {
   const [device, set_device] = useState<PageDevice>();
-  const [failed, set_failed] = useState(false);
+  const [failed, set_failed] = useState<"" | "failed" | "elsewhere">("");
   const [turn, set_turn] = useState(0);
   const [, tick] = useState(0);
   useEffect(() => {
@@ -45,7 +45,7 @@ function useDevice(): { device: PageDevice | undefined; failed: boolean; again: 
           set_device(made);
           stop = made.onchange(() => tick((n) => n + 1));
         },
-        () => here && set_failed(true),
+        (problem: { code?: string }) => here && set_failed(problem?.code === "elsewhere" ? "elsewhere" : "failed"),
       );
     return () => {
       here = false;
@@ -53,7 +53,7 @@ function useDevice(): { device: PageDevice | undefined; failed: boolean; again: 
     };
   }, [turn]);
   const again = useCallback(() => {
-    set_failed(false);
+    set_failed("");
     set_turn((n) => n + 1);
   }, []);
   return { device, failed, again };
@@ -77,13 +77,14 @@ function DevicePage() {
   return (
     <Page foot={<span>{t("served_by", { host: location.host })}</span>}>
       {!isSecureContext && <Notice tone="bad" title={t("insecure_title")} still>{t("insecure")}</Notice>}
-      {failed && (
-        <Notice tone="bad" title={t("failed_title")}>
-          <p>{t("failed")}</p>
+      {failed !== "" && <h1 class="for-readers">Hither</h1>}
+      {failed !== "" && (
+        <Notice tone={failed === "elsewhere" ? "info" : "bad"} title={t(failed === "elsewhere" ? "elsewhere_title" : "failed_title")}>
+          <p>{t(failed)}</p>
           <div><Button icon="refresh" onClick={again}>{t("try_again")}</Button></div>
         </Notice>
       )}
-      {!device && !failed && <Starting />}
+      {!device && failed === "" && <Starting />}
       {device?.state === "removed" && !fresh && <Removed device={device} />}
       {device && fresh && <Pair device={device} code={route.pair} onBusy={set_pairing} onDone={pairing_done} />}
       {device && paired && (route.pair === undefined ? <Views device={device} route={route} link={link} /> : <Already onDone={pairing_done} />)}

@@ -10,7 +10,7 @@ import { device_words, type DeviceKey } from "./words.ts";
 
 type Step = { kind: "form" } | { kind: "connecting" } | { kind: "words"; words: readonly string[] } | { kind: "done"; name: string };
 
-const KNOWN = new Set(["ticket", "spent", "declined", "unreachable", "not_found"]);
+const KNOWN = new Set(["ticket", "spent", "declined", "unreachable", "not_found", "busy", "refused", "too_new"]);
 /** Longest name of a device, bytes. */
 const NAME_MOST = 64;
 

@@ -21,7 +21,7 @@ const ICONS: Record<Sending["state"], IconName> = {
 };
 const UNDER_WAY: readonly Sending["state"][] = ["preparing", "uploading", "waiting"];
 /** Failures that have words of their own. */
-const KNOWN = new Set(["unreachable", "quota", "too_large", "not_found", "gone", "busy", "changed", "refused", "no_space"]);
+const KNOWN = new Set(["unreachable", "quota", "too_large", "not_found", "gone", "busy", "changed", "refused", "no_space", "removed", "unreadable"]);
 /** Most names of files that one entry shows. */
 const NAMES = 3;
 
