@@ -16,20 +16,26 @@ const web = dirname(fileURLToPath(import.meta.url));
 /** The pages: `<name>.html` from a template and an entry. A page whose entry, or what it needs, is not there is left out. */
 const PAGES = [
   { name: "index", folder: "src/link", needs: "src/core/load.ts" },
+  { name: "device", folder: "src/device", needs: "src/core/device/load.ts" },
+  { name: "visit", folder: "src/visit", needs: "src/core/device/load.ts" },
   { name: "lan", folder: "src/lan" },
   { name: "dashboard", folder: "src/dashboard" },
 ];
 /** Web workers: the address of each is a constant that the sources see. */
 const WORKERS = [
   { name: "worker", entry: "src/core/worker.ts", constant: "HITHER_WORKER_URL" },
-  { name: "disk", entry: "src/link/save/disk-worker.ts", constant: "HITHER_DISK_URL" },
   { name: "device-worker", entry: "src/core/device/worker.ts", constant: "HITHER_DEVICE_WORKER_URL" },
+  { name: "disk", entry: "src/link/save/disk-worker.ts", constant: "HITHER_DISK_URL" },
 ];
-/** Modules: what reads shares, and what also sends. */
+/** Modules: a page of a link does not load what a device needs. Where there is one module, it is both. */
 const MODULES = [
   { name: "core", file: "src/core/core.wasm", constant: "HITHER_WASM" },
-  { name: "device", file: "src/core/device.wasm", constant: "HITHER_DEVICE_WASM" },
+  { name: "device-core", file: "src/core/device.wasm", constant: "HITHER_DEVICE_WASM", else: "HITHER_WASM" },
 ];
+/** Parts of the pages' words whose English is in the page, while other languages are fetched. */
+const WORDS = ["link", "give", "device", "visit"];
+/** The asking element: one module for other people's sites. */
+const ASK = { entry: "ask/src/index.ts", needs: "src/core/device/load.ts", place: "ask/src/place.ts" };
 const COMPRESSED = new Set([".html", ".js", ".css", ".wasm", ".svg", ".webmanifest", ".json"]);
 
 const TAGS = {
@@ -39,8 +45,11 @@ const TAGS = {
 
 const digest = (kind, bytes, form) => createHash(kind).update(bytes).digest(form);
 
-/** Builds everything into `out`. `core` is a file that stands for the core (tests). Returns sizes by file. */
-export async function build({ out, core, minify = true }) {
+/**
+ * Builds everything into `out`. `core` is a file that stands for the core of links, `devices` for that of devices
+ * (tests), `ask` is the folder for the asking element. Returns sizes by file.
+ */
+export async function build({ out, core, devices, ask, minify = true }) {
   await rm(out, { recursive: true, force: true });
   await mkdir(join(out, "assets"), { recursive: true });
   const files = new Map();
@@ -52,20 +61,24 @@ export async function build({ out, core, minify = true }) {
   };
 
   const define = {};
-  for (const { name, file, constant } of MODULES) {
-    const there = existsSync(join(web, file)) && !core;
-    const { url, integrity } = there ? asset(name, ".wasm", await readFile(join(web, file))) : { url: "", integrity: "" };
-    define[`${constant}_URL`] = JSON.stringify(url);
-    define[`${constant}_INTEGRITY`] = JSON.stringify(integrity);
+  for (const module of MODULES) {
+    const there = existsSync(join(web, module.file)) && !core;
+    const wasm = there ? asset(module.name, ".wasm", await readFile(join(web, module.file))) : { url: "", integrity: "" };
+    const whole = there || !module.else;
+    define[`${module.constant}_URL`] = whole ? JSON.stringify(wasm.url) : define[`${module.else}_URL`];
+    define[`${module.constant}_INTEGRITY`] = whole ? JSON.stringify(wasm.integrity) : define[`${module.else}_INTEGRITY`];
   }
-  const words = {};
-  for (const language of ["de", "zh"]) {
-    const source = join(web, `src/i18n/link.${language}.json`);
-    // Parsed and written anew: without what is there for people who edit it.
-    if (existsSync(source)) words[language] = asset(`words-${language}`, ".json", JSON.stringify(JSON.parse(await readFile(source, "utf8"))));
+  for (const part of WORDS) {
+    const words = {};
+    for (const language of ["de", "zh"]) {
+      const source = join(web, `src/i18n/${part}.${language}.json`);
+      // Parsed and written anew: without what is there for people who edit it.
+      if (existsSync(source)) words[language] = asset(`words-${part}-${language}`, ".json", JSON.stringify(JSON.parse(await readFile(source, "utf8"))));
+    }
+    define[`HITHER_${part.toUpperCase()}_WORDS`] = JSON.stringify(words);
   }
-  define.HITHER_LINK_WORDS = JSON.stringify(words);
-  const bundle = async (entry) => {
+  const there = (path) => existsSync(join(web, path)) || (core && path === "src/core/load.ts") || (devices && path === "src/core/device/load.ts");
+  const bundle = async (entry, inject = []) => {
     const result = await esbuild.build({
       absWorkingDir: web,
       entryPoints: [entry],
@@ -79,8 +92,10 @@ export async function build({ out, core, minify = true }) {
       jsxImportSource: "preact",
       legalComments: "none",
       charset: "utf8",
-      define,
-      plugins: core ? [instead_of_core(core)] : [],
+      inject,
+      // What a file puts in the place of a name is no constant.
+      define: Object.fromEntries(Object.entries(define).filter(([name]) => inject.length === 0 || !name.startsWith("HITHER_DEVICE_WASM"))),
+      plugins: core || devices ? [instead_of_core(core, devices)] : [],
       logLevel: "warning",
     });
     return Object.fromEntries(result.outputFiles.map((file) => [extname(file.path), file.contents]));
@@ -88,7 +103,7 @@ export async function build({ out, core, minify = true }) {
 
   for (const { name, entry, constant } of WORKERS) {
     define[constant] = '""';
-    if (!existsSync(join(web, entry)) || (core && name.endsWith("worker"))) continue;
+    if (!existsSync(join(web, entry)) || ((core || devices) && name.endsWith("worker"))) continue;
     define[constant] = JSON.stringify(asset(name, ".js", (await bundle(entry))[".js"]).url);
   }
   const { url, integrity } = asset("qr", ".js", (await bundle("src/ui-kit/qr-code.ts"))[".js"]);
@@ -96,7 +111,7 @@ export async function build({ out, core, minify = true }) {
   const pages = {};
   for (const { name, folder, needs } of PAGES) {
     const entry = join(folder, "main.tsx");
-    if (!existsSync(join(web, entry)) || (needs && !core && !existsSync(join(web, needs)))) continue;
+    if (!existsSync(join(web, entry)) || (needs && !there(needs))) continue;
     const built = await bundle(entry);
     const script = asset(name, ".js", built[".js"]);
     const style = asset(name, ".css", built[".css"]);
@@ -114,12 +129,18 @@ export async function build({ out, core, minify = true }) {
   }
   if (pages.index) {
     // The shell of the link page: what the service worker keeps. Its hash names the cache.
-    const shell = [...pages.index, ...[...files.keys()].filter((path) => /^assets\/(worker|core|disk|qr|words-..)-/.test(path)).map((path) => `/${path}`)].sort();
+    const named = (pattern) => [...files.keys()].filter((path) => pattern.test(path)).map((path) => `/${path}`);
+    const shell = [...pages.index, ...named(/^assets\/(worker|core|disk|qr|words-link-..)-/)].sort();
     const html = files.get("index.html");
+    // What other pages load is kept once it was loaded: who opens a link does not fetch it.
+    const later = named(/^assets\/(device|device-worker|device-core|visit|words-(give|device|visit)-..)-/).sort();
+    define.HITHER_LATER = JSON.stringify(later);
     define.HITHER_SHELL = JSON.stringify(shell);
-    define.HITHER_VERSION = JSON.stringify(digest("sha256", shell.join() + html, "hex").slice(0, 12));
+    define.HITHER_VERSION = JSON.stringify(digest("sha256", [...shell, ...later].join() + html, "hex").slice(0, 12));
     put("sw.js", (await bundle("sw/sw.ts"))[".js"]);
   }
+
+  if (ask && there(ASK.needs)) await element(ask, bundle);
 
   const sizes = new Map();
   for (const [path, bytes] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
@@ -142,11 +163,21 @@ export async function build({ out, core, minify = true }) {
   return sizes;
 }
 
-function instead_of_core(file) {
+/** The asking element with its module, as its package has them. */
+async function element(out, bundle) {
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, "hither-ask.js"), (await bundle(ASK.entry, [join(web, ASK.place)]))[".js"]);
+  await writeFile(join(out, "hither-ask.d.ts"), await readFile(join(web, "ask/src/hither-ask.d.ts")));
+  const wasm = MODULES.map(({ file }) => join(web, file)).filter(existsSync).at(-1);
+  if (wasm) await writeFile(join(out, "hither.wasm"), await readFile(wasm));
+}
+
+function instead_of_core(core, devices) {
   return {
     name: "instead-of-core",
     setup(build) {
-      build.onResolve({ filter: /core\/load\.ts$/ }, () => ({ path: file }));
+      if (core) build.onResolve({ filter: /core\/load\.ts$/ }, () => ({ path: core }));
+      if (devices) build.onResolve({ filter: /\/load-(device|asker)\.ts$/ }, () => ({ path: devices }));
     },
   };
 }
@@ -154,9 +185,14 @@ function instead_of_core(file) {
 /** The cost of each page at its first view, in bytes with brotli. */
 export function first_views(sizes) {
   const sum = (patterns) => [...sizes].filter(([path]) => patterns.some((pattern) => pattern.test(path))).reduce((all, [, size]) => all + size.br, 0);
+  const wasm = [...sizes.keys()].some((path) => /^assets\/device-core-/.test(path)) ? /^assets\/device-core-/ : /^assets\/core-/;
   return {
     "link, JS and CSS": sum([/^assets\/(index|worker)-/]),
     "link, with HTML and wasm": sum([/^index\.html$/, /^assets\/(index|worker|core)-/]),
+    "device page, JS and CSS": sum([/^assets\/(device|device-worker)-[0-9A-F]/]),
+    "device page, with HTML and wasm": sum([/^device\.html$/, /^assets\/(device|device-worker)-[0-9A-F]/, wasm]),
+    "visitors' page, JS and CSS": sum([/^assets\/(visit|device-worker)-[0-9A-F]/]),
+    "visitors' page, with HTML and wasm": sum([/^visit\.html$/, /^assets\/(visit|device-worker)-[0-9A-F]/, wasm]),
     "LAN page": sum([/^lan\.html$/, /^assets\/lan-/]),
     dashboard: sum([/^dashboard\.html$/, /^assets\/dashboard-/]),
   };
@@ -184,7 +220,7 @@ async function main() {
   const check = process.argv.includes("--check");
   const dist = join(web, "dist");
   const out = check ? await mkdtemp(join(tmpdir(), "hither-web-")) : dist;
-  const sizes = await build({ out });
+  const sizes = await build({ out, ...(check ? {} : { ask: join(web, "ask/dist") }) });
   const column = (text) => String(text).padStart(9);
   console.log(`${column("bytes")}${column("br")}${column("gz")}  file`);
   for (const [path, size] of sizes) console.log(`${column(size.raw)}${column(size.br)}${column(size.gz)}  ${path}`);

@@ -1,12 +1,19 @@
 /**
- * The link page's service worker: it turns what a tab decrypts into downloads and previews that the browser
- * reads by address, and keeps the page itself for when the network is away. It never keeps content.
+ * The pages' service worker: it turns what a tab decrypts into downloads and previews that the browser reads by
+ * address, keeps the pages themselves for when the network is away, takes what other apps share with the installed
+ * page, and shows a notification when the relay wakes this browser. Of content it keeps only what was shared so,
+ * until the page takes it.
  */
-import { attachment, GET, range_of, VIEW, type FromPage, type FromWorker, type Giving, type Hello, type ToWorker, type Wanted } from "../src/link/save/sw-protocol.ts";
+import { keep_shared } from "../src/device/shared.ts";
+import { attachment, GET, NOTICE_CACHE, NOTICE_WORDS, range_of, SHARE_TARGET, VIEW, type FromPage, type FromWorker, type Giving, type Hello, type ToWorker, type Wanted } from "../src/link/save/sw-protocol.ts";
 
 /** The interfaces that are used here: TypeScript's own for workers and pages exclude each other. */
 interface Client {
   readonly id: string;
+  readonly url: string;
+  readonly focused?: boolean;
+  focus?(): Promise<unknown>;
+  navigate?(url: string): Promise<unknown>;
   postMessage(message: unknown, transfer: Transferable[]): void;
 }
 interface Extendable extends Event {
@@ -18,7 +25,15 @@ interface Fetching extends Extendable {
 }
 interface Scope {
   readonly location: Location;
-  readonly clients: { claim(): Promise<void>; get(id: string): Promise<Client | undefined> };
+  readonly clients: {
+    claim(): Promise<void>;
+    get(id: string): Promise<Client | undefined>;
+    matchAll(options: { type: "window"; includeUncontrolled: boolean }): Promise<Client[]>;
+    openWindow(url: string): Promise<unknown>;
+  };
+  readonly registration: { showNotification(title: string, options: NotificationOptions): Promise<void> };
+  addEventListener(kind: "push", act: (event: Extendable) => void): void;
+  addEventListener(kind: "notificationclick", act: (event: Extendable & { notification: Notification }) => void): void;
   addEventListener(kind: "install" | "activate", act: (event: Extendable) => void): void;
   addEventListener(kind: "fetch", act: (event: Fetching) => void): void;
   addEventListener(kind: "message", act: (event: Extendable & MessageEvent<ToWorker> & { source: Client | null }) => void): void;
@@ -30,6 +45,8 @@ const giving = new Set<string>();
 
 const CACHE = `hither-shell-${HITHER_VERSION}`;
 const PAGE = "/l";
+/** The page of a device: kept once it was opened. */
+const DEVICE = "/";
 
 scope.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll([PAGE, ...HITHER_SHELL])));
@@ -55,27 +72,86 @@ scope.addEventListener("message", (event) => {
 scope.addEventListener("fetch", (event) => {
   const { request } = event;
   const url = new URL(request.url);
-  if (url.origin !== scope.location.origin || request.method !== "GET") return;
+  if (url.origin !== scope.location.origin) return;
+  if (request.method === "POST" && url.pathname === SHARE_TARGET) return event.respondWith(shared(request));
+  if (request.method !== "GET") return;
   if (url.pathname.startsWith(GET) || url.pathname.startsWith(VIEW)) event.respondWith(content(request, url.pathname));
-  else if (request.mode === "navigate" && (url.pathname === PAGE || url.pathname === "/")) event.respondWith(page(request));
-  else if (HITHER_SHELL.includes(url.pathname)) event.respondWith(kept(request));
+  else if (request.mode === "navigate" && url.pathname === PAGE) event.respondWith(page(request, PAGE, false));
+  else if (request.mode === "navigate" && (url.pathname === DEVICE || url.pathname === "/p")) event.respondWith(page(request, DEVICE, true));
+  else if (HITHER_SHELL.includes(url.pathname)) event.respondWith(kept(request, false));
+  else if (HITHER_LATER.includes(url.pathname)) event.respondWith(kept(request, true));
 });
 
-/** The page as it is served now; the kept one when the network is away. */
-async function page(request: Request): Promise<Response> {
+/** The page as it is served now; the kept one when the network is away. `keep`: this one is kept for then. */
+async function page(request: Request, path: string, keep: boolean): Promise<Response> {
   try {
-    return await fetch(request);
+    const answer = await fetch(request);
+    if (keep && answer.ok) await (await caches.open(CACHE)).put(path, answer.clone()).catch(() => {});
+    return answer;
   } catch (problem) {
-    const kept = await caches.match(PAGE, { cacheName: CACHE });
+    const kept = await caches.match(path, { cacheName: CACHE });
     if (kept) return kept;
     throw problem;
   }
 }
 
-/** Files that are named by their hash: the kept ones are the right ones. */
-async function kept(request: Request): Promise<Response> {
-  return (await caches.match(request, { cacheName: CACHE })) ?? fetch(request);
+/** Files that are named by their hash: the kept ones are the right ones. `keep`: others are kept from now on. */
+async function kept(request: Request, keep: boolean): Promise<Response> {
+  const found = await caches.match(request, { cacheName: CACHE });
+  if (found) return found;
+  const answer = await fetch(request);
+  if (keep && answer.ok) await (await caches.open(CACHE)).put(request, answer.clone()).catch(() => {});
+  return answer;
 }
+
+/** Most files of another app that are taken at once. */
+const SHARED_MOST = 1_000;
+
+/** Keeps what another app shared, and leads to the page that sends it. */
+async function shared(request: Request): Promise<Response> {
+  try {
+    const form = await request.formData();
+    const words = ["title", "text", "url"].map((name) => form.get(name)).filter((word) => typeof word === "string" && word !== "");
+    const files = form.getAll("files").filter((file): file is File => file instanceof File).slice(0, SHARED_MOST);
+    await keep_shared({ text: [...new Set(words)].join("\n"), files, at: Date.now() });
+  } catch {
+    // What cannot be kept is not there: the page says so.
+  }
+  return Response.redirect("/#shared", 303);
+}
+
+scope.addEventListener("push", (event) => {
+  event.waitUntil(woken());
+});
+
+/** Says that something waits. The relay tells neither what nor from whom: it does not know. */
+async function woken(): Promise<void> {
+  const tabs = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+  // Who looks at the page sees it there.
+  if (tabs.some((tab) => tab.focused && is_device_page(tab.url))) return;
+  const left = await caches.match(NOTICE_WORDS, { cacheName: NOTICE_CACHE }).then((words) => words?.json()).catch(() => undefined);
+  const said = left as { title?: unknown; body?: unknown } | undefined;
+  const title = typeof said?.title === "string" ? said.title : "Hither";
+  const body = typeof said?.body === "string" ? said.body : "Something waits for you.";
+  await scope.registration.showNotification(title, { body, tag: "hither", icon: "/icons/icon-192.png", badge: "/icons/icon-192.png" });
+}
+
+function is_device_page(url: string): boolean {
+  const { origin, pathname } = new URL(url);
+  return origin === scope.location.origin && (pathname === DEVICE || pathname === "/p");
+}
+
+scope.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(
+    (async () => {
+      const tabs = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+      const tab = tabs.find(({ url }) => is_device_page(url));
+      if (tab?.focus) await tab.focus();
+      else await scope.clients.openWindow("/#inbox");
+    })(),
+  );
+});
 
 /** Time that a tab may take to say what is behind an address, in ms. */
 const HEAD_MS = 20_000;

@@ -17,7 +17,7 @@ export async function compiled(source) {
     platform: "browser",
     jsx: "automatic",
     jsxImportSource: "preact",
-    define: { HITHER_DISK_URL: '"/assets/disk-0.js"', HITHER_WORKER_URL: '""', HITHER_WASM_URL: '""', HITHER_WASM_INTEGRITY: '""', HITHER_LINK_WORDS: "{}", HITHER_QR: "{}" },
+    define: { HITHER_DISK_URL: '"/assets/disk-0.js"', HITHER_WORKER_URL: '""', HITHER_WASM_URL: '""', HITHER_WASM_INTEGRITY: '""', HITHER_LINK_WORDS: "{}", HITHER_GIVE_WORDS: "{}", HITHER_DEVICE_WORDS: "{}", HITHER_VISIT_WORDS: "{}", HITHER_QR: "{}" },
     logLevel: "warning",
   });
   const loaded = await import(pathToFileURL(outfile));

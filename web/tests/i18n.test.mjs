@@ -28,8 +28,8 @@ for (const part of parts) {
   test(`${part}.en is sorted and used`, async () => {
     const english = Object.keys(await read(part, "en"));
     assert.deepEqual(english, [...english].sort());
-    const sources = await sources_of(new URL("../src/", import.meta.url));
-    for (const key of english) assert.ok(sources.includes(`"${key}"`) || sources.includes(`"${key.replace(/_[a-z0-9]+$/, "_")}`) || sources.includes(`\`${key.replace(/_.*$/, "_")}`) || sources.includes(`\`${key.slice(0, key.lastIndexOf(".") + 1)}\${`), `${part}: nobody says "${key}"`);
+    const sources = (await sources_of(new URL("../src/", import.meta.url))) + (await sources_of(new URL("../ask/src/", import.meta.url)));
+    for (const key of english) assert.ok(sources.includes(`"${key}"`) || sources.includes(`"${key.replace(/_[a-z0-9]+$/, "_")}`) || sources.includes(`\`${key.replace(/_[a-z0-9]+$/, "_")}\${`) || sources.includes(`\`${key.replace(/_.*$/, "_")}`) || sources.includes(`\`${key.slice(0, key.lastIndexOf(".") + 1)}\${`), `${part}: nobody says "${key}"`);
   });
 }
 

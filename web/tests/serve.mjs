@@ -1,5 +1,5 @@
 // A server of dist/ with the headers and the policy that relay and daemon send, for tests.
-//   node tests/serve.mjs [--port N]        builds the link page with the fake core and serves it
+//   node tests/serve.mjs [--port N]        builds the relay's pages with fake cores and serves them
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { existsSync, rmSync } from "node:fs";
@@ -50,7 +50,7 @@ export const HEADERS = {
  * localhost are secure contexts to browsers, other names over http are not.
  */
 export async function serve({ dist, answer, names = {}, port = 0, host = "127.0.0.1" }) {
-  const paths = { "/": "index.html", "/l": "index.html", ...names };
+  const paths = { "/": "device.html", "/p": "device.html", "/l": "index.html", "/i": "visit.html", "/a": "visit.html", ...names };
   const seen = [];
   const server = createServer(async (request, response) => {
     try {
@@ -95,7 +95,7 @@ export function test_build() {
     // One for each process: two of them may run at once.
     const out = join(tests, ".build", String(process.pid));
     process.on("exit", () => rmSync(out, { recursive: true, force: true }));
-    await build({ out, core: join(tests, "fake-core.ts") });
+    await build({ out, core: join(tests, "fake-core.ts"), devices: join(tests, "fake-device.ts"), ask: join(out, "ask") });
     return out;
   })();
   return built;
@@ -104,5 +104,5 @@ export function test_build() {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const at = process.argv.indexOf("--port");
   const server = await serve({ dist: await test_build(), port: at < 0 ? 0 : Number(process.argv[at + 1]) });
-  console.log(`${server.origin}/l#fake`);
+  for (const path of ["l#fake", "", "p#hither-pair1qqqq", "i#hither-inbox1qqqq", "a#hither-ask1qqqq"]) console.log(`${server.origin}/${path}`);
 }

@@ -123,6 +123,8 @@ export type DeviceState =
 /** What is to be sent: files that the browser gave, and handles by which it can give them again. */
 export interface GivenFile {
   file: File;
+  /** Folders above it and its name, with `/` between; left out: its name alone. */
+  path?: string;
   handle?: FileSystemFileHandle;
 }
 

@@ -5,6 +5,7 @@ import { Qr } from "../ui-kit/qr.tsx";
 import { Problem, call, newest, work } from "./api.ts";
 import { act, useDesk, useSay, type Desk } from "./desk.tsx";
 import { useLists, useSeen } from "./live.ts";
+import { PathField, is_path } from "./paths.tsx";
 import { Choice, Facts, Mono, ProblemText, Radios } from "./parts.tsx";
 import type { Device, Existing, Message, Offer, Sent, Told, Transfer } from "./types.ts";
 
@@ -17,25 +18,6 @@ export function called(device: { name: string; short?: string; device: string })
 export function name_of(id: string, devices: readonly Device[] | undefined): string {
   const found = devices?.find((one) => one.device === id);
   return found ? called(found) : id.slice(-8);
-}
-
-/** A field for an absolute path, with folders that are known already as proposals: the API lists none. */
-export function PathField({ id, label, hint, value, onValue, error }: { id: string; label: string; hint?: string; value: string; onValue: (value: string) => void; error?: string | undefined }) {
-  const { live } = useDesk();
-  const { shares, transfers, receive } = useLists(live, "shares", "transfers", "receive");
-  const parent = (path: string) => path.replace(/[/\\][^/\\]*$/, "");
-  const known = new Set([receive?.folder ?? "", ...(shares ?? []).map((one) => parent(one.path)), ...(transfers ?? []).map((one) => parent(one.path))].filter((path) => path.startsWith("/")));
-  return (
-    <>
-      <Field label={label} value={value} onValue={onValue} list={id} error={error} required {...(hint === undefined ? {} : { hint })} />
-      <datalist id={id}>{[...known].map((path) => <option key={path} value={path} />)}</datalist>
-    </>
-  );
-}
-
-/** True when a text can be a path on this device at all. */
-export function is_path(text: string): boolean {
-  return /^(\/|[A-Za-z]:[/\\])/.test(text.trim());
 }
 
 // ---- A fetch

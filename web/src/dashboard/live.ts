@@ -14,7 +14,7 @@ const RETRY_MS: readonly number[] = [500, 1000, 2000, 4000, 8000, 15_000];
 export const UNSEEN_MS = 10_000;
 /** Pauses after which lists are read again that no event tells of. */
 const EVERY_MS: Partial<Record<ListName, number>> = {
-  status: 5000, devices: 8000, groups: 10_000, catalogue: 10_000, inbox: 10_000, outbox: 8000, relays: 5000, "asks/grants": 15_000, transfers: 10_000, giving: 15_000, pages: 8000,
+  status: 5000, devices: 8000, groups: 10_000, catalogue: 10_000, inbox: 10_000, outbox: 8000, relays: 5000, "asks/grants": 15_000, transfers: 10_000, giving: 15_000, pages: 8000, "inbox/links": 10_000,
 };
 
 /** Put in the place of the one with the same key, or at the end. */

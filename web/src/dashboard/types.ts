@@ -23,6 +23,8 @@ export interface Finding { check: string; level: "ok" | "warning" | "problem"; m
 
 export interface Device {
   device: string; short: string; name: string; calls_itself?: string; words: string; relation: "own" | "known" | "member" | "nearby";
+  /** It is a page in a browser. */
+  web?: boolean;
   this: boolean; online: boolean; last_seen?: number; same_network: boolean; groups?: string[]; relays: string[]; addresses: string[]; as_of?: number;
 }
 export interface Introduction {
@@ -75,7 +77,14 @@ export interface Listed {
 
 export interface Ticket { ticket: string; name: string; files: number; bytes: number }
 export interface Arrival { state: "asked" | "arriving" | "arrived" | "by_hand"; paths?: string[]; reason?: string }
+/** Somebody without a device, who sent something by a link. Anybody may choose any name. */
+export interface Visitor { name: string; link: number; link_name: string }
+/** A link by which browsers send to this device: a secret, empty when it has ended. */
+export interface InboxLink {
+  id: number; link: string; name: string; relay: string; left_seconds: number; max: number; visitors: number; told: boolean; reason?: string;
+}
 export interface Message {
+  visitor?: Visitor;
   id: number; message: string; from: string; name: string; kind: "text" | "files" | "ticket" | "request" | "unknown"; received: number; made: number;
   read: boolean; text?: string; files?: { name: string; bytes: number }[]; share?: Ticket; arrival?: Arrival;
 }
@@ -105,12 +114,18 @@ export interface Member {
 }
 export interface FoundGroup { group: string; name: string; policy: Policy; members: number; relay: string; state?: Group["state"] }
 
-export interface ConfigKey { key: string; value: string; about: string; needs_restart: boolean; pending: boolean }
+export interface ConfigKey {
+  key: string; value: string; about: string; needs_restart: boolean; pending: boolean;
+  /** Where the value comes from, and what it is without that; daemons of before tell neither. */
+  from?: string; default?: string;
+}
+/** A line of the daemon's log, as it stands in the file. */
+export interface LogLine { timestamp?: string; level?: string; target?: string; fields?: Record<string, unknown>; [more: string]: unknown }
 export interface ConfigChange { changed: string[]; pending: string[]; warnings?: string[] }
 export type Receiving = "always" | "ask" | "never";
 export interface Receive {
   folder: string; own: Receiving; known: Receiving; max?: number; hook: boolean;
-  rules: { device?: string; group?: string; name: string; policy: Receiving }[];
+  rules: { device?: string; group?: string; link?: number; name: string; policy: Receiving }[];
 }
 
 /** A page for browsers on this network. */
@@ -120,6 +135,7 @@ export interface PageInfo { page: string; urls: string[]; left_seconds: number; 
 export interface Lists {
   status: Status; doctor: Finding[]; devices: Device[]; nearby: Nearby; transfers: Transfer[]; giving: Giving[]; shares: Share[]; catalogue: Listed[];
   inbox: Message[]; outbox: Outgoing[]; asks: Asks; "asks/grants": Grant[]; groups: Group[]; config: ConfigKey[]; receive: Receive; relays: Relay[]; pages: PageInfo[];
+  "inbox/links": InboxLink[];
 }
 export type ListName = keyof Lists;
 

@@ -19,6 +19,8 @@ export function fake_daemon(answers = {}) {
   const daemon = {
     state,
     answers: {
+      "GET openapi.json": { paths: {} },
+      "GET inbox/links": () => state["inbox/links"] ?? [],
       "GET pages": () => daemon.pages,
       "POST pages": (body) => {
         const page = { page: "0a1b2c3d", urls: ["http://192.168.7.2:8080/p/k3v9q0x7m2/"], left_seconds: body.keep_seconds, upload: !body.no_upload, shares: ["holiday"], received: 0 };

@@ -3,8 +3,9 @@ import { useEffect, useState } from "preact/hooks";
 import { Button, Check, Dialog, Field, Name, Notice, Spinner } from "../../ui-kit/index.ts";
 import { Problem, call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
-import { PathField, called, is_path } from "../flows.tsx";
+import { called } from "../flows.tsx";
 import { useLists } from "../live.ts";
+import { PathField, is_path } from "../paths.tsx";
 import { Badge, Card, Cards, Choice, Empty, Facts, ListProblems, Mono, ProblemText, Radios, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import type { Ask, Candidate, Grant } from "../types.ts";
 

@@ -56,10 +56,10 @@ function DeviceCard({ device, onSend, onRename }: { device: Device; onSend: () =
   };
   return (
     <Card
-      icon="device"
+      icon={device.web ? "phone" : "device"}
       id={device.device}
       title={<Name text={name} />}
-      badges={<><Presence device={device} />{device.same_network && !device.this && <Badge>{t("device.here")}</Badge>}</>}
+      badges={<><Presence device={device} />{device.web && <Badge tone="info">{t("device.web")}</Badge>}{device.same_network && !device.this && <Badge>{t("device.here")}</Badge>}</>}
       actions={
         device.this ? undefined : (
           <>

@@ -6,6 +6,7 @@ import { call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { useLists } from "../live.ts";
 import { Badge, Card, Cards, Empty, Facts, ListProblems, Mono, Said, Section, Waiting, type Tone } from "../parts.tsx";
+import { Log } from "./log.tsx";
 import type { Finding, Relay, Status } from "../types.ts";
 
 const TONES: Record<Finding["level"], Tone> = { ok: "good", warning: "warn", problem: "bad" };
@@ -174,6 +175,7 @@ export function Health(_: { id: string }) {
         )}
       </Section>
       <Section id="daemon" title={t("status")}>{status ? <StatusFacts status={status} /> : <Waiting of="status" />}</Section>
+      <Log />
     </>
   );
 }

@@ -3,8 +3,10 @@ import { useState } from "preact/hooks";
 import { Button, Dialog, Name, copy_text, display_name } from "../../ui-kit/index.ts";
 import { Problem, call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
-import { FetchDialog, PathField, is_path, whole_message, type FetchStart } from "../flows.tsx";
+import { FetchDialog, whole_message, type FetchStart } from "../flows.tsx";
 import { useLists } from "../live.ts";
+import { PathField, is_path } from "../paths.tsx";
+import { InboxLinks } from "./inbox-links.tsx";
 import { Badge, Card, Cards, Empty, ListProblems, Mono, Said, Section, Waiting, type Tone } from "../parts.tsx";
 import type { Arrival, Message, Outgoing } from "../types.ts";
 
@@ -75,9 +77,10 @@ function MessageCard({ one, onSave, onFetch }: { one: Message; onSave: () => voi
     <Card
       icon={one.kind === "text" ? "text" : one.kind === "files" ? "file" : one.kind === "ticket" ? "folder" : "question"}
       id={String(one.id)}
-      title={<Name text={one.name || one.from.slice(-8)} />}
+      title={one.visitor ? (one.visitor.name === "" ? t("visitor.nameless") : <Name text={one.visitor.name} />) : <Name text={one.name || one.from.slice(-8)} />}
       badges={
         <>
+          {one.visitor && <Badge>{t("visitor.by")} <Name text={one.visitor.link_name} /></Badge>}
           {!one.read && <Badge tone="info">{t("inbox.new")}</Badge>}
           {arrival && <Badge tone={ARRIVAL_TONES[arrival.state]}>{t(`arrival.${arrival.state}`)}</Badge>}
           <span class="small muted">{format.relative(one.received * 1000)}</span>
@@ -139,7 +142,7 @@ export function Inbox(_: { id: string }) {
   const { inbox, outbox } = useLists(desk.live, "inbox", "outbox");
   const [saving, set_saving] = useState<Message | undefined>();
   const [start, set_start] = useState<FetchStart | undefined>();
-  const shown = inbox?.filter((one) => one.kind !== "request" && fits(desk.query, one.name, one.text, one.share?.name, ...(one.files ?? []).map((file) => file.name))).reverse();
+  const shown = inbox?.filter((one) => one.kind !== "request" && fits(desk.query, one.name, one.visitor?.name, one.visitor?.link_name, one.text, one.share?.name, ...(one.files ?? []).map((file) => file.name))).reverse();
   const unread = inbox?.filter((one) => !one.read) ?? [];
   const waiting = outbox?.filter((one) => one.kind !== "request" && fits(desk.query, one.name, one.summary));
   const mark_all = () => act(desk, () => Promise.all(unread.map((one) => call("POST", `inbox/${one.id}/read`))), t("inbox.read"), { reads: ["inbox", "status"] });
@@ -153,6 +156,7 @@ export function Inbox(_: { id: string }) {
           <Cards>{shown.map((one) => <MessageCard key={one.id} one={one} onSave={() => set_saving(one)} onFetch={set_start} />)}</Cards>
         )}
       </Section>
+      {desk.query === "" && <InboxLinks />}
       <Section id="outbox" title={t("outbox")}>
         {waiting && waiting.length > 0 ? <Cards>{waiting.map((one) => <OutgoingCard key={one.id} one={one} />)}</Cards> : <Empty>{t("outbox.none")}</Empty>}
       </Section>

@@ -1,7 +1,7 @@
 /** Every key of the configuration, rules about what arrives, and what concerns this page alone. */
 import { useState } from "preact/hooks";
 import { Button, Check, Field, Name, Notice } from "../../ui-kit/index.ts";
-import { call } from "../api.ts";
+import { call, has_call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { called } from "../flows.tsx";
 import { set_shortcuts, shortcuts_on } from "../keys.ts";
@@ -11,6 +11,15 @@ import { ABOUT, AREAS, CHOICES, area_of } from "../settings-words.ts";
 import type { ConfigChange, ConfigKey, Receive, Receiving } from "../types.ts";
 
 const RECEIVING: readonly Receiving[] = ["always", "ask", "never"];
+
+/** Places that a value comes from which have words of their own. */
+const SOURCES = ["default", "file", "environment", "command_line"] as const;
+
+/** Gives a key the value again that it has by itself; a daemon without a call for that is told that value. */
+async function reset_key(one: ConfigKey): Promise<ConfigChange> {
+  if (await has_call("config/reset")) return call<ConfigChange>("POST", "config/reset", { key: one.key });
+  return call<ConfigChange>("POST", "config", { key: one.key, value: one.default ?? "" });
+}
 
 function KeyRow({ one }: { one: ConfigKey }) {
   const desk = useDesk();
@@ -30,6 +39,12 @@ function KeyRow({ one }: { one: ConfigKey }) {
     );
     if (done) set_draft(undefined);
   };
+  const own = one.from !== undefined && one.from !== "default";
+  const reset = async () => {
+    const before = one.value;
+    const done = await act(desk, () => reset_key(one), t("setting.reset_done", { key: one.key }), { reads: ["config", "status"], undo: () => set(before) });
+    if (done) set_draft(undefined);
+  };
   const choices = CHOICES[one.key] ?? (one.value === "true" || one.value === "false" ? ["true", "false"] : undefined);
   return (
     <li class="setting" data-id={one.key}>
@@ -40,7 +55,14 @@ function KeyRow({ one }: { one: ConfigKey }) {
         <div class="cluster">
           {one.pending && <Badge tone="warn">{t("setting.pending")}</Badge>}
           {one.needs_restart && !one.pending && <Badge>{t("setting.restart")}</Badge>}
+          {one.from !== undefined && <Badge>{SOURCES.some((known) => known === one.from) ? t(`setting.from.${one.from as (typeof SOURCES)[number]}`) : <Name text={one.from} />}</Badge>}
         </div>
+        {own && one.default !== undefined && (
+          <div class="cluster">
+            <Button icon="refresh" label={t("setting.reset_name", { key: one.key })} onClick={() => void reset()}>{t("setting.reset")}</Button>
+            <span class="small muted">{one.default === "" ? t("setting.default_empty") : <>{t("setting.default")} <span class="mono"><Name text={one.default} /></span></>}</span>
+          </div>
+        )}
       </div>
       <form
         class="setting-value"
@@ -73,7 +95,7 @@ function KeyRow({ one }: { one: ConfigKey }) {
 function Rules({ receive }: { receive: Receive }) {
   const desk = useDesk();
   const { t } = useSay();
-  const { devices, groups } = useLists(desk.live, "devices", "groups");
+  const { devices, groups, "inbox/links": links } = useLists(desk.live, "devices", "groups", "inbox/links");
   const [from, set_from] = useState("");
   const [policy, set_policy] = useState<Receiving>("ask");
   const set = (of: string, to: Receiving | undefined) => call("POST", "receive", { from: of, ...(to === undefined ? {} : { policy: to }) });
@@ -82,15 +104,16 @@ function Rules({ receive }: { receive: Receive }) {
   const known = [
     ...(devices ?? []).filter((one) => !one.this && one.relation !== "nearby").map((one) => [one.device, called(one)] as const),
     ...(groups ?? []).filter((one) => one.state === "member").map((one) => [one.group, t("rule.group", { name: one.name })] as const),
-  ].filter(([id]) => !receive.rules.some((rule) => rule.device === id || rule.group === id));
+    ...(links ?? []).filter((one) => one.left_seconds > 0).map((one) => [`link ${one.id}`, t("rule.link", { name: one.name })] as const),
+  ].filter(([id]) => !receive.rules.some((rule) => rule.device === id || rule.group === id || `link ${rule.link}` === id));
   const chosen = from || known[0]?.[0] || "";
   return (
     <div class="stack">
       {receive.rules.length === 0 ? <Empty>{t("rules.none")}</Empty> : (
         <ul class="unmarked stack">
           {receive.rules.map((rule) => {
-            const id = rule.device ?? rule.group ?? "";
-            const name = rule.name || id.slice(-8);
+            const id = rule.device ?? rule.group ?? `link ${rule.link ?? ""}`;
+            const name = rule.link !== undefined ? t("rule.link", { name: rule.name }) : rule.name || id.slice(-8);
             return (
               <li key={id} class="cluster">
                 <Name text={name} />

@@ -7,6 +7,12 @@
 export const GET = "/~get/";
 export const VIEW = "/~view/";
 
+/** The place where the device page leaves the words of a notification, in its language. */
+export const NOTICE_CACHE = "hither-notice";
+export const NOTICE_WORDS = "/~notice";
+/** What other apps share with the installed page goes here: the worker takes it, so that no relay sees it. */
+export const SHARE_TARGET = "/~share";
+
 /**
  * Page to worker, with a port for the answer: `hello` is answered with the tab's id; `ping` keeps it awake, and is
  * answered with what it gives at the moment. A worker that was stopped in between gives nothing more.
