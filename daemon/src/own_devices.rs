@@ -139,7 +139,7 @@ impl OwnDevices {
                 made_ms: unix_millis(),
                 payload: encode(device, name),
                 visitor: None,
-            after: None,
+                after: None,
             };
             let posted =
                 mail::message_id().and_then(|id| mail::post(&self.mail, other, id, &body, None));

@@ -537,7 +537,7 @@ mod tests {
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
-            after: None,
+                after: None,
             }
         );
     }
@@ -584,7 +584,7 @@ mod tests {
                 content: Content::Unknown,
                 receipt: false,
                 visitor: None,
-            after: None,
+                after: None,
             }
         );
         assert_eq!(decode(&[2, 0, 0, 0, 0]).content, Content::Unknown);
@@ -597,7 +597,10 @@ mod tests {
             vec![1, 0, 0, 0, 9],
             raw("{}", b""),
             raw(r#"{"made_ms":1,"kind":"text"}"#, b""),
-            raw(r#"{"made_ms":1,"kind":"text","text":"a","after":"0b"}"#, b""),
+            raw(
+                r#"{"made_ms":1,"kind":"text","text":"a","after":"0b"}"#,
+                b"",
+            ),
             raw(
                 r#"{"made_ms":1,"kind":"text","text":"a","visitor":{"proof":"0b"}}"#,
                 b"",

@@ -267,12 +267,21 @@ mod tests {
         assert!(room.puts_off(from, letter, start + EARLY / 2));
         assert!(!room.puts_off(from, letter, start + EARLY));
         let next = MessageId::new([2; 16]);
-        assert!(room.puts_off(from, next, start + EARLY), "another letter, another wait");
+        assert!(
+            room.puts_off(from, next, start + EARLY),
+            "another letter, another wait"
+        );
         for _ in 1..MAX_EARLY {
             assert!(room.puts_off(device(), letter, start + EARLY));
         }
-        assert!(!room.puts_off(device(), letter, start + EARLY), "too many wait");
+        assert!(
+            !room.puts_off(device(), letter, start + EARLY),
+            "too many wait"
+        );
         let later = start + 2 * EARLY;
-        assert!(room.puts_off(device(), letter, later), "those before have waited long enough");
+        assert!(
+            room.puts_off(device(), letter, later),
+            "those before have waited long enough"
+        );
     }
 }

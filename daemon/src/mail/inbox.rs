@@ -165,7 +165,9 @@ impl Inbox {
         delivery: &Delivery,
     ) -> Result<bool, StorageError> {
         let has = |id| {
-            let seen = self.storage.get(SEEN, &records::seen_key(delivery.from, id));
+            let seen = self
+                .storage
+                .get(SEEN, &records::seen_key(delivery.from, id));
             seen.map(|seen| seen.is_some())
         };
         if has(delivery.id)? {

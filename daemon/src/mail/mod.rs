@@ -289,7 +289,7 @@ impl MailService {
                             content,
                             receipt: false,
                             visitor: None,
-            after: None,
+                            after: None,
                         });
                         return Ok(letter.map_or(Handed::Done, |letter| {
                             Handed::Becomes(letter, Kept::default())

@@ -38,7 +38,7 @@ pub(super) fn letter(receipt: Receipt, id: MessageId) -> Body {
         made_ms: unix_millis(),
         payload: [&[FORMAT, what][..], id.as_bytes()].concat(),
         visitor: None,
-            after: None,
+        after: None,
     }
 }
 

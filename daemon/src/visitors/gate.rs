@@ -341,6 +341,7 @@ mod tests {
                 }),
                 receipt: false,
                 visitor: None,
+                after: None,
             }
         };
         assert!(taken(visitor, &letter(other, Content::Ticket)).is_none());

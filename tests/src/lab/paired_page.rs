@@ -182,6 +182,7 @@ impl PairedPage {
             content: Content::Text(text.into()),
             receipt: false,
             visitor: None,
+            after: None,
         };
         self.send(id, &letter.encode())
     }
@@ -193,6 +194,7 @@ impl PairedPage {
             made_ms: 1_700_000_000_000,
             payload,
             visitor: None,
+            after: None,
         };
         self.send(id, &body.encode())
     }

@@ -90,6 +90,7 @@ impl Visitor {
             content,
             receipt: true,
             visitor: Some(self.says(proof)),
+            after: None,
         };
         self.sealed(id, &letter.encode())
     }
@@ -112,6 +113,7 @@ impl Visitor {
             content: Content::Text(text.into()),
             receipt: false,
             visitor: None,
+            after: None,
         };
         self.sealed(id, &letter.encode())
     }

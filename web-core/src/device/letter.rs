@@ -189,6 +189,7 @@ pub(super) fn write(
             made_ms,
             payload,
             visitor,
+            after: None,
         };
         Some(body.encode())
     };
@@ -228,6 +229,7 @@ pub(super) fn write(
         content,
         receipt,
         visitor,
+        after: None,
     };
     Some(letter.encode())
 }
