@@ -24,6 +24,8 @@ const WORKERS = [
   { name: "worker", entry: "src/core/worker.ts", constant: "HITHER_WORKER_URL" },
   { name: "disk", entry: "src/link/save/disk-worker.ts", constant: "HITHER_DISK_URL" },
 ];
+/** The page that has a core, and the script by which it begins to load it. */
+const WITH_CORE = { name: "index", start: "src/core/start.ts" };
 const WASM = "src/core/core.wasm";
 const COMPRESSED = new Set([".html", ".js", ".css", ".wasm", ".svg", ".webmanifest", ".json"]);
 
@@ -46,9 +48,10 @@ export async function build({ out, core, minify = true }) {
     return { url, integrity: `sha384-${digest("sha384", bytes, "base64")}` };
   };
 
+  let wasm;
   const define = { HITHER_WASM_URL: '""', HITHER_WASM_INTEGRITY: '""' };
   if (existsSync(join(web, WASM)) && !core) {
-    const wasm = asset("core", ".wasm", await readFile(join(web, WASM)));
+    wasm = asset("core", ".wasm", await readFile(join(web, WASM)));
     define.HITHER_WASM_URL = JSON.stringify(wasm.url);
     define.HITHER_WASM_INTEGRITY = JSON.stringify(wasm.integrity);
   }
@@ -95,10 +98,16 @@ export async function build({ out, core, minify = true }) {
     const script = asset(name, ".js", built[".js"]);
     const style = asset(name, ".css", built[".css"]);
     const template = await readFile(join(web, folder, "page.html"), "utf8");
-    const html = template.replace("%STYLE%", TAGS.style(style)).replace("%SCRIPT%", TAGS.script(script));
+    const scripts = [TAGS.script(script)];
+    pages[name] = [script.url, style.url];
+    if (name === WITH_CORE.name && wasm) {
+      const start = asset("start", ".js", (await bundle(WITH_CORE.start))[".js"]);
+      scripts.unshift(TAGS.script(start));
+      pages[name].push(start.url);
+    }
+    const html = template.replace("%STYLE%", TAGS.style(style)).replace("%SCRIPT%", scripts.join("\n"));
     if (/%[A-Z]+%/.test(html)) throw new Error(`${folder}/page.html: a place is left open`);
     put(`${name}.html`, html);
-    pages[name] = [script.url, style.url];
   }
   for (const folder of ["static", "static/icons"]) {
     if (!existsSync(join(web, folder))) continue;
@@ -149,8 +158,8 @@ function instead_of_core(file) {
 export function first_views(sizes) {
   const sum = (patterns) => [...sizes].filter(([path]) => patterns.some((pattern) => pattern.test(path))).reduce((all, [, size]) => all + size.br, 0);
   return {
-    "link, JS and CSS": sum([/^assets\/(index|worker)-/]),
-    "link, with HTML and wasm": sum([/^index\.html$/, /^assets\/(index|worker|core)-/]),
+    "link, JS and CSS": sum([/^assets\/(index|start|worker)-/]),
+    "link, with HTML and wasm": sum([/^index\.html$/, /^assets\/(index|start|worker|core)-/]),
     "LAN page": sum([/^lan\.html$/, /^assets\/lan-/]),
     dashboard: sum([/^dashboard\.html$/, /^assets\/dashboard-/]),
   };
