@@ -8,30 +8,32 @@
 //                          the relay: the chunks of the file as they lie there, in ranges of up to 64 MiB
 //     --spki HASH          base64 SHA-256 of the key of a certificate of one's own
 //     --map RULE           host resolver rule, such as "MAP relay.test 10.0.0.1"
+//     --memory             also downloads once in a tab whose network nobody records: what memory that takes
 //     --throttled          also measures how long a fresh browser with a processor slowed down 4 times takes
 //     --timeout SECONDS    for the download (600)
 //
 // Figures: open_ms until the list is there, usable_4x_ms the same throttled, page_bytes and share_bytes of
 // the first view as they came over the wire (the share's are its list and keys), bytes and seconds of the download, grown_bytes of
-// memory of all browser processes; plain_saved_mib_s where the browser saves what comes, plain_read_mib_s where a script throws it
+// memory of all browser processes (with what the tool has them keep, up to 200 MB), grown_alone_bytes without that; plain_saved_mib_s where the browser saves what comes, plain_read_mib_s where a script throws it
 // away, and share_of_plain, the speed of the download as a part of the faster of them.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, stat, unlink } from "node:fs/promises";
+import { readdir, rm, stat, unlink } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
-import { join, relative, sep } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import { parseArgs } from "node:util";
 
 import { launch, open, wrong } from "./browser.mjs";
 import { compiled } from "./compiled.mjs";
 import { watch_memory } from "./memory.mjs";
+import { unwatched_download } from "./unwatched.mjs";
 
 const { save_name } = await compiled("src/ui-kit/names.ts");
 
 const text = { type: "string" };
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { expect: text, file: text, "kill-at": text, plain: { type: "boolean" }, spki: text, map: text, throttled: { type: "boolean" }, timeout: text },
+  options: { expect: text, file: text, "kill-at": text, plain: { type: "boolean" }, spki: text, map: text, throttled: { type: "boolean" }, memory: { type: "boolean" }, timeout: text },
 });
 const [link] = positionals;
 if (!link) {
@@ -100,8 +102,16 @@ async function difference(path, name, expected) {
   return files === archived ? undefined : `${archived} files in the archive, ${files} were shared`;
 }
 
-const button_of = (page) =>
-  options.file ? page.getByRole("button", { name: `Download ${options.file}`, exact: true }) : page.getByRole("button", { name: /^Download( all)?$/ });
+const WHOLE = /^Download( all)?$/;
+const button_of = (page) => (options.file ? page.getByRole("button", { name: `Download ${options.file}`, exact: true }) : page.getByRole("button", { name: WHOLE }));
+
+/** Downloads everything once more in a tab that nobody watches. */
+async function alone(browser) {
+  const { path, seconds, grown } = await unwatched_download(browser, link, WHOLE, most_ms);
+  const { size } = await stat(path);
+  await rm(dirname(path), { recursive: true });
+  return { grown_alone_bytes: grown, alone_mib_s: Number((size / 2 ** 20 / seconds).toFixed(1)) };
+}
 
 const percent_reached = (page, percent) =>
   page.waitForFunction((percent) => Number(document.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")) >= percent, percent, { timeout: most_ms });
@@ -131,6 +141,7 @@ async function main() {
       const slow = await first_view(browser, 4);
       Object.assign(figures, { usable_4x_ms: slow.ms, paint_4x_ms: slow.paint_ms });
     }
+    if (options.memory) Object.assign(figures, await alone(browser));
     let opened = await open(browser, link, { setup: no_picker });
     await listed(opened.page);
     const gets = data_gets(opened.context);
