@@ -36,6 +36,8 @@ const MODULES = [
 const WORDS = ["link", "give", "device", "visit"];
 /** The asking element: one module for other people's sites. */
 const ASK = { entry: "ask/src/index.ts", needs: "src/core/device/load.ts", place: "ask/src/place.ts" };
+/** The page that has a core, and the script by which it begins to load it. */
+const WITH_CORE = { name: "index", start: "src/core/start.ts" };
 const COMPRESSED = new Set([".html", ".js", ".css", ".wasm", ".svg", ".webmanifest", ".json"]);
 
 const TAGS = {
@@ -116,10 +118,16 @@ export async function build({ out, core, devices, ask, minify = true }) {
     const script = asset(name, ".js", built[".js"]);
     const style = asset(name, ".css", built[".css"]);
     const template = await readFile(join(web, folder, "page.html"), "utf8");
-    const html = template.replace("%STYLE%", TAGS.style(style)).replace("%SCRIPT%", TAGS.script(script));
+    const scripts = [TAGS.script(script)];
+    pages[name] = [script.url, style.url];
+    if (name === WITH_CORE.name && define.HITHER_WASM_URL !== '""') {
+      const start = asset("start", ".js", (await bundle(WITH_CORE.start))[".js"]);
+      scripts.unshift(TAGS.script(start));
+      pages[name].push(start.url);
+    }
+    const html = template.replace("%STYLE%", TAGS.style(style)).replace("%SCRIPT%", scripts.join("\n"));
     if (/%[A-Z]+%/.test(html)) throw new Error(`${folder}/page.html: a place is left open`);
     put(`${name}.html`, html);
-    pages[name] = [script.url, style.url];
   }
   for (const folder of ["static", "static/icons"]) {
     if (!existsSync(join(web, folder))) continue;
@@ -187,8 +195,8 @@ export function first_views(sizes) {
   const sum = (patterns) => [...sizes].filter(([path]) => patterns.some((pattern) => pattern.test(path))).reduce((all, [, size]) => all + size.br, 0);
   const wasm = [...sizes.keys()].some((path) => /^assets\/device-core-/.test(path)) ? /^assets\/device-core-/ : /^assets\/core-/;
   return {
-    "link, JS and CSS": sum([/^assets\/(index|worker)-/]),
-    "link, with HTML and wasm": sum([/^index\.html$/, /^assets\/(index|worker|core)-/]),
+    "link, JS and CSS": sum([/^assets\/(index|start|worker)-/]),
+    "link, with HTML and wasm": sum([/^index\.html$/, /^assets\/(index|start|worker|core)-/]),
     "device page, JS and CSS": sum([/^assets\/(device|device-worker)-[0-9A-F]/]),
     "device page, with HTML and wasm": sum([/^device\.html$/, /^assets\/(device|device-worker)-[0-9A-F]/, wasm]),
     "visitors' page, JS and CSS": sum([/^assets\/(visit|device-worker)-[0-9A-F]/]),

@@ -4,31 +4,36 @@
 //     --expect PATH        the file or folder that was shared: the download must be equal
 //     --file NAME          downloads this file of the top folder instead of everything
 //     --kill-at PERCENT    kills the tab there and goes on in a new one (by the browser's own storage)
-//     --plain URL          a file by plain HTTP(S), read in the same browser: seconds to compare with
+//     --plain              afterwards also the same bytes by plain HTTPS in the same browser, from the same listener of
+//                          the relay: the chunks of the file as they lie there, in ranges of up to 64 MiB
 //     --spki HASH          base64 SHA-256 of the key of a certificate of one's own
 //     --map RULE           host resolver rule, such as "MAP relay.test 10.0.0.1"
+//     --memory             also downloads once in a tab whose network nobody records: what memory that takes
 //     --throttled          also measures how long a fresh browser with a processor slowed down 4 times takes
 //     --timeout SECONDS    for the download (600)
 //
 // Figures: open_ms until the list is there, usable_4x_ms the same throttled, page_bytes and share_bytes of
-// the first view as they came over the wire (the share's are its list and keys), bytes and seconds of the download, grown_bytes of memory of all browser processes.
+// the first view as they came over the wire (the share's are its list and keys), bytes and seconds of the download, grown_bytes of
+// memory of all browser processes (with what the tool has them keep, up to 200 MB), grown_alone_bytes without that; plain_saved_mib_s where the browser saves what comes, plain_read_mib_s where a script throws it
+// away, and share_of_plain, the speed of the download as a part of the faster of them.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readdir, stat, unlink } from "node:fs/promises";
+import { readdir, rm, stat, unlink } from "node:fs/promises";
 import { execFileSync } from "node:child_process";
-import { join, relative, sep } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import { parseArgs } from "node:util";
 
 import { launch, open, wrong } from "./browser.mjs";
 import { compiled } from "./compiled.mjs";
 import { watch_memory } from "./memory.mjs";
+import { unwatched_download } from "./unwatched.mjs";
 
 const { save_name } = await compiled("src/ui-kit/names.ts");
 
 const text = { type: "string" };
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { expect: text, file: text, "kill-at": text, plain: text, spki: text, map: text, throttled: { type: "boolean" }, timeout: text },
+  options: { expect: text, file: text, "kill-at": text, plain: { type: "boolean" }, spki: text, map: text, throttled: { type: "boolean" }, memory: { type: "boolean" }, timeout: text },
 });
 const [link] = positionals;
 if (!link) {
@@ -97,8 +102,16 @@ async function difference(path, name, expected) {
   return files === archived ? undefined : `${archived} files in the archive, ${files} were shared`;
 }
 
-const button_of = (page) =>
-  options.file ? page.getByRole("button", { name: `Download ${options.file}`, exact: true }) : page.getByRole("button", { name: /^Download( all)?$/ });
+const WHOLE = /^Download( all)?$/;
+const button_of = (page) => (options.file ? page.getByRole("button", { name: `Download ${options.file}`, exact: true }) : page.getByRole("button", { name: WHOLE }));
+
+/** Downloads everything once more in a tab that nobody watches. */
+async function alone(browser) {
+  const { path, seconds, grown } = await unwatched_download(browser, link, WHOLE, most_ms);
+  const { size } = await stat(path);
+  await rm(dirname(path), { recursive: true });
+  return { grown_alone_bytes: grown, alone_mib_s: Number((size / 2 ** 20 / seconds).toFixed(1)) };
+}
 
 const percent_reached = (page, percent) =>
   page.waitForFunction((percent) => Number(document.querySelector("[role=progressbar]")?.getAttribute("aria-valuenow")) >= percent, percent, { timeout: most_ms });
@@ -128,8 +141,10 @@ async function main() {
       const slow = await first_view(browser, 4);
       Object.assign(figures, { usable_4x_ms: slow.ms, paint_4x_ms: slow.paint_ms });
     }
+    if (options.memory) Object.assign(figures, await alone(browser));
     let opened = await open(browser, link, { setup: no_picker });
     await listed(opened.page);
+    const gets = data_gets(opened.context);
     const memory = watch_memory();
     const start = performance.now();
     // Whichever tab it begins in, and without a bound of its own: the way by storage saves at the end.
@@ -147,8 +162,8 @@ async function main() {
       const differs = await difference(path, figures.name, options.expect);
       if (differs) problems.push(differs);
     } else figures.sha256 = await hash_of(path);
-    if (options.plain) figures.plain_seconds = await opened.page.evaluate(plain_seconds, options.plain);
     await unlink(path);
+    if (options.plain) Object.assign(figures, await beside_plain(opened.page, gets, figures.mib_s));
     Object.assign(figures, { ok: problems.length === 0, problems });
   } catch (problem) {
     figures.problems = [...(figures.problems ?? []), String(problem.message ?? problem)];
@@ -159,12 +174,71 @@ async function main() {
   process.exitCode = figures.ok ? 0 : 1;
 }
 
-/** Runs in the page: reads a file by plain HTTP(S) and throws it away. */
-async function plain_seconds(url) {
-  const start = performance.now();
+/** Watches which chunks are got by GET, and how: `before` is the address up to the range. */
+function data_gets(context) {
+  const seen = { before: undefined, first: Infinity, last: -1 };
+  context.on("request", (request) => {
+    const [, before, first, last] = /^(.*\/hither\/1\/chunks\/.*\/data\/)(\d+)-(\d+)$/.exec(request.url()) ?? [];
+    if (before) Object.assign(seen, { before, first: Math.min(seen.first, first), last: Math.max(seen.last, last) });
+  });
+  return seen;
+}
+
+/** Bytes of one plain answer of the relay at most. */
+const PLAIN_BYTES = 64 * 2 ** 20;
+
+/** Gets the same chunks once more without the core: saved by the browser, and read by a script. */
+async function beside_plain(page, { before, first, last }, mib_s) {
+  if (before === undefined) throw new Error("no chunk came by GET, so there is nothing plain to compare with");
+  const ranges = await page.evaluate(plain_ranges, { before, first, last, most: PLAIN_BYTES });
+  const speed = async (of) => {
+    const start = performance.now();
+    let bytes = 0;
+    for (const { url } of ranges) bytes += await of(url);
+    return Number((bytes / 2 ** 20 / ((performance.now() - start) / 1000)).toFixed(1));
+  };
+  const plain_saved_mib_s = await speed(async (url) => {
+    const coming = page.waitForEvent("download", { timeout: most_ms });
+    await page.evaluate(save_plain, url);
+    const path = await within((await coming).path(), most_ms, "the plain download does not end");
+    const { size } = await stat(path);
+    await unlink(path);
+    return size;
+  });
+  const plain_read_mib_s = await speed((url) => page.evaluate(read_plain, url));
+  const share_of_plain = Number((mib_s / Math.max(plain_saved_mib_s, plain_read_mib_s)).toFixed(2));
+  return { plain_saved_mib_s, plain_read_mib_s, share_of_plain };
+}
+
+/** Runs in the page: the addresses that together give all chunks, each as many as one answer may hold. */
+async function plain_ranges({ before, first, last, most }) {
+  const ranges = [];
+  const length = async (from, to) => {
+    const answer = await fetch(`${before}${from}-${to}`, { method: "HEAD", cache: "no-store" });
+    return answer.ok ? Number(answer.headers.get("content-length")) : Infinity;
+  };
+  for (let from = first; from <= last; ) {
+    let to = Math.min(last, from + 255);
+    while (to > from && (await length(from, to)) > most) to = from + Math.floor((to - from) / 2);
+    ranges.push({ url: `${before}${from}-${to}` });
+    from = to + 1;
+  }
+  return ranges;
+}
+
+/** Runs in the page: the browser saves what is at an address. */
+function save_plain(url) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: url, download: "plain.bin" });
+  link.click();
+}
+
+/** Runs in the page: reads what is at an address and throws it away; gives its length. */
+async function read_plain(url) {
   const reader = (await fetch(url, { cache: "no-store" })).body.getReader();
-  while (!(await reader.read()).done);
-  return (performance.now() - start) / 1000;
+  let bytes = 0;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) bytes += next.value.length;
+  return bytes;
 }
 
 function within(promise, ms, what) {

@@ -45,8 +45,8 @@ struct Get {
     end: u32,
     /// The status was 200.
     good: bool,
-    bytes: Vec<u8>,
-    at: usize,
+    /// The chunk that is coming, as far as it is here.
+    sealed: Vec<u8>,
 }
 
 /// All of one share.
@@ -147,8 +147,7 @@ impl Share {
                     next: run.start,
                     end: run.end,
                     good: false,
-                    bytes: Vec::new(),
-                    at: 0,
+                    sealed: Vec::new(),
                 };
                 self.gets.by_number.insert(number, get);
             }
@@ -226,15 +225,19 @@ impl Share {
     }
 
     /// Bytes of an answer have come.
-    pub(crate) fn answer_bytes(&mut self, number: u32, bytes: &[u8], context: &mut Context<'_>) {
+    pub(crate) fn answer_bytes(
+        &mut self,
+        number: u32,
+        mut bytes: &[u8],
+        context: &mut Context<'_>,
+    ) {
         let now = context.now;
-        let Some(get) = self.gets.by_number.get_mut(&number).filter(|get| get.good) else {
+        let Some(get) = self.gets.by_number.get(&number).filter(|get| get.good) else {
             return;
         };
-        get.bytes.extend_from_slice(bytes);
         let device = get.device;
         self.with_engine(|engine, share| engine.handle_moving(share, device, now));
-        while let Some((of, position, sealed)) = self.next_of(number) {
+        while let Some((of, position, sealed)) = self.next_of(number, &mut bytes) {
             if !self.arrived(of, position, sealed, context) {
                 break;
             }
@@ -242,27 +245,27 @@ impl Share {
         self.go_on(context);
     }
 
-    /// The next chunk of an answer, when all of it is there.
-    fn next_of(&mut self, number: u32) -> Option<(Part, u32, Vec<u8>)> {
+    /// Takes bytes of an answer; gives the next chunk, when all of it is there.
+    fn next_of(&mut self, number: u32, bytes: &mut &[u8]) -> Option<(Part, u32, Vec<u8>)> {
         let get = self.gets.by_number.get(&number)?;
         if get.next >= get.end {
             return None;
         }
         let length = self.sealed_length(get.of.space, get.next)?;
+        let length = usize::try_from(length).ok()?;
         let get = self.gets.by_number.get_mut(&number)?;
-        let until = get.at + usize::try_from(length).ok()?;
-        let sealed = get.bytes.get(get.at..until)?.to_vec();
+        let missing = length.checked_sub(get.sealed.len())?;
+        let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
+        *bytes = rest;
+        // All of its room at once: what grows is copied, and leaves holes.
+        get.sealed.reserve_exact(missing);
+        get.sealed.extend_from_slice(taken);
+        if get.sealed.len() < length {
+            return None;
+        }
         let position = get.next;
         get.next += 1;
-        get.at = until;
-        if get.at >= get.bytes.len() {
-            get.bytes.clear();
-            get.at = 0;
-        } else if get.at > 1 << 20 {
-            get.bytes.drain(..get.at);
-            get.at = 0;
-        }
-        Some((get.of, position, sealed))
+        Some((get.of, position, std::mem::take(&mut get.sealed)))
     }
 
     /// An answer is over.

@@ -86,8 +86,8 @@ impl Share {
         })
     }
 
-    /// Begins: the page's relay is asked who has the share, and, as it mostly is the store itself,
-    /// for the share, at once.
+    /// Begins: the page's relay, as it mostly is the store itself, is asked for the share, and who
+    /// else has it. In this order: browsers open one pipe after the other.
     pub fn begin(&mut self, context: &mut Context<'_>) {
         self.begun = context.now;
         self.looked = context.now;
@@ -101,6 +101,7 @@ impl Share {
         for endpoint in context.endpoints {
             self.see(endpoint.relay, HolderKind::Store, context);
         }
+        self.go_on(context);
         for relay in context
             .endpoints
             .iter()
@@ -109,7 +110,7 @@ impl Share {
         {
             self.look_up(relay, context);
         }
-        self.go_on(context);
+        self.lanes.flush(context);
     }
 
     /// The reason why the share cannot be read any more.

@@ -2,9 +2,11 @@
 
 import { type Opened, type Output, Input, input, outputs } from "./wire.ts";
 import type { Source } from "./api.ts";
+import { Body, Buffers } from "./buffers.ts";
 
 /** Longest binary message of a byte pipe. */
 const MAX_MESSAGE = 64 * 1024;
+const NONCE = new Uint8Array(12);
 /** Time for which a request may bring nothing. */
 const SILENCE_MS = 20_000;
 
@@ -61,6 +63,7 @@ export class Driver {
   readonly #pipes = new Map<number, Pipe>();
   readonly #gets = new Map<number, AbortController>();
   readonly #openings = new Map<string, Opening>();
+  readonly #buffers = new Buffers();
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Inputs that came while another one was carried out. */
   #waiting: Input[] | undefined;
@@ -200,14 +203,14 @@ export class Driver {
         stop.abort();
         return;
       }
-      const reader = answer.body.getReader();
+      const body = new Body(answer.body, this.#buffers);
       for (;;) {
-        const { done, value } = await reader.read();
+        const bytes = await body.next();
         if (!alive()) return;
         clearTimeout(silence);
         silence = setTimeout(() => stop.abort(), SILENCE_MS);
-        if (done) break;
-        this.tell(input.answer_bytes(get, value));
+        if (!bytes) break;
+        this.tell(input.answer_bytes(get, bytes));
         if (!alive()) return;
       }
       complete = true;
@@ -226,7 +229,7 @@ export class Driver {
 
   #chunk(chunk: Output & { kind: "chunk" }): void {
     const { share, reading, skip, give } = chunk;
-    const plain = chunk.key ? this.#open(chunk.key.slice(), chunk.bytes.slice()) : Promise.resolve(chunk.bytes.slice());
+    const plain = chunk.key ? this.#open(chunk.key.slice(), this.#buffers.copy(chunk.bytes)) : Promise.resolve(chunk.bytes.slice());
     // Whoever waits for its turn hears of it; until then nobody does.
     plain.catch(() => undefined);
     this.#in_order(share, reading, async () => {
@@ -243,9 +246,14 @@ export class Driver {
   async #open(raw: Uint8Array<ArrayBuffer>, sealed: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
     const { subtle } = this.#means;
     if (!subtle) throw new Error("there is no WebCrypto");
-    const key = await subtle.importKey("raw", raw, "AES-GCM", false, ["decrypt"]);
-    // The nonce is always zero: every key is used for one message.
-    return new Uint8Array(await subtle.decrypt({ name: "AES-GCM", iv: new Uint8Array(12) }, key, sealed));
+    try {
+      const key = await subtle.importKey("raw", raw, "AES-GCM", false, ["decrypt"]);
+      // The nonce is always zero: every key is used for one message.
+      const opened = subtle.decrypt({ name: "AES-GCM", iv: NONCE }, key, sealed);
+      return new Uint8Array(await opened);
+    } finally {
+      this.#buffers.back(sealed);
+    }
   }
 
   #in_order(share: number, reading: number, work: () => Promise<void>): void {

@@ -3,9 +3,8 @@
 import { script_url } from "../ui-kit/trusted.ts";
 import { type Core, CoreError, type Entry, type OpenShare, type Source } from "./api.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
+import type { Started } from "./start.ts";
 import { type Opened, WHOLE_SHARE } from "./wire.ts";
-
-declare const HITHER_WORKER_URL: string;
 
 /** The parts of a worker that are used. */
 export interface Port {
@@ -298,7 +297,10 @@ export function load_core(): Promise<Core> {
 }
 
 async function begin(): Promise<Core> {
-  const core = (await RemoteCore.start(new Worker(script_url(HITHER_WORKER_URL), { type: "module" }) as Port)) as RemoteCore;
+  const { worker, said } = (globalThis as { hither_started?: Started }).hither_started ?? { worker: new Worker(script_url(HITHER_WORKER_URL), { type: "module" }), said: [] };
+  const started = RemoteCore.start(worker as Port);
+  for (const data of said) worker.onmessage?.({ data } as MessageEvent<FromWorker>);
+  const core = (await started) as RemoteCore;
   addEventListener("online", () => core.back());
   addEventListener("pageshow", () => core.back());
   document.addEventListener("visibilitychange", () => {

@@ -2,7 +2,11 @@
 
 import type { Report } from "./driver.ts";
 
+/** The name of a worker whose page gets the module for it. */
+export const GIVEN = "given";
+
 export type ToWorker =
+  | { kind: "module"; module: WebAssembly.Module | undefined }
   | { kind: "open"; share: number; ticket: string }
   | { kind: "read"; share: number; reading: number; entry: number; offset: number }
   | { kind: "taken"; share: number; reading: number; bytes: number }

@@ -8,6 +8,7 @@ const PATIENCE_MS = 10_000;
 
 /** The parts of a WebSocket that are used: the browser's, or one of a test. */
 export interface Socket {
+  readonly readyState: number;
   binaryType: string;
   onopen: ((event: never) => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
@@ -17,11 +18,32 @@ export interface Socket {
   close(code?: number): void;
 }
 
-/** Opens a pipe to the relay at an origin (`https://host[:port]`). */
-export function open_pipe(origin: string, events: PipeEvents, make = (url: string, protocol: string) => new WebSocket(url, protocol) as Socket): Pipe {
+const OPEN = 1;
+
+function address(origin: string): string {
   const url = new URL("/hither/1/pipe", origin);
   url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
-  const socket = make(url.href, SUBPROTOCOL);
+  return url.href;
+}
+
+/** Sockets that are opened before anybody asks for them. */
+export class Warm {
+  readonly #sockets: Socket[];
+
+  constructor(origin: string, count: number) {
+    this.#sockets = Array.from({ length: count }, () => new WebSocket(address(origin), SUBPROTOCOL) as Socket);
+  }
+
+  /** One that is open or on its way, if there is one left. */
+  take(): Socket | undefined {
+    for (let socket = this.#sockets.shift(); socket; socket = this.#sockets.shift()) if (socket.readyState <= OPEN) return socket;
+    return undefined;
+  }
+}
+
+/** Opens a pipe to the relay at an origin (`https://host[:port]`); `ready` may give a socket that was opened to it before. */
+export function open_pipe(origin: string, events: PipeEvents, ready: () => Socket | undefined = () => undefined): Pipe {
+  const socket = ready() ?? (new WebSocket(address(origin), SUBPROTOCOL) as Socket);
   socket.binaryType = "arraybuffer";
   let open = false;
   let waiting: Uint8Array<ArrayBuffer>[] = [];
@@ -35,13 +57,17 @@ export function open_pipe(origin: string, events: PipeEvents, make = (url: strin
     socket.close();
     events.closed();
   };
-  socket.onopen = () => {
+  const opened = () => {
+    if (closed) return;
     open = true;
     clearTimeout(patience);
     for (const bytes of waiting) socket.send(bytes);
     waiting = [];
     events.opened();
   };
+  // Not at once: who asked for the pipe does not know it yet.
+  if (socket.readyState === OPEN) queueMicrotask(opened);
+  else socket.onopen = opened;
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer) events.bytes(new Uint8Array(data));
     else over();

@@ -2,31 +2,35 @@
 
 import { Driver, type Report } from "./driver.ts";
 import { device_seed } from "./key.ts";
-import type { FromWorker, ToWorker } from "./messages.ts";
-import { open_pipe } from "./pipe.ts";
+import { GIVEN, type FromWorker, type ToWorker } from "./messages.ts";
+import { open_pipe, Warm } from "./pipe.ts";
 import { input } from "./wire.ts";
-
-declare const HITHER_WASM_URL: string;
-declare const HITHER_WASM_INTEGRITY: string;
 
 /** The one relay that a page reaches: the one that served it. */
 const OWN = 0;
+/** Pipes that every share begins with: who has it, what the store says, and what it gives. */
+const FIRST_PIPES = 3;
 /** Pause before the relay is asked again who it is, milliseconds: the first, and the longest. */
 const PAUSE_MS = [500, 10_000] as const;
 
+type Said = Exclude<ToWorker, { kind: "module" }>;
+
 interface Scope {
   postMessage(message: FromWorker, transfer?: Transferable[]): void;
+  readonly name: string;
   onmessage: ((event: MessageEvent<ToWorker>) => void) | null;
 }
 
 const scope = globalThis as unknown as Scope;
 const origin = location.origin;
+/** Opened before the core is there, which takes as long. */
+const warm = new Warm(origin, FIRST_PIPES);
 
 const driver = new Driver(
   {
     now: () => performance.now(),
     random: (bytes) => void crypto.getRandomValues(bytes),
-    open_pipe: (_, events) => open_pipe(origin, events),
+    open_pipe: (_, events) => open_pipe(origin, events, () => warm.take()),
     get: (_, path, signal) => fetch(new URL(path, origin), { signal, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer" }),
     subtle: (crypto as Partial<Crypto>).subtle,
   },
@@ -56,16 +60,24 @@ function is_facts(facts: unknown): facts is { relay: string } {
   return typeof facts === "object" && facts !== null && "relay" in facts && typeof facts.relay === "string";
 }
 
+/** The module: the page's, which began to get it before, or one that is fetched here. */
 async function module(): Promise<WebAssembly.Module> {
+  return (scope.name === GIVEN ? await given : undefined) ?? fetched();
+}
+
+async function fetched(): Promise<WebAssembly.Module> {
   const answer = await fetch(HITHER_WASM_URL, HITHER_WASM_INTEGRITY ? { integrity: HITHER_WASM_INTEGRITY } : {});
   if (!answer.ok) throw new Error(`the core's module: status ${answer.status}`);
   return WebAssembly.compileStreaming(answer);
 }
 
-/** Until the relay is known, what the page says waits. */
-let waiting: ToWorker[] | undefined = [];
+let give: (module: WebAssembly.Module | undefined) => void;
+const given = new Promise<WebAssembly.Module | undefined>((resolve) => (give = resolve));
 
-function hear(message: ToWorker): void {
+/** Until the relay is known, what the page says waits. */
+let waiting: Said[] | undefined = [];
+
+function hear(message: Said): void {
   switch (message.kind) {
     case "open":
       return driver.tell(input.open(message.share, message.ticket));
@@ -88,7 +100,8 @@ function broken(error: unknown): void {
 }
 
 scope.onmessage = ({ data }) => {
-  if (waiting) waiting.push(data);
+  if (data.kind === "module") give(data.module);
+  else if (waiting) waiting.push(data);
   else hear(data);
 };
 addEventListener("error", ({ message }) => broken(message));

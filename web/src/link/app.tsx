@@ -33,8 +33,11 @@ export function App() {
   );
 }
 
-/** Core and service worker, both started at once and once. */
-function useParts(): { core: () => Promise<Core>; link: Promise<ServiceLink | undefined>; device_id: string | undefined } {
+/**
+ * Core and service worker, both started once: the core at once, the service worker when the share is there (`opened`),
+ * because it keeps the page's files, which takes time and connections from what the core needs.
+ */
+function useParts(opened: boolean): { core: () => Promise<Core>; link: Promise<ServiceLink | undefined>; device_id: string | undefined } {
   const [device_id, set_device_id] = useState<string>();
   const loading = useRef<Promise<Core> | undefined>(undefined);
   const core = useCallback(() => {
@@ -47,15 +50,25 @@ function useParts(): { core: () => Promise<Core>; link: Promise<ServiceLink | un
     }
     return loading.current;
   }, []);
-  const link = useMemo(() => ServiceLink.start(), []);
+  const [start, link] = useMemo(() => {
+    const { promise, resolve } = later();
+    return [resolve, promise.then(() => ServiceLink.start())] as const;
+  }, []);
+  useEffect(() => void (opened && start()), [opened, start]);
   return { core, link, device_id };
+}
+
+function later(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((done) => (resolve = done));
+  return { promise, resolve };
 }
 
 function LinkPage() {
   const { t } = useWords(link_words);
   const [screen, show] = useState<Screen>(() => first_screen(parse_ticket(location.hash)));
   const [about, set_about] = useState(false);
-  const { core, link, device_id } = useParts();
+  const { core, link, device_id } = useParts(screen.kind !== "opening");
 
   useEffect(() => {
     const changed = () => show(first_screen(parse_ticket(location.hash)));
