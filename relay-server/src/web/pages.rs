@@ -12,8 +12,12 @@ use hither_web_assets::{Asset, find};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The page that opens links.
-const START: &str = "index.html";
+/// The page that opens links to shares.
+const LINK: &str = "index.html";
+/// The page that is a device of its user.
+const DEVICE: &str = "device.html";
+/// The page of visitors.
+const VISIT: &str = "visit.html";
 /// Files of the page for other places: an owner's own daemon serves them.
 const ELSEWHERE: [&str; 2] = ["lan.html", "dashboard.html"];
 /// Names of headers that the library has no names for.
@@ -26,6 +30,11 @@ const HSTS: HeaderValue = HeaderValue::from_static("max-age=15552000");
 const PERMISSIONS_OFF: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(self), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), usb=()",
+);
+/// The same for pages in which a person scans a code, takes a picture or records.
+const PERMISSIONS_GIVE: HeaderValue = HeaderValue::from_static(
+    "accelerometer=(), autoplay=(self), camera=(self), display-capture=(), geolocation=(), gyroscope=(), \
+     magnetometer=(), microphone=(self), midi=(), payment=(), usb=()",
 );
 
 /// Headers that go with every page.
@@ -92,10 +101,7 @@ pub(super) async fn page(
     if method != Method::GET && method != Method::HEAD {
         return not_allowed(State(served)).await;
     }
-    let path = match uri.path() {
-        "/" | "/l" | "/l/" => START,
-        path => path.strip_prefix('/').unwrap_or_default(),
-    };
+    let path = place(uri.path());
     match find(path).filter(|asset| !ELSEWHERE.contains(&asset.path)) {
         Some(asset) => file(&served.headers, asset, &asked),
         None => message(
@@ -103,6 +109,18 @@ pub(super) async fn page(
             StatusCode::NOT_FOUND,
             "There is nothing here.",
         ),
+    }
+}
+
+/// The file that is at a path.
+fn place(path: &str) -> &str {
+    match path {
+        "/l" | "/l/" => LINK,
+        // A build may have the page of links alone.
+        "/" | "/p" | "/p/" if find(DEVICE).is_none() => LINK,
+        "/" | "/p" | "/p/" => DEVICE,
+        "/i" | "/i/" | "/a" | "/a/" => VISIT,
+        path => path.strip_prefix('/').unwrap_or_default(),
     }
 }
 
@@ -116,6 +134,9 @@ fn file(headers: &Headers, asset: &'static Asset, asked: &HeaderMap) -> Response
     };
     let into = response.headers_mut();
     headers.put(into);
+    if [DEVICE, VISIT].contains(&asset.path) {
+        into.insert(PERMISSIONS, PERMISSIONS_GIVE);
+    }
     for (name, value) in reply.headers() {
         into.insert(
             HeaderName::from_static(name),
