@@ -70,11 +70,14 @@ fn table(files: &BTreeMap<String, PathBuf>) -> Result<String, Box<dyn Error>> {
         writeln!(
             rows,
             "    Asset {{ path: {path:?}, bytes: include_bytes!({file:?}), br: {br}, gz: {gz}, \
-             integrity: \"sha384-{sri}\", etag: {etag:?}, content_type: {kind:?} }},",
+             integrity: \"sha384-{sri}\", etag: {etag:?}, etag_br: {etag_br:?}, etag_gz: {etag_gz:?}, \
+             content_type: {kind:?} }},",
             br = packed(".br"),
             gz = packed(".gz"),
             sri = base64(&digest),
             etag = format!("\"{}\"", hex(&digest[..16])),
+            etag_br = format!("\"{}-br\"", hex(&digest[..16])),
+            etag_gz = format!("\"{}-gz\"", hex(&digest[..16])),
             kind = content_type(path),
         )?;
     }

@@ -16,8 +16,12 @@ pub struct Asset {
     pub gz: Option<&'static [u8]>,
     /// Its hash as the `integrity` of HTML has it (`sha384-…`).
     pub integrity: &'static str,
-    /// Its `ETag`, in quotes: names the content.
+    /// Its `ETag`, in quotes: names the content as it is sent without compression.
     pub etag: &'static str,
+    /// The same of the content compressed by Brotli: other bytes have another tag (RFC 9110, 8.8.3).
+    pub etag_br: &'static str,
+    /// The same of the content compressed by gzip.
+    pub etag_gz: &'static str,
     /// Its `Content-Type`.
     pub content_type: &'static str,
 }
@@ -67,6 +71,8 @@ pub struct Reply {
     pub body: &'static [u8],
     /// The encoding of these bytes; `None`: none, or nothing is sent.
     pub content_encoding: Option<&'static str>,
+    /// The `ETag` of the form that is sent, or that the client has.
+    pub etag: &'static str,
     /// The file.
     pub asset: &'static Asset,
 }
@@ -76,7 +82,7 @@ impl Reply {
     pub fn headers(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let always = [
             ("content-type", self.asset.content_type),
-            ("etag", self.asset.etag),
+            ("etag", self.etag),
             ("vary", "accept-encoding"),
             (
                 "cache-control",
@@ -95,17 +101,23 @@ impl Asset {
     /// The answer to a request with these values of `Accept-Encoding` and `If-None-Match`.
     pub fn reply(&'static self, accepted: Option<&str>, known: Option<&str>) -> Reply {
         // RFC 9110, 13.1.2: tags are compared weakly.
+        let (encoding, bytes) = self.encoded(accepted);
+        let etag = match encoding {
+            Encoding::Plain => self.etag,
+            Encoding::Brotli => self.etag_br,
+            Encoding::Gzip => self.etag_gz,
+        };
         let known = known.is_some_and(|tags| {
             let mut tags = tags
                 .split(',')
                 .map(|tag| tag.trim().trim_start_matches("W/"));
-            tags.any(|tag| tag == self.etag)
+            tags.any(|tag| tag == etag)
         });
-        let (encoding, bytes) = self.encoded(accepted);
         Reply {
             known,
             body: if known { &[] } else { bytes },
             content_encoding: encoding.name().filter(|_| !known),
+            etag,
             asset: self,
         }
     }
@@ -175,6 +187,8 @@ mod tests {
             gz: Some(b"gz"),
             integrity: "",
             etag: "",
+            etag_br: "",
+            etag_gz: "",
             content_type: "",
         };
         let sent = |accepted| asset.encoded(accepted).1;
@@ -196,6 +210,8 @@ mod tests {
             gz: None,
             integrity: "",
             etag: "\"ab\"",
+            etag_br: "\"ab-br\"",
+            etag_gz: "\"ab-gz\"",
             content_type: "text/javascript",
         };
         let sent = ASSET.reply(Some("br"), Some("\"cd\""));
@@ -203,10 +219,14 @@ mod tests {
         let headers: Vec<_> = sent.headers().collect();
         assert!(headers.contains(&("content-encoding", "br")));
         assert!(headers.contains(&("cache-control", "no-cache")));
-        for tags in ["\"ab\"", "W/\"ab\"", "\"cd\", W/\"ab\""] {
+        assert!(headers.contains(&("etag", "\"ab-br\"")));
+        for tags in ["\"ab-br\"", "W/\"ab-br\"", "\"cd\", W/\"ab-br\""] {
             let known = ASSET.reply(Some("br"), Some(tags));
             assert!(known.known && known.body.is_empty(), "{tags}");
             assert_eq!(known.headers().count(), 4, "{tags}");
         }
+        // Other bytes than the ones that would be sent.
+        assert!(!ASSET.reply(None, Some("\"ab-br\"")).known);
+        assert!(ASSET.reply(None, Some("\"ab\"")).known);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     ChunkConfig, CircuitConfig, Config, DEFAULT_PORT, FleetConfig, FrontConfig, IndexConfig,
     InvitationConfig, LimitsConfig, MailConfig, OpsConfig, PlaceConfig, Rate, Role, Size, Span,
-    StorageConfig, WebConfig,
+    StorageConfig, WakeConfig, WebConfig,
 };
 use hither_proto::limits::{MAX_GET_BYTES, MAX_MESSAGE};
 use std::path::PathBuf;
@@ -36,6 +36,7 @@ impl Default for Config {
             index: IndexConfig::default(),
             circuit: CircuitConfig::default(),
             web: WebConfig::default(),
+            wake: WakeConfig::default(),
             fleet: FleetConfig::default(),
             limits: LimitsConfig::default(),
             invitation: InvitationConfig::default(),
@@ -229,6 +230,8 @@ impl Default for LimitsConfig {
             code_user: rate(2.0, 100.0),
             visit: rate(1.0, 60.0),
             visit_send: rate(2.0, 60.0),
+            wake_user: rate(0.05, 20.0),
+            wake_total: rate(20.0, 200.0),
             ping: rate(5.0, 50.0),
             index: rate(1.0, 50.0),
             index_device: rate(100.0, 20_000.0),

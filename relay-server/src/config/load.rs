@@ -217,6 +217,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(what) = config.web.wrong(&ports) {
         return wrong(what);
     }
+    if let Some(what) = config.wake.wrong() {
+        return wrong(what);
+    }
     if config.roles.is_empty() {
         return wrong("a node without roles does nothing");
     }
@@ -252,6 +255,8 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         limits.code_user,
         limits.visit,
         limits.visit_send,
+        limits.wake_user,
+        limits.wake_total,
         limits.ping,
         limits.index,
         limits.index_device,

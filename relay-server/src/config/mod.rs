@@ -9,11 +9,13 @@ mod defaults;
 mod folder;
 mod load;
 mod units;
+mod wake;
 mod web;
 
 pub use folder::Folder;
 pub use load::{ConfigError, ENV_PREFIX, Overrides, TEMPLATE, load};
 pub use units::{HostPortText, Size, Span};
+pub use wake::{MailWake, WakeConfig};
 pub use web::{Network, WebConfig};
 
 use hither_content::storage::Engine;
@@ -80,6 +82,8 @@ pub struct Config {
     pub circuit: CircuitConfig,
     /// Service for browsers.
     pub web: WebConfig,
+    /// Waking devices that are not connected.
+    pub wake: WakeConfig,
     /// The other nodes.
     pub fleet: FleetConfig,
     /// What strangers and devices may ask for in a time.
@@ -312,6 +316,10 @@ pub struct LimitsConfig {
     pub visit: Rate,
     /// Messages of one of those.
     pub visit_send: Rate,
+    /// Devices of one user that are woken.
+    pub wake_user: Rate,
+    /// Devices in all.
+    pub wake_total: Rate,
     /// Pings of one device.
     pub ping: Rate,
     /// Streams to the index of one device.

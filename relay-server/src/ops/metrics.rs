@@ -27,6 +27,8 @@ pub struct Metrics {
     pub bad_first_frames: Counter,
     /// Streams and requests refused because there were too many.
     pub limited: Counter,
+    /// Devices that were not connected and were woken.
+    pub woken: Counter,
     /// Streams and requests that were refused, by what for and why.
     pub refusals: ByPair<Service, Reason>,
     /// Long connections begun.
@@ -114,6 +116,7 @@ impl Metrics {
                 "bad_first_frames",
                 "Streams that began with nothing understood",
             ),
+            woken: r.counter("woken", "Devices that were not connected and were woken"),
             limited: r.counter(
                 "limited",
                 "Streams and requests refused because there were too many",

@@ -72,6 +72,8 @@ enum Who {
     Device(DeviceId, Kind),
     Codes(UserId),
     Visit(Source),
+    Wake(UserId),
+    AllWakes,
     AllStreams,
     AllSends,
     AllIndex,
@@ -199,6 +201,12 @@ impl Limiter {
     /// One page from `address` that is no device.
     pub(crate) fn visit(&self, address: IpAddr) -> Result<(), Duration> {
         self.take(Who::Visit(address.into()), self.rates.visit, 1.0)
+    }
+
+    /// One device of a user that is woken.
+    pub(crate) fn wake(&self, user: UserId) -> Result<(), Duration> {
+        self.take(Who::Wake(user), self.rates.wake_user, 1.0)?;
+        self.take(Who::AllWakes, self.rates.wake_total, 1.0)
     }
 
     /// A message of `bytes` bytes by a device.

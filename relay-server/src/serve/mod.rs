@@ -28,6 +28,7 @@ pub(crate) mod tokens;
 pub(crate) mod traffic;
 pub(crate) mod upload;
 pub(crate) mod visit;
+pub(crate) mod waking;
 
 use crate::config::{Config, Role};
 use crate::node::{Node, NodeError};
@@ -70,6 +71,7 @@ pub(crate) struct Services {
     pub(crate) groups: groups::ListenerTable,
     pub(crate) tokens: tokens::Tokens,
     pub(crate) visits: visit::Visits,
+    pub(crate) waking: waking::Waking,
     revocations: broadcast::Sender<DeviceId>,
 }
 
@@ -91,6 +93,7 @@ impl Services {
             groups: groups::ListenerTable::default(),
             tokens: tokens::Tokens::new(&config.web),
             visits: visit::Visits::new(&config.web),
+            waking: waking::Waking::new(&config.wake, config.web.url.as_ref()),
             revocations: broadcast::Sender::new(REVOCATIONS),
         }
     }

@@ -17,6 +17,8 @@
 //! | `visits` | BLAKE3 of the invitation | [`VisitRecord`](super::visit::records::VisitRecord) |
 //! | `visit_hosts` | user `/` host `/` BLAKE3 of the invitation | one byte |
 //! | `visitors` | visitor `/` BLAKE3 of the invitation | [`VisitorRecord`](super::visit::records::VisitorRecord) |
+//! | `wake` | device | how it is woken |
+//! | `wake_keys` | `vapid` | the key for web push, PKCS #8: secret |
 //! | `askers` | asker | [`AskerRecord`](super::visit::records::AskerRecord) |
 //!
 //! Users, devices, shares and nodes are written in hexadecimal digits. The queue of a device is
@@ -57,6 +59,10 @@ pub mod bucket {
     pub const VISIT_HOSTS: &str = "visit_hosts";
     /// Visitors, by their keys.
     pub const VISITORS: &str = "visitors";
+    /// How devices are woken.
+    pub const WAKE: &str = "wake";
+    /// The relay's keys for that.
+    pub const WAKE_KEYS: &str = "wake_keys";
     /// Pages of other sites that ask.
     pub const ASKERS: &str = "askers";
 }

@@ -9,6 +9,7 @@ use super::records::{
     user_key,
 };
 use super::visit::book;
+use super::waking;
 use crate::node::now_ms;
 use crate::state::{Entry, Expect, MAX_PAGE, State, StateError};
 use bytes::Bytes;
@@ -334,6 +335,7 @@ impl Registry {
         self.state.ack(&mail_queue(device), u64::MAX).await?;
         // Nobody visits it any more, and nothing wakes it.
         book::end_all_of(self.state.as_ref(), &user, device, now_ms()).await?;
+        waking::forget(self.state.as_ref(), device).await?;
         Ok(())
     }
 

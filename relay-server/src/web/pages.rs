@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// The page that opens links to shares.
 const LINK: &str = "index.html";
-/// The page that is one of its user's devices.
+/// The page that is a device of its user.
 const DEVICE: &str = "device.html";
-/// The page that sends to a device, or answers a site, by a link.
+/// The page of visitors.
 const VISIT: &str = "visit.html";
 /// Files of the page for other places: an owner's own daemon serves them.
 const ELSEWHERE: [&str; 2] = ["lan.html", "dashboard.html"];
@@ -26,13 +26,13 @@ const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy")
 const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Half a year, seconds: as long a browser that was here once asks for TLS at this host.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=15552000");
-/// Everything that a page of a share does not need.
+/// Everything that the page does not need.
 const PERMISSIONS_OFF: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(self), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), usb=()",
 );
-/// Everything that a page does not need at which people take pictures and record.
-const PERMISSIONS_RECORDING: HeaderValue = HeaderValue::from_static(
+/// The same for pages in which a person scans a code, takes a picture or records.
+const PERMISSIONS_GIVE: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(self), camera=(self), display-capture=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(self), midi=(), payment=(), usb=()",
 );
@@ -101,12 +101,7 @@ pub(super) async fn page(
     if method != Method::GET && method != Method::HEAD {
         return not_allowed(State(served)).await;
     }
-    let path = match uri.path() {
-        "/l" | "/l/" => LINK,
-        "/" | "/p" | "/p/" => DEVICE,
-        "/i" | "/i/" | "/a" | "/a/" => VISIT,
-        path => path.strip_prefix('/').unwrap_or_default(),
-    };
+    let path = place(uri.path());
     match find(path).filter(|asset| !ELSEWHERE.contains(&asset.path)) {
         Some(asset) => file(&served.headers, asset, &asked),
         None => message(
@@ -114,6 +109,18 @@ pub(super) async fn page(
             StatusCode::NOT_FOUND,
             "There is nothing here.",
         ),
+    }
+}
+
+/// The file that is at a path.
+fn place(path: &str) -> &str {
+    match path {
+        "/l" | "/l/" => LINK,
+        // A build may have the page of links alone.
+        "/" | "/p" | "/p/" if find(DEVICE).is_none() => LINK,
+        "/" | "/p" | "/p/" => DEVICE,
+        "/i" | "/i/" | "/a" | "/a/" => VISIT,
+        path => path.strip_prefix('/').unwrap_or_default(),
     }
 }
 
@@ -128,7 +135,7 @@ fn file(headers: &Headers, asset: &'static Asset, asked: &HeaderMap) -> Response
     let into = response.headers_mut();
     headers.put(into);
     if [DEVICE, VISIT].contains(&asset.path) {
-        into.insert(PERMISSIONS, PERMISSIONS_RECORDING);
+        into.insert(PERMISSIONS, PERMISSIONS_GIVE);
     }
     for (name, value) in reply.headers() {
         into.insert(

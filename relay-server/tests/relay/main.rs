@@ -32,6 +32,7 @@ mod serve_own;
 mod serve_people;
 mod serve_stop;
 mod serve_visit;
+mod serve_wake;
 mod storing;
 mod storing_common;
 mod storing_rate;

@@ -3,7 +3,8 @@
 
 use crate::serve_common::{Device, Relay, SOON, Talk, refused};
 use hither_proto::{
-    DeviceId, Nearness, RelayAddress, RelayMessage, RelayRefusal, RelayRefusalCode, ShareId,
+    DeviceId, Invitation, Nearness, OwnRequest, RelayAddress, RelayMessage, RelayRefusal,
+    RelayRefusalCode, ShareId,
 };
 use hither_relay::config::{Role, Size, Span};
 use std::path::PathBuf;
@@ -452,4 +453,46 @@ async fn a_node_that_goes_down_says_where_to_go() {
         .unwrap();
     drop(moved);
     control.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w2_an_invitation_that_ends_at_one_node_cuts_who_is_at_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = control(&dir, &[]).await;
+    let (left, right) = (
+        node(&control, &dir, &[Role::Front], 0).await,
+        node(&control, &dir, &[Role::Front], 0).await,
+    );
+    let (host, guest) = (Device::new(), Device::new());
+    let mut home = host.join(&left, &control.invite(1).await).await;
+    let token = Invitation::new([7; 16]);
+    let invite = async |home: &mut Talk, seconds| {
+        let what = OwnRequest::InviteVisitors {
+            invitation: token.clone(),
+            seconds,
+            bytes: 1000,
+            visitors: 1,
+        };
+        home.say(RelayMessage::Own { request: 9, what }).await;
+        home.find(|message| match message {
+            RelayMessage::OwnAnswered { request: 9, .. } => Some(()),
+            _ => None,
+        })
+        .await;
+    };
+    invite(&mut home, 3600).await;
+    let mut visits = guest.visit(&right.address(), &token).await.unwrap();
+    // Letters pass between the nodes, both ways.
+    assert!(visits.send(1, host.id, 1, "from elsewhere").await.is_ok());
+    assert_eq!(home.received().await, "from elsewhere");
+    assert!(home.send(2, guest.id, 2, "across").await.is_ok());
+    assert_eq!(visits.received().await, "across");
+    invite(&mut home, 0).await;
+    assert_eq!(
+        visits.ended().await.map(|refusal| refusal.code),
+        Some(RelayRefusalCode::Invitation)
+    );
+    for relay in [left, right, control] {
+        relay.running.stop().await;
+    }
 }

@@ -9,8 +9,8 @@ use crate::storing_common::{Device, soon};
 use hither_carrier::{CarrierKind, MessageReader, Stream, write_message, write_relay_message};
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    IndexMessage, Message, Proof, ProofKey, ProofKind, Purpose, ReadKey, Refusal, RelayMessage,
-    RelayPurpose, RelayRefusalCode, ShareSecret, Side,
+    IndexMessage, Message, MessageId, Proof, ProofKey, ProofKind, Purpose, ReadKey, Refusal,
+    RelayMessage, RelayPurpose, RelayRefusalCode, ShareSecret, Side,
 };
 use hither_relay::ops::labels::Request;
 
@@ -20,8 +20,8 @@ const CARRIERS: [CarrierKind; 2] = [CarrierKind::Tcp, CarrierKind::Quic];
 /// Returns what comes of a message that is the first one of its stream.
 fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
     let known = match caller {
-        Caller::Owner | Caller::Sibling | Caller::Other => None,
-        Caller::Stranger => Some(RelayRefusalCode::NotRegistered),
+        Caller::Owner | Caller::Sibling | Caller::Other | Caller::Page => None,
+        Caller::Stranger | Caller::Visitor => Some(RelayRefusalCode::NotRegistered),
         Caller::Revoked => Some(RelayRefusalCode::Revoked),
     };
     match purpose {
@@ -33,9 +33,17 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
         RelayPurpose::Device => match (kind, known) {
             (Kind::Hello, None) => Outcome::Answered("welcome"),
             (Kind::Hello, Some(code)) => Outcome::Refused(code),
+            // A device is no visitor.
+            (Kind::Visit, None) => Outcome::Refused(RelayRefusalCode::Role),
+            (Kind::Visit, Some(RelayRefusalCode::Revoked)) => {
+                Outcome::Refused(RelayRefusalCode::Revoked)
+            }
+            (Kind::Visit, Some(_)) => Outcome::Refused(RelayRefusalCode::Invitation),
             _ => Outcome::Refused(RelayRefusalCode::Invalid),
         },
         RelayPurpose::Upload => match (kind, known) {
+            // It may upload what it has a place for.
+            _ if caller == Caller::Visitor => Outcome::Refused(RelayRefusalCode::Invalid),
             (_, Some(code)) => Outcome::Refused(code),
             (Kind::Put, None) if caller == Caller::Owner => Outcome::Answered("missing"),
             // Its head is signed by another device.
@@ -46,6 +54,7 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
         // Whoever knows a ticket may use it, registered or not.
         RelayPurpose::Index => match (kind, caller) {
             (Kind::IndexHello, Caller::Revoked) => Outcome::Refused(RelayRefusalCode::Revoked),
+            (Kind::IndexHello, Caller::Visitor) => Outcome::Refused(RelayRefusalCode::Role),
             (Kind::IndexHello, _) => Outcome::Answered("index welcome"),
             _ => Outcome::Refused(RelayRefusalCode::Invalid),
         },
@@ -53,6 +62,7 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
         // serve_circuit.rs.)
         RelayPurpose::Circuit => match (kind, caller) {
             (Kind::Connect, Caller::Revoked) => Outcome::Refused(RelayRefusalCode::Revoked),
+            (Kind::Connect, Caller::Visitor) => Outcome::Refused(RelayRefusalCode::Role),
             (Kind::Connect | Kind::Accept, _) => Outcome::Refused(RelayRefusalCode::NotFound),
             _ => Outcome::Refused(RelayRefusalCode::Invalid),
         },
@@ -63,7 +73,8 @@ fn first(purpose: RelayPurpose, kind: Kind, caller: Caller) -> Outcome {
 /// names, and what changes for that.
 fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     let sibling = match caller {
-        Caller::Sibling => true,
+        Caller::Visitor => return visiting(kind),
+        Caller::Sibling | Caller::Page => true,
         Caller::Other => false,
         Caller::Owner | Caller::Stranger | Caller::Revoked => {
             panic!("{caller:?} has no such connection")
@@ -71,7 +82,9 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
     };
     match kind {
         Kind::Ping => (Outcome::Answered("pong"), &[]),
-        Kind::Pong | Kind::Received | Kind::Decline => (Outcome::Nothing, &[]),
+        Kind::Pong | Kind::Received | Kind::FetchesReceived | Kind::Decline => {
+            (Outcome::Nothing, &[])
+        }
         // Circuits are on streams of their own.
         Kind::Connect | Kind::Accept => (Outcome::Refused(RelayRefusalCode::Invalid), &[]),
         Kind::Cards if sibling => (Outcome::Nothing, &["cards"]),
@@ -83,13 +96,15 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
         Kind::Place => (Outcome::Answered("placed"), &[]),
         // Anybody's device may ask who shows a code; nobody does.
         Kind::Code => (Outcome::Answered("code"), &[]),
+        // A page removes nobody.
+        Kind::Own if caller == Caller::Page => (Outcome::Failed(RelayRefusalCode::Role), &[]),
         // No device of anybody's.
         Kind::Own => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         // No group of its.
         Kind::Group => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
         // The one that it could release was placed by itself just before: see `Place`.
         Kind::Release => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
-        Kind::Hello | Kind::Assign | Kind::Put | Kind::OfUpload | Kind::OfRelay => {
+        Kind::Hello | Kind::Visit | Kind::Assign | Kind::Put | Kind::OfUpload | Kind::OfRelay => {
             (Outcome::Refused(RelayRefusalCode::Invalid), &[])
         }
         // The index is on streams of its own.
@@ -100,6 +115,22 @@ fn later(kind: Kind, caller: Caller) -> (Outcome, &'static [&'static str]) {
         | Kind::IndexSubscribe
         | Kind::IndexUnsubscribe
         | Kind::OfIndex => (Outcome::Refused(RelayRefusalCode::Invalid), &[]),
+    }
+}
+
+/// Returns what comes of a message of somebody who visits the owner, and what changes for that: what
+/// is not named is refused.
+fn visiting(kind: Kind) -> (Outcome, &'static [&'static str]) {
+    match kind {
+        Kind::Ping => (Outcome::Answered("pong"), &[]),
+        Kind::Pong | Kind::Received => (Outcome::Nothing, &[]),
+        Kind::Send => (Outcome::Answered("sent"), &["mail"]),
+        // It counts for the owner's user.
+        Kind::Place => (Outcome::Answered("placed"), &["usage"]),
+        // The owner's is none of its.
+        Kind::Release => (Outcome::Failed(RelayRefusalCode::NotFound), &[]),
+        Kind::Code | Kind::Own | Kind::Group => (Outcome::Failed(RelayRefusalCode::Role), &[]),
+        _ => (Outcome::Refused(RelayRefusalCode::Role), &[]),
     }
 }
 
@@ -118,9 +149,11 @@ fn indexed(kind: Kind) -> Outcome {
         | Kind::OfIndex
         | Kind::Assign
         | Kind::Hello
+        | Kind::Visit
         | Kind::Cards
         | Kind::Send
         | Kind::Received
+        | Kind::FetchesReceived
         | Kind::Place
         | Kind::Release
         | Kind::Put
@@ -200,14 +233,23 @@ async fn the_first_message_of_every_kind_by_everyone() {
 async fn every_message_on_the_long_connection_of_another_device() {
     let place = Place::new().await;
     let cards = || place.world.node.metrics.requests.of(Request::Cards).count();
-    for caller in [Caller::Other, Caller::Sibling] {
+    for caller in [
+        Caller::Other,
+        Caller::Sibling,
+        Caller::Page,
+        Caller::Visitor,
+    ] {
         // What it may release afterwards would be its own.
         let mut messages = relay_messages(&place);
         messages.sort_by_key(|message| kind(message) == Kind::Place);
-        for message in messages {
+        for mut message in messages {
+            if let RelayMessage::Send { id, .. } = &mut message {
+                // A repeated one changes nothing.
+                *id = MessageId::new([caller as u8 + 10; 16]);
+            }
             let before = place.snapshot().await;
             let (expected, changes) = later(kind(&message), caller);
-            let mut talk = place.device(caller).talk(&place.world).await;
+            let mut talk = place.talk(caller).await;
             let stored = cards();
             talk.say(&message).await;
             if expected == Outcome::Nothing {
@@ -227,7 +269,7 @@ async fn every_message_on_the_long_connection_of_another_device() {
                     "{caller:?}: {message:?}"
                 );
             }
-            if kind(&message) == Kind::Cards {
+            if kind(&message) == Kind::Cards && expected == Outcome::Nothing {
                 soon(async {
                     while cards() == stored {
                         tokio::task::yield_now().await;
@@ -249,8 +291,8 @@ async fn every_message_on_the_long_connection_of_another_device() {
             );
         }
     }
-    // The one that was there, and the sibling's.
-    place.unharmed(2).await;
+    // The one that was there, the sibling's, the page's and the visitor's.
+    place.unharmed(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,7 @@ use super::limits::{Kind, Source};
 use super::refuse;
 use super::registry::{Registry, RegistryError};
 use super::visit::{self, Standing, book};
+use super::waking;
 use crate::node::{Node, now_ms};
 use crate::ops::labels::Service;
 use crate::state::{Expect, State};
@@ -117,6 +118,7 @@ async fn greet(
         // A revocation that came before the connection was known to the front has passed unseen.
         Ok(()) if connection.standing.is_device() => {
             still_admitted(node, &stream.device).await.map_err(Some)?;
+            waking::came(node, stream.device);
         }
         // Whoever visits is looked at again from the first moment on.
         Ok(()) => {}

@@ -1,5 +1,5 @@
 //! The requests of a device about the devices of its user: that more may come, and that one is to be
-//! the user's no more; and who may visit it.
+//! the user's no more; who may visit it, and how it is woken.
 //!
 //! Every request counts for its device and its user, as those about codes do. The operator may
 //! forbid either (`invitation.by_devices`, `invitation.removal_by_devices`).
@@ -12,6 +12,7 @@ use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
 use crate::serve::visit::book::{self, Bounds, Host};
 use crate::serve::visit::{self, Standing, askers};
+use crate::serve::waking;
 use crate::state::{Expect, StateError};
 use hither_proto::{
     DeviceId, Invitation, OwnAnswer, OwnRequest, RelayMessage, RelayRefusal, RelayRefusalCode,
@@ -94,7 +95,13 @@ async fn answered(
             visit::release(node, &connection.device, &visitor, &share).await?;
             Ok(OwnAnswer::VisitorReleased)
         }
-        OwnRequest::AskWake | OwnRequest::Wake(_) => Err(RelayRefusalCode::Role.into()),
+        OwnRequest::AskWake => waking::ways(node, &connection.device)
+            .await
+            .map(OwnAnswer::WakeWays),
+        OwnRequest::Wake(channel) => {
+            waking::keep(node, &connection.device, channel.as_ref()).await?;
+            Ok(OwnAnswer::WakeKept)
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::serve::refuse;
 use crate::serve::registry::{RegistryError, user_of};
 use crate::serve::visit::Standing;
 use crate::serve::visit::book::{self, VisitError};
+use crate::serve::waking;
 use crate::state::{Appended, Limits, NewItem, StateError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -332,7 +333,11 @@ fn answer(
                 timeout(node.config.mail.forward_wait.0, told).await,
                 Ok(Ok(()))
             ),
-            Ok(None) => false,
+            Ok(None) => {
+                // It is nowhere. A visitor that has gone has no way to be woken.
+                waking::wake(&node, user, to);
+                false
+            }
             Err(error) => {
                 tracing::debug!(%error, "a reader could not be told of mail");
                 false

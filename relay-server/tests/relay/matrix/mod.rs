@@ -7,9 +7,9 @@ use hither_proto::limits::PROTOCOL;
 use hither_proto::{
     Announcement, BlindQuery, BlindReply, Card, CircuitId, CircuitMessage, Claims, CodeAnswer,
     CodeRequest, Delta, DeviceName, FetchReceived, GroupAnswer, GroupId, GroupRequest,
-    IndexMessage, Knock, Message, MessageId, Opened, OwnAnswer, OwnRequest, Proof, ProofKind,
-    Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, Space,
-    Terms, Want, Welcome, Word,
+    IndexMessage, Invitation, Knock, Message, MessageId, Opened, OwnAnswer, OwnRequest, Proof,
+    ProofKind, Purpose, Put, PutRecord, Ranges, Refusal, RelayMessage, RelayPurpose,
+    RelayRefusalCode, Space, Terms, Want, Welcome, Word,
 };
 use hither_relay::config::Rate;
 use std::collections::BTreeMap;
@@ -26,14 +26,20 @@ pub enum Caller {
     Stranger,
     /// Was a device of the same user.
     Revoked,
+    /// A page in a browser that is a device of the same user.
+    Page,
+    /// Has a link of the owner, and nothing else.
+    Visitor,
 }
 
-pub const CALLERS: [Caller; 5] = [
+pub const CALLERS: [Caller; 7] = [
     Caller::Owner,
     Caller::Sibling,
     Caller::Other,
     Caller::Stranger,
     Caller::Revoked,
+    Caller::Page,
+    Caller::Visitor,
 ];
 
 /// What a reader shows.
@@ -80,9 +86,13 @@ pub enum Kind {
     Pong,
     Assign,
     Hello,
+    /// With an invitation that nobody made: see `serve_visit` for others.
+    Visit,
     Cards,
     Send,
     Received,
+    /// Knows who reads a share of its.
+    FetchesReceived,
     Place,
     Release,
     Put,
@@ -123,10 +133,12 @@ pub fn kind(message: &RelayMessage) -> Kind {
         RelayMessage::Ping { .. } => Kind::Ping,
         RelayMessage::Pong { .. } => Kind::Pong,
         RelayMessage::Assign => Kind::Assign,
-        RelayMessage::Hello { .. } | RelayMessage::Visit { .. } => Kind::Hello,
+        RelayMessage::Hello { .. } => Kind::Hello,
+        RelayMessage::Visit { .. } => Kind::Visit,
         RelayMessage::Cards(_) => Kind::Cards,
         RelayMessage::Send { .. } => Kind::Send,
-        RelayMessage::Received { .. } | RelayMessage::FetchesReceived(_) => Kind::Received,
+        RelayMessage::Received { .. } => Kind::Received,
+        RelayMessage::FetchesReceived(_) => Kind::FetchesReceived,
         RelayMessage::Place { .. } => Kind::Place,
         RelayMessage::Release { .. } => Kind::Release,
         RelayMessage::Put(_) => Kind::Put,
@@ -239,6 +251,11 @@ pub async fn outcome(relay: &mut Relay) -> Outcome {
     }
 }
 
+/// The invitation of the owner's link.
+fn link() -> Invitation {
+    Invitation::new([7; 16])
+}
+
 /// A relay with everyone who tries, and an owner who has a share and a message there.
 pub struct Place {
     pub world: World,
@@ -247,6 +264,8 @@ pub struct Place {
     pub other: Device,
     pub stranger: Device,
     pub revoked: Device,
+    pub page: Device,
+    pub visitor: Device,
     pub version: Version,
     user: String,
 }
@@ -282,6 +301,7 @@ impl Place {
         let (owner, sibling) = (world.device(&user).await, world.device(&user).await);
         let (other, revoked) = (world.somebody().await, world.device(&user).await);
         world.node.registry.revoke(&revoked.id()).await.unwrap();
+        let page = world.page(&user).await;
         let version = Version::random(&owner, 1, 5, 5_000);
         owner.share(&world, &version).await;
         let user = hex(user.as_bytes());
@@ -292,6 +312,8 @@ impl Place {
             other,
             stranger: Device::new(),
             revoked,
+            page,
+            visitor: Device::new(),
             version,
             user,
         };
@@ -309,8 +331,30 @@ impl Place {
         talk.find(|answer| matches!(answer, RelayMessage::Sent { request: 1, .. }).then_some(()))
             .await;
         drop(talk);
+        let mut talk = place.owner.talk(&place.world).await;
+        let what = OwnRequest::InviteVisitors {
+            invitation: link(),
+            seconds: 3600,
+            bytes: 1 << 20,
+            visitors: 4,
+        };
+        talk.say(&RelayMessage::Own { request: 1, what }).await;
+        talk.find(|answer| {
+            matches!(answer, RelayMessage::OwnAnswered { request: 1, .. }).then_some(())
+        })
+        .await;
+        drop(talk);
+        drop(place.visitor.visit(&place.world, link()).await);
         place.left().await;
         place
+    }
+
+    /// The long connection of who has one.
+    pub async fn talk(&self, caller: Caller) -> Relay {
+        match caller {
+            Caller::Visitor => self.visitor.visit(&self.world, link()).await,
+            caller => self.device(caller).talk(&self.world).await,
+        }
     }
 
     pub fn device(&self, caller: Caller) -> &Device {
@@ -320,6 +364,8 @@ impl Place {
             Caller::Other => &self.other,
             Caller::Stranger => &self.stranger,
             Caller::Revoked => &self.revoked,
+            Caller::Page => &self.page,
+            Caller::Visitor => &self.visitor,
         }
     }
 
@@ -432,6 +478,9 @@ pub fn relay_messages(place: &Place) -> Vec<RelayMessage> {
         RelayMessage::Hello {
             invitation: None,
             instance: 0,
+        },
+        RelayMessage::Visit {
+            invitation: Some(Invitation::new([99; 16])),
         },
         RelayMessage::Cards(vec![Card {
             reader: owner,

@@ -123,12 +123,26 @@ impl Device {
         relay: &RelayAddress,
         invitation: Option<&Invitation>,
     ) -> Result<Talk, RelayRefusal> {
-        let (link, mut stream) = self.open(relay, RelayPurpose::Device).await;
         let hello = RelayMessage::Hello {
             invitation: invitation.cloned(),
             instance: 0,
         };
-        write_relay_message(&mut stream.send, &hello).await.unwrap();
+        self.greet(relay, hello).await
+    }
+
+    /// The long connection of a page that visits a device.
+    pub async fn visit(
+        &self,
+        relay: &RelayAddress,
+        invitation: &Invitation,
+    ) -> Result<Talk, RelayRefusal> {
+        let invitation = Some(invitation.clone());
+        self.greet(relay, RelayMessage::Visit { invitation }).await
+    }
+
+    async fn greet(&self, relay: &RelayAddress, first: RelayMessage) -> Result<Talk, RelayRefusal> {
+        let (link, mut stream) = self.open(relay, RelayPurpose::Device).await;
+        write_relay_message(&mut stream.send, &first).await.unwrap();
         let reader = RelayReader::new(MAX_RELAY_FRAME);
         let mut talk = Talk {
             link,
@@ -140,6 +154,7 @@ impl Device {
         };
         match talk.next().await {
             Some(RelayMessage::Welcome(welcome)) => talk.welcome = Some(*welcome),
+            Some(RelayMessage::Visiting(_)) => {}
             Some(RelayMessage::Refused(refusal)) => return Err(refusal),
             other => panic!("{other:?}"),
         }

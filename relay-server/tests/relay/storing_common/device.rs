@@ -9,9 +9,9 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, MAX_RELAY_FRAME, PROTOCOL};
 use hither_proto::{
-    CircuitMessage, DeviceId, IndexMessage, Message, Opened, Proof, ProofKey, ProofKind, Purpose,
-    Put, PutRecord, ReadKey, Refusal, RelayMessage, RelayPurpose, RelayRefusalCode, ShareId,
-    ShareSecret, Side, Space, Want,
+    CircuitMessage, DeviceId, IndexMessage, Invitation, Message, Opened, Proof, ProofKey,
+    ProofKind, Purpose, Put, PutRecord, ReadKey, Refusal, RelayMessage, RelayPurpose,
+    RelayRefusalCode, ShareId, ShareSecret, Side, Space, Want,
 };
 use std::net::SocketAddr;
 use tokio::sync::Mutex;
@@ -119,6 +119,17 @@ impl Device {
             })
             .await;
         assert!(matches!(relay.hear().await, RelayMessage::Welcome(_)));
+        relay
+    }
+
+    /// The long connection of a page that visits a device.
+    pub async fn visit(&self, world: &World, invitation: Invitation) -> Relay {
+        let mut relay = self
+            .relay(world, RelayPurpose::Device, CarrierKind::Tcp)
+            .await;
+        let invitation = Some(invitation);
+        relay.say(&RelayMessage::Visit { invitation }).await;
+        assert!(matches!(relay.hear().await, RelayMessage::Visiting(_)));
         relay
     }
 

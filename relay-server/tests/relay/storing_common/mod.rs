@@ -120,6 +120,14 @@ impl World {
         device
     }
 
+    /// A page in a browser, registered as a device of this user.
+    pub async fn page(&self, user: &UserId) -> Device {
+        let (page, registry) = (Device::new(), &self.node.registry);
+        let invitation = registry.invite_pages(user, 1, SOON).await.unwrap();
+        registry.admit(&page.id(), Some(&invitation)).await.unwrap();
+        page
+    }
+
     pub async fn user(&self) -> UserId {
         self.node.registry.create_user("").await.unwrap()
     }
