@@ -102,6 +102,7 @@ export type DeviceEvent =
   | { on: "devices"; devices: PeerJson[] }
   | { on: "visiting"; origin?: string; seconds: number; bytes: number; online: boolean }
   | { on: "asking"; link: string; seconds: number }
+  | { on: "asking_ended" }
   | LetterEvent
   | { on: "sent"; id: string }
   | { on: "unsent"; id: string; code: string; retry_ms: number }
