@@ -34,6 +34,7 @@ export type LetterJson =
   | { kind: "answer"; ask: string; things: ThingJson[]; ticket?: string | null }
   | { kind: "receipt"; of: string; taken: boolean }
   | { kind: "unknown" }
+  | { kind: "service" }
   | { kind: "unreadable" };
 
 export interface GivenJson {
