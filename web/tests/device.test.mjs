@@ -422,8 +422,10 @@ test("w7_the_page_is_installable_and_opens_without_a_network", async () => {
   assert.equal(manifest.share_target.method, "POST");
   const opened = await show("/", {}, { allowed: /ERR_|Failed to fetch/ });
   const { page, context } = opened;
-  await page.evaluate(() => navigator.serviceWorker.ready);
-  await page.reload();
+  await page.waitForFunction(async () => {
+    const name = (await caches.keys()).find((one) => one.startsWith("hither-shell-"));
+    return name !== undefined && (await (await caches.open(name)).match("/")) !== undefined;
+  });
   await page.getByRole("link", { name: "laptop" }).waitFor();
   const session = await context.newCDPSession(page);
   const { installabilityErrors } = await session.send("Page.getInstallabilityErrors");
