@@ -395,7 +395,8 @@ test("w7_what_another_app_shares_is_sent", async () => {
   const opened = await show("/", {});
   const { page } = opened;
   await page.evaluate(async () => {
-    await navigator.serviceWorker.ready;
+    // The worker takes this tab over; an installed page has it from the start.
+    while (!navigator.serviceWorker.controller) await new Promise((resolve) => setTimeout(resolve, 20));
     const form = new FormData();
     form.append("title", "A page");
     form.append("text", "A page");
