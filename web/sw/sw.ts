@@ -65,6 +65,7 @@ scope.addEventListener("message", (event) => {
   const { data, source, ports } = event;
   if (data.kind === "ping") ports[0]?.postMessage({ tokens: [...giving] } satisfies Giving);
   if (data.kind !== "hello" || !source) return;
+  if (is_device_page(source.url)) event.waitUntil(keep_device());
   // A tab that was loaded past the worker (Shift and reload) is taken over as well.
   event.waitUntil(scope.clients.claim().then(() => ports[0]?.postMessage({ tab: source.id } satisfies Hello)));
 });
@@ -102,6 +103,15 @@ async function kept(request: Request, keep: boolean): Promise<Response> {
   const answer = await fetch(request);
   if (keep && answer.ok) await (await caches.open(CACHE)).put(request, answer.clone()).catch(() => {});
   return answer;
+}
+
+/** Keeps all of the device page, so that it begins without a network also after its first visit, which no worker saw. */
+async function keep_device(): Promise<void> {
+  const cache = await caches.open(CACHE);
+  const missing: string[] = [];
+  for (const path of [DEVICE, ...HITHER_LATER]) if (!(await cache.match(path))) missing.push(path);
+  // What does not come now comes another time.
+  await cache.addAll(missing).catch(() => undefined);
 }
 
 /** Most files of another app that are taken at once. */

@@ -5,13 +5,13 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { brotliCompressSync, brotliDecompressSync, gunzipSync } from "node:zlib";
 import { build, differences, first_views } from "../build.mjs";
 
 let folder, sizes;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "hither-build-"));
-  sizes = await build({ out: join(folder, "a") });
+  sizes = await build({ out: join(folder, "a"), ask: join(folder, "ask") });
 });
 after(() => rm(folder, { recursive: true }));
 
@@ -58,6 +58,19 @@ test("the first view of a link is light", (t) => {
   t.diagnostic(JSON.stringify(views));
   assert.ok(views["link, JS and CSS"] <= 40_000);
   assert.ok(views["link, with HTML and wasm"] <= 350_000);
+  assert.ok(views["device page, JS and CSS"] <= 80_000);
+  assert.ok(views["visitors' page, JS and CSS"] <= 60_000);
   assert.ok(views["LAN page"] <= 60_000);
   assert.ok(views.dashboard <= 60_000);
+});
+
+test("the asking element is one module that loads nothing by itself", async (t) => {
+  const script = await readFile(join(folder, "ask/hither-ask.js"));
+  const packed = brotliCompressSync(script).length;
+  t.diagnostic(`hither-ask.js: ${packed} bytes with brotli`);
+  assert.ok(packed <= 40_000);
+  assert.doesNotMatch(script.toString(), /\bimport\s*["'(]|\bfrom\s*["'][./@a-z]/, "it imports nothing");
+  const { exports, files, types, license, version } = JSON.parse(await readFile(new URL("../ask/package.json", import.meta.url), "utf8"));
+  assert.ok(exports["."] && files.includes("dist") && types && license && version);
+  assert.deepEqual((await readdir(join(folder, "ask"))).sort(), ["hither-ask.d.ts", "hither-ask.js", "hither.wasm"]);
 });

@@ -395,7 +395,8 @@ test("w7_what_another_app_shares_is_sent", async () => {
   const opened = await show("/", {});
   const { page } = opened;
   await page.evaluate(async () => {
-    await navigator.serviceWorker.ready;
+    // The worker takes this tab over; an installed page has it from the start.
+    while (!navigator.serviceWorker.controller) await new Promise((resolve) => setTimeout(resolve, 20));
     const form = new FormData();
     form.append("title", "A page");
     form.append("text", "A page");
@@ -422,8 +423,10 @@ test("w7_the_page_is_installable_and_opens_without_a_network", async () => {
   assert.equal(manifest.share_target.method, "POST");
   const opened = await show("/", {}, { allowed: /ERR_|Failed to fetch/ });
   const { page, context } = opened;
-  await page.evaluate(() => navigator.serviceWorker.ready);
-  await page.reload();
+  await page.waitForFunction(async () => {
+    const name = (await caches.keys()).find((one) => one.startsWith("hither-shell-"));
+    return name !== undefined && (await (await caches.open(name)).match("/")) !== undefined;
+  });
   await page.getByRole("link", { name: "laptop" }).waitFor();
   const session = await context.newCDPSession(page);
   const { installabilityErrors } = await session.send("Page.getInstallabilityErrors");

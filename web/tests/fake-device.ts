@@ -289,7 +289,7 @@ class FakeAsker extends Told implements Asker {
 
   constructor(readonly request: AskRequest & { multiple: boolean }, relay: string) {
     super();
-    this.link = `${relay}/a#hither-ask1${"qpzry9x8gf2tvdw0s3jn54khce6mua7l".repeat(4)}`;
+    this.link = `hither-ask1${"qpzry9x8gf2tvdw0s3jn54khce6mua7l".repeat(4)}`;
     act("ask", request, relay);
     setTimeout(() => this.#set("waiting"), 30);
     setTimeout(() => {

@@ -9,7 +9,7 @@ import { build } from "../build.mjs";
 
 const tests = fileURLToPath(new URL(".", import.meta.url));
 
-const TYPES = {
+export const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".css": "text/css; charset=utf-8",

@@ -30,6 +30,11 @@ export function relay_origin(relay: string): string | undefined {
   }
 }
 
+/** The place that another device opens: the relay's page, with the core's code behind the `#`. */
+export function place_of(origin: string, code: string): string {
+  return `${origin}/a#${code}`;
+}
+
 export class AskDialog {
   readonly element: HTMLDialogElement;
   readonly #options: AskOptions;
@@ -92,8 +97,9 @@ export class AskDialog {
       const asker = await core.ask(request_of(this.#options), origin);
       if (this.#over) return asker.close();
       this.#asker = asker;
-      const stop = asker.onchange(() => this.#changed(asker));
-      this.#changed(asker);
+      const changed = () => this.#changed(asker, place_of(origin, asker.link));
+      const stop = asker.onchange(changed);
+      changed();
       const things = await asker.answer();
       stop();
       if (this.#over) return;
@@ -109,9 +115,9 @@ export class AskDialog {
   }
 
   #shown: "" | "waiting" | "opened" = "";
-  #changed(asker: Asker): void {
+  #changed(asker: Asker, place: string): void {
     if (asker.state === "opened" && asker.number !== undefined && this.#shown !== "opened") this.#opened(asker.number);
-    else if (asker.state === "waiting" && this.#shown === "") this.#waiting(asker.link);
+    else if (asker.state === "waiting" && this.#shown === "") this.#waiting(place);
   }
 
   #waiting(link: string): void {

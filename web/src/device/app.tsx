@@ -92,13 +92,22 @@ function DevicePage() {
   );
 }
 
+/** Time after which starting says what it waits for, ms. */
+const LONG_MS = 5_000;
+
 function Starting() {
   const { t } = useWords(device_words);
+  const [long, set_long] = useState(false);
   useTitle("Hither");
+  useEffect(() => {
+    const timer = setTimeout(() => set_long(true), LONG_MS);
+    return () => clearTimeout(timer);
+  }, []);
   return (
     <div class="stack opening">
       <h1 class="for-readers">Hither</h1>
       <Spinner label={t("starting")} />
+      {long && <p class="muted" role="status">{t("starting_long")}</p>}
     </div>
   );
 }

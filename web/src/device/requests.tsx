@@ -61,9 +61,9 @@ export function Requests({ device, to }: { device: PageDevice; to: string }) {
 }
 
 /** In what manner something is asked for, in words; there is only one for a text. */
-function Wanted({ one }: { one: Asked | Asking }) {
+function Wanted({ one, here }: { one: Asked | Asking; /** It is this page that is asked. */ here?: boolean }) {
   const { t, format } = useWords(device_words);
-  const how = !MANNERS[one.kind] ? "" : one.which === "named" ? t("which.named", { name: display_name(one.name ?? "") }) : one.which === "live" && (one.seconds ?? 0) > 0 ? t("which.live_for", { time: format.duration(one.seconds ?? 0) }) : t(`which.${one.which}`);
+  const how = !MANNERS[one.kind] ? "" : one.which === "named" ? t("which.named", { name: display_name(one.name ?? "") }) : one.which === "live" && (one.seconds ?? 0) > 0 ? t("which.live_for", { time: format.duration(one.seconds ?? 0) }) : here && one.which === "picked" ? t("which.picked_here") : t(`which.${one.which}`);
   return <p class="wanted"><Icon name={KIND_ICONS[one.kind]} /> <strong>{t(`kind.${one.kind}`)}</strong> <span class="muted">{how}{one.digest ? ` · ${t("only_digest")}` : ""}</span></p>;
 }
 
@@ -91,7 +91,7 @@ function AskedCard({ device, one }: { device: PageDevice; one: Asked }) {
   return (
     <li class="card padded stack item asked">
       <h2><Name text={one.from_name} /> {t("asks")}</h2>
-      <Wanted one={one} />
+      <Wanted one={one} here />
       <Reason text={one.reason} label={t("reason_of")} />
       <p class="small muted numeric">{t("time_left", { time: format.duration(left) })}</p>
       {failed && <Notice tone="bad">{t("not_answered")}</Notice>}

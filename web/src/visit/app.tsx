@@ -131,13 +131,22 @@ function Start({ wrong }: { wrong: "missing" | "broken" }) {
   );
 }
 
+/** Time after which opening says what it waits for, ms. */
+const LONG_MS = 5_000;
+
 function Opening() {
   const { t } = useWords(visit_words);
+  const [long, set_long] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => set_long(true), LONG_MS);
+    return () => clearTimeout(timer);
+  }, []);
   useTitle(`${t("opening")} – Hither`);
   return (
     <div class="opening">
       <h1 class="for-readers">{t("opening")}</h1>
       <Spinner label={t("opening")} />
+      {long && <p class="muted" role="status">{t("opening_long")}</p>}
     </div>
   );
 }
