@@ -102,6 +102,7 @@ impl Visitor {
             made_ms: 1_700_000_000_000,
             payload: vec![1; 40],
             visitor: with_proof.then(|| self.says(self.proof())),
+            after: None,
         };
         self.sealed(id, &body.encode())
     }
@@ -376,7 +377,7 @@ impl Upload {
                 position: 0,
                 length: chunk.len() as u32,
             };
-            let sent = write_put_chunk(&mut talk.stream.send, &header, chunk).await;
+            let sent = write_put_chunk(&mut talk.stream.send, &header, chunk.clone().into()).await;
             sent.unwrap();
         }
         talk.say(&RelayMessage::PutEnd).await;
