@@ -7,6 +7,7 @@
 use super::{count, refusal_of};
 use crate::node::{Node, now_ms};
 use crate::serve::front::Connection;
+use crate::serve::limits::Kind;
 use crate::serve::records::{bucket, device_key};
 use crate::serve::refuse;
 use crate::serve::registry::RegistryError;
@@ -38,7 +39,18 @@ async fn answered(
     connection: &Connection,
     what: OwnRequest,
 ) -> Result<OwnAnswer, RelayRefusal> {
-    count(node, connection)?;
+    match what {
+        // A host says all of its invitations again whenever it connects.
+        OwnRequest::InviteVisitors { .. } | OwnRequest::ReleaseVisitor { .. } => {
+            let limiter = &node.services.limiter;
+            let counted = limiter.device(connection.device, Kind::Place);
+            counted.map_err(|wait| {
+                node.metrics.limited.add_one();
+                refuse::busy(wait)
+            })?;
+        }
+        _ => count(node, connection)?,
+    }
     let rules = &node.config.invitation;
     match what {
         OwnRequest::Invite { .. } if !rules.by_devices => Err(RelayRefusalCode::Role.into()),

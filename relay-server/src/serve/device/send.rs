@@ -15,8 +15,8 @@ use crate::serve::limits::Kind;
 use crate::serve::records::mail_queue;
 use crate::serve::refuse;
 use crate::serve::registry::{RegistryError, user_of};
-use crate::serve::visit::Standing;
 use crate::serve::visit::book::{self, VisitError};
+use crate::serve::visit::{Standing, Visit};
 use crate::serve::waking;
 use crate::state::{Appended, Limits, NewItem, StateError};
 use bytes::Bytes;
@@ -36,6 +36,8 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Most messages, and bytes of them, of one visitor in its host's mailbox.
 const VISITOR_ITEMS: u64 = 64;
 const VISITOR_BYTES: u64 = 4 * 1024 * 1024;
+/// Longest time for which a message of an asker, or to one, is kept.
+const ASKED_KEEP_MS: u64 = 3600 * 1000;
 
 /// A message as it came.
 #[derive(Debug)]
@@ -277,7 +279,12 @@ async fn append(
 
 fn item(node: &Node, from: &Sender, mail: Mail) -> NewItem {
     let config = &node.config.mail;
-    let longest = config.keep.as_millis();
+    let longest = match &from.standing {
+        Standing::Asker(_) | Standing::Visitor(Visit { asked: true, .. }) => {
+            config.keep.as_millis().min(ASKED_KEEP_MS)
+        }
+        _ => config.keep.as_millis(),
+    };
     let keep_ms = match u64::from(mail.keep_s) * 1000 {
         0 => longest,
         wanted => wanted.min(longest),
@@ -301,7 +308,13 @@ fn limits(config: &MailConfig, standing: &Standing) -> Limits {
             source_items: config.source_items.min(VISITOR_ITEMS),
             source_bytes: config.source_bytes.0.min(VISITOR_BYTES),
         },
-        Standing::Device | Standing::Page | Standing::Asker(_) => Limits {
+        Standing::Asker(_) => Limits {
+            items: config.items,
+            bytes: config.bytes.0,
+            source_items: config.source_items.min(VISITOR_ITEMS),
+            source_bytes: config.source_bytes.0.min(VISITOR_BYTES),
+        },
+        Standing::Device | Standing::Page => Limits {
             items: config.items,
             bytes: config.bytes.0,
             source_items: config.source_items,

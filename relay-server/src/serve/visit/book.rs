@@ -156,6 +156,12 @@ pub(crate) async fn enter(
     if record.host == visitor.as_bytes() {
         return Err(VisitError::NotYours);
     }
+    // Before anything is written down: whoever has a link and makes keys leaves nothing behind.
+    let known = |guest: &&Guest| guest.visitor == visitor.as_bytes();
+    let there = record.guests.iter().filter(|guest| is_there(guest, now_ms));
+    if !record.guests.iter().any(|guest| known(&guest)) && there.count() >= record.most as usize {
+        return Err(VisitError::Full);
+    }
     list_visitor(state, key, visitor, &record, now_ms).await?;
     change(state, key, |record| {
         if record.expires_ms <= now_ms {

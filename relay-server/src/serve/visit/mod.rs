@@ -74,6 +74,8 @@ pub(crate) struct Visit {
     pub(crate) host: DeviceId,
     /// For whom it counts.
     pub(crate) host_user: UserId,
+    /// The host is an asker.
+    pub(crate) asked: bool,
 }
 
 /// A page that asks.
@@ -129,6 +131,7 @@ pub(crate) fn visit_of(key: &VisitKey, record: &records::VisitRecord) -> Option<
         key: *key,
         host: DeviceId::from_slice(&record.host).ok()?,
         host_user: UserId::from_slice(&record.user).ok()?,
+        asked: !record.origin.is_empty(),
     })
 }
 
