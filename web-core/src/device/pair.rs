@@ -30,7 +30,7 @@ pub(super) type Failed = (&'static str, &'static str);
 enum Stage {
     Connecting,
     /// The exchange has begun.
-    Started(CodePake, PakeMessage),
+    Started(Box<CodePake>, PakeMessage),
     Confirming(CodeKeys),
     /// Words are shown; the other person decides.
     Waiting(Box<CodeChannel>),
@@ -158,10 +158,10 @@ impl Pairing {
         let start = CodeMessage::Start {
             name: secret.name(),
             kind: CodeKind::Pair,
-            pake: pake.clone(),
+            pake,
         };
         self.say(start)?;
-        self.stage = Stage::Started(run, pake);
+        self.stage = Stage::Started(Box::new(run), pake);
         self.until = context.now + STEP;
         Ok(())
     }

@@ -182,7 +182,7 @@ impl Preparing {
     }
 
     /// Records that the page is to keep: the number of the first, and their bytes.
-    pub(super) fn to_keep(&mut self, plan: &Plan) -> Option<(usize, Vec<u8>)> {
+    pub(super) fn take_new_records(&mut self, plan: &Plan) -> Option<(usize, Vec<u8>)> {
         let (first, since) = self.told;
         let much = self.recorded - since >= TELL || self.is_done(plan);
         if !much || first == self.records.len() {

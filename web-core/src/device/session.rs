@@ -4,18 +4,18 @@
 //! is answered with `Received` but on the page's word, who has made it durable; a refusal that says
 //! that the page may not stay ends it for good, any other one is waited out.
 
+mod cards;
+mod letters;
+
 use super::event::{DeviceJson, Event};
 use super::role::Role;
-use super::seal;
 use super::stream::{Came, Stream};
 use super::trouble::{code_of, passes};
 use crate::context::Context;
 use hither_engine::Time;
-use hither_proto::seal::SealPurpose;
 use hither_proto::{
-    Card, DeviceEntry, DeviceId, DeviceName, FetchReceived, MessageId, OwnAnswer, OwnRequest,
-    RelayAddress, RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, ShareId, Visiting,
-    Welcome,
+    DeviceId, DeviceName, FetchReceived, MessageId, OwnAnswer, OwnRequest, RelayAddress,
+    RelayMessage, RelayPurpose, RelayRefusal, RelayRefusalCode, ShareId, Visiting, Welcome,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -32,8 +32,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long the place is left to another machine with the same key.
 const TWIN_PAUSE: Duration = Duration::from_secs(600);
-/// Longest card, bytes of JSON.
-const MAX_NAME_JSON: usize = 1024;
 
 /// A letter on its way.
 struct Outgoing {
@@ -479,142 +477,6 @@ impl Session {
         }
     }
 
-    // --- devices ---
-
-    fn know(&mut self, entries: Vec<DeviceEntry>, context: &mut Context<'_>) {
-        for entry in entries {
-            if entry.device == context.identity.device() {
-                continue;
-            }
-            let name = card_name(&entry, context);
-            let known = self.devices.get(&entry.device);
-            let name = name.or_else(|| known.map(|known| known.name.clone()));
-            let json = DeviceJson {
-                id: entry.device.to_string(),
-                name: name.unwrap_or_default(),
-                online: entry.online,
-                web: entry.web,
-                last_seen_ms: entry.last_seen_ms,
-            };
-            self.devices.insert(entry.device, json);
-        }
-        self.send_cards(context);
-    }
-
-    fn tell_devices(&self, context: &mut Context<'_>) {
-        let devices = self.devices.values().cloned().collect();
-        Event::Devices { devices }.tell(context.out);
-    }
-
-    /// The page calls itself something else.
-    pub(super) fn rename(&mut self, name: &str, made_ms: u64, context: &mut Context<'_>) {
-        (self.name, self.made_ms) = (DeviceName::clean(name), made_ms);
-        self.has_card.clear();
-        if self.ready {
-            self.send_cards(context);
-        }
-    }
-
-    fn send_cards(&mut self, context: &mut Context<'_>) {
-        if !self.role.is_device() {
-            return;
-        }
-        let name = self.name.as_str();
-        let card = serde_json::json!({ "name": name, "addresses": [], "made_ms": self.made_ms });
-        let card = card.to_string().into_bytes();
-        if card.len() > MAX_NAME_JSON {
-            return;
-        }
-        let mut cards = Vec::new();
-        for reader in self.devices.keys() {
-            if !self.has_card.insert(*reader) {
-                continue;
-            }
-            let (none, purpose) = (MessageId::NONE, SealPurpose::Card);
-            // A device whose key is none gets no card.
-            if let Ok(sealed) = seal::seal(context.identity, *reader, purpose, &none, &card) {
-                cards.push(Card {
-                    reader: *reader,
-                    sealed: sealed.into(),
-                });
-            }
-        }
-        if !cards.is_empty() {
-            self.tell(&RelayMessage::Cards(cards), context);
-        }
-    }
-
-    // --- letters ---
-
-    /// Sends a sealed letter, now or when the relay is reached. `false`: too many wait.
-    pub(super) fn send(
-        &mut self,
-        to: DeviceId,
-        id: MessageId,
-        sealed: Vec<u8>,
-        context: &mut Context<'_>,
-    ) -> bool {
-        if self.outbox.iter().any(|letter| letter.id == id) {
-            return true;
-        }
-        if self.outbox.len() >= MAX_OUTBOX {
-            return false;
-        }
-        self.outbox.push_back(Outgoing {
-            to,
-            id,
-            sealed,
-            request: None,
-        });
-        if self.ready {
-            self.send_outbox(context);
-        }
-        true
-    }
-
-    pub(super) fn unsend(&mut self, id: MessageId) {
-        self.outbox.retain(|letter| letter.id != id);
-    }
-
-    fn send_outbox(&mut self, context: &mut Context<'_>) {
-        for at in 0..self.outbox.len() {
-            let request = self.next;
-            let Some(letter) = self.outbox.get_mut(at) else {
-                return;
-            };
-            if letter.request.is_some() {
-                continue;
-            }
-            letter.request = Some(request);
-            let message = RelayMessage::Send {
-                request,
-                to: letter.to,
-                id: letter.id,
-                sealed: letter.sealed.clone().into(),
-                keep_s: 0,
-            };
-            self.request(Asked::Letter);
-            self.tell(&message, context);
-        }
-    }
-
-    fn sent(&mut self, request: u64, context: &mut Context<'_>) {
-        self.asked.remove(&request);
-        let mut letters = self.outbox.iter();
-        let at = letters.position(|letter| letter.request == Some(request));
-        if let Some(letter) = at.and_then(|at| self.outbox.remove(at)) {
-            let id = super::hex::encode(letter.id.as_bytes());
-            Event::Sent { id }.tell(context.out);
-        }
-    }
-
-    /// The page has everything up to this number.
-    pub(super) fn received(&mut self, seq: u64, context: &mut Context<'_>) {
-        if self.ready {
-            self.tell(&RelayMessage::Received { seq }, context);
-        }
-    }
-
     // --- shares and waking ---
 
     /// Asks where a share may be uploaded; `false`: the relay is not reached.
@@ -663,18 +525,6 @@ impl Session {
         let request = self.request(asked);
         self.tell(&RelayMessage::Own { request, what }, context);
     }
-}
-
-/// The name that a device's card has; `None`: there is no card that can be trusted.
-fn card_name(entry: &DeviceEntry, context: &Context<'_>) -> Option<String> {
-    if entry.card.is_empty() {
-        return None;
-    }
-    let (none, purpose) = (MessageId::NONE, SealPurpose::Card);
-    let card = seal::open(context.identity, entry.device, purpose, &none, &entry.card).ok()?;
-    let card: serde_json::Value = serde_json::from_slice(&card).ok()?;
-    let name = DeviceName::clean(card.get("name")?.as_str()?);
-    Some(name.as_str().to_owned())
 }
 
 impl std::fmt::Debug for Session {

@@ -130,7 +130,7 @@ impl Upload {
             }
             .tell(context.out);
         }
-        if let Some((first, bytes)) = preparing.to_keep(&self.plan) {
+        if let Some((first, bytes)) = preparing.take_new_records(&self.plan) {
             let upload = self.number;
             Event::Records { upload, first }.tell_with(context.out, &bytes);
         }
