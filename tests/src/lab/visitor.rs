@@ -374,7 +374,8 @@ impl Upload {
                 position: 0,
                 length: chunk.len() as u32,
             };
-            let sent = write_put_chunk(&mut talk.stream.send, &header, chunk).await;
+            let payload = chunk.clone().into();
+            let sent = write_put_chunk(&mut talk.stream.send, &header, payload).await;
             sent.unwrap();
         }
         talk.say(&RelayMessage::PutEnd).await;
