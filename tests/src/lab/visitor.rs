@@ -377,7 +377,8 @@ impl Upload {
                 position: 0,
                 length: chunk.len() as u32,
             };
-            let sent = write_put_chunk(&mut talk.stream.send, &header, chunk.clone().into()).await;
+            let payload = chunk.clone().into();
+            let sent = write_put_chunk(&mut talk.stream.send, &header, payload).await;
             sent.unwrap();
         }
         talk.say(&RelayMessage::PutEnd).await;

@@ -13,7 +13,7 @@ use crate::relay_world::{World, join_all};
 use hither_api::{ArrivalState, MessageInfo};
 use hither_proto::mail::{Content, ShareNote, SmallFile};
 use hither_proto::{EntryName, RelayRefusalCode, Ticket, VisitorProof};
-use hither_tests::lab::{self, Device, Visitor, until};
+use hither_tests::lab::{self, Device, Run, Visitor, until};
 use serde_json::Value;
 use std::fs;
 
@@ -314,7 +314,7 @@ fn w2_a_relay_without_a_page_gives_no_link_and_says_why() {
     });
 }
 
-fn message(run: &hither_tests::lab::Run) -> String {
+fn message(run: &Run) -> String {
     let last = run.lines.last().cloned().unwrap_or_default();
     last["message"].as_str().unwrap_or_default().to_owned()
 }
