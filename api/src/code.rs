@@ -12,6 +12,13 @@ pub struct ShowCode {
     /// Id of the share whose ticket it stands for; absent: for pairing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<String>,
+    /// For pairing with a page in a browser: the code is a link that opens the page of a relay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub web: bool,
+    /// Host, with or without port, or key of the relay whose page it is; absent: the only one that
+    /// has a page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
 }
 
 /// `POST /v1/codes/enter`: enters a code that another device shows. Answered with events, the last
@@ -46,11 +53,14 @@ pub struct AnswerCode {
 /// A code that is shown (event `code`).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CodeInfo {
-    /// Three words: a secret until it was used.
+    /// Three words, or, for a page in a browser, the same as `scan`: a secret until it was used.
     pub code: String,
     /// The text for a picture, of a code for pairing: a secret until it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan: Option<String>,
+    /// The link that opens the page, of a code for a page in a browser: a secret until it was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// How long it is good, seconds.
     pub expires_seconds: u64,
     /// Names it in an answer.
@@ -81,4 +91,7 @@ pub struct CodeMet {
     /// How many devices of the user it would learn of.
     #[serde(default)]
     pub devices: u64,
+    /// It is a page in a browser.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub web: bool,
 }

@@ -15,10 +15,13 @@ use crate::storage::StorageEngine;
 use crate::upload_rules::{UploadRules, parse_size};
 use crate::world::{Metered, WorldRules, parse_percent};
 use hither_proto::limits::CODE_SECONDS;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 use toml_edit::{DocumentMut, Item, Value};
+use utoipa::ToSchema;
 
 /// The configuration in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub struct Config {
     /// Keys of the file that this version does not know, in words: mistyped, or of a newer
     /// version. They count for nothing.
     pub unknown: Vec<String>,
+    /// Where the values come from that are no defaults, by key.
+    pub sources: BTreeMap<&'static str, ConfigSource>,
 }
 
 impl Default for Config {
@@ -102,6 +107,7 @@ impl Default for Config {
             storage_engine: StorageEngine::default(),
             log: "info".into(),
             unknown: Vec::new(),
+            sources: BTreeMap::new(),
         }
     }
 }
@@ -162,6 +168,19 @@ pub enum ConfigError {
         /// What it takes.
         expected: &'static str,
     },
+}
+
+/// Where a value of the configuration comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigSource {
+    /// It is the default.
+    #[default]
+    Default,
+    /// The file has it.
+    File,
+    /// An environment variable of the daemon has it, which wins over the file.
+    Environment,
 }
 
 impl ConfigError {
@@ -253,6 +272,7 @@ impl Config {
                 .filter(|v| key.kind.check(v))
                 .ok_or_else(|| key.bad_value())?;
             config.set(key.name, value);
+            config.sources.insert(key.name, ConfigSource::File);
         }
         for key in &KEYS {
             let variable = format!("HITHER_{}", key.name.replace('.', "_").to_uppercase());
@@ -262,9 +282,15 @@ impl Config {
                     .parse(&text)
                     .ok_or_else(|| key.bad_value().at(&variable))?;
                 config.set(key.name, &value);
+                config.sources.insert(key.name, ConfigSource::Environment);
             }
         }
         Ok(config)
+    }
+
+    /// Where the value of a key comes from.
+    pub fn source(&self, name: &str) -> ConfigSource {
+        self.sources.get(name).copied().unwrap_or_default()
     }
 
     /// Takes over a value that was checked.
@@ -463,6 +489,68 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Takes one key out of the file, keeping comments and everything else: its default is in force
+    /// then. Returns whether it stood there.
+    pub fn unset(path: &Path, name: &str) -> Result<bool, ConfigError> {
+        let key = key(name)?;
+        let in_file = |what: ConfigError| what.at(path.display());
+        let mut file = read(path).map_err(in_file)?;
+        Self::resolve(&file, |_| None).map_err(in_file)?;
+        if !flat(&file).iter().any(|(known, _)| known == key.name) {
+            return Ok(false);
+        }
+        let text =
+            without_its_lines(&file, key.name).unwrap_or_else(|| removed(&mut file, key.name));
+        save(path, &text).map_err(|source| ConfigError::Io {
+            path: path.display().to_string(),
+            source,
+        })?;
+        Ok(true)
+    }
+}
+
+/// Most lines of one value.
+const MAX_LINES: usize = 256;
+
+/// The file without the lines that set one key, where taking them away takes nothing else away.
+fn without_its_lines(file: &DocumentMut, name: &str) -> Option<String> {
+    let text = file.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    let keys = |file: &DocumentMut| -> Vec<String> {
+        let all = flat(file).into_iter();
+        all.map(|(known, _)| known).collect()
+    };
+    let mut left = keys(file);
+    left.retain(|known| known != name);
+    let below = name.split_once('.').map_or(name, |(_, below)| below);
+    let begins = |line: &&str| {
+        let rest = |key: &str| line.trim_start().strip_prefix(key).map(str::trim_start);
+        [name, below]
+            .iter()
+            .any(|key| rest(key).is_some_and(|rest| rest.starts_with('=')))
+    };
+    let places = (0..lines.len()).filter(|at| begins(&lines[*at]));
+    let ways = places.flat_map(|at| (1..=MAX_LINES.min(lines.len() - at)).map(move |n| (at, n)));
+    ways.map(|(at, count)| [&lines[..at], &lines[at + count..]].concat().join("\n") + "\n")
+        .find(|text| {
+            let parsed: Option<DocumentMut> = text.parse().ok();
+            parsed.is_some_and(|parsed| keys(&parsed) == left)
+        })
+}
+
+/// The file without one key, however it stands there.
+fn removed(file: &mut DocumentMut, name: &str) -> String {
+    match name.split_once('.') {
+        None => drop(file.remove(name)),
+        Some((table, below)) => {
+            let table = file.get_mut(table).and_then(Item::as_table_like_mut);
+            drop(table.and_then(|table| table.remove(below)));
+        }
+    }
+    file.to_string()
+}
+
 /// The file with one value changed where it stands, or added.
 fn changed(file: &mut DocumentMut, name: &str, value: Value) -> String {
     match name.split_once('.') {
@@ -593,6 +681,34 @@ mod tests {
     }
 
     #[test]
+    fn w9_a_value_says_where_it_is_from_and_one_that_is_taken_away_leaves_the_rest() {
+        let config = resolve("port = 1\nwait = \"2m\"", &[("HITHER_PORT", "2")]).unwrap();
+        let from = ["port", "wait", "tcp"].map(|key| config.source(key));
+        use ConfigSource::{Default, Environment, File};
+        assert_eq!(from, [Environment, File, Default]);
+
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config.toml");
+        assert!(!Config::unset(&path, "port").unwrap(), "there is no file");
+        let text = "# of the port\nport = 1 # one\n## of interfaces\ninterfaces = [\n  \"a\", # b\n]\n\
+            upload.enabled = false\n[limits]\n# of lan\nlan = true\nupload = \"5MB\"\n";
+        std::fs::write(&path, text).unwrap();
+        let now = || std::fs::read_to_string(&path).unwrap();
+        assert!(Config::unset(&path, "interfaces").unwrap());
+        assert!(Config::unset(&path, "limits.lan").unwrap());
+        assert!(Config::unset(&path, "upload.enabled").unwrap());
+        assert!(!Config::unset(&path, "limits.lan").unwrap());
+        assert_eq!(
+            now(),
+            "# of the port\nport = 1 # one\n## of interfaces\n[limits]\n# of lan\nupload = \"5MB\"\n"
+        );
+        std::fs::write(&path, "limits = { lan = true, upload = \"5MB\" }\n").unwrap();
+        assert!(Config::unset(&path, "limits.lan").unwrap());
+        assert!(!now().contains("lan") && now().contains("5MB"));
+        assert!(Config::unset(&path, "prot").is_err());
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let error = |file: &str| resolve(file, &[]).unwrap_err().to_string();
         let config = resolve("prot = 1\nport = 5\n[new]\nthing = { a = 1 }", &[]).unwrap();
@@ -632,6 +748,7 @@ mod tests {
         // A price that stands in the file is one that was set, whatever it is.
         let mut written = Config::default();
         written.costs.configured = true;
+        written.sources = KEYS.map(|key| (key.name, ConfigSource::File)).into();
         assert_eq!(resolve(&uncommented, &[]).unwrap(), written);
     }
 

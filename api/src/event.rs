@@ -273,6 +273,8 @@ pub enum ChangedList {
     Inbox,
     /// `GET /v1/outbox`.
     Outbox,
+    /// `GET /v1/inbox/links`.
+    Links,
     /// `GET /v1/pages`.
     Pages,
     /// `GET /v1/exposures` and `GET /v1/drive/uploads`.
@@ -450,6 +452,7 @@ mod tests {
         let code = Event::Code(CodeInfo {
             code: "a-b-c".into(),
             scan: None,
+            link: None,
             expires_seconds: 600,
             id: "i".into(),
         });

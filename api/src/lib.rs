@@ -35,6 +35,7 @@ mod umask;
 mod upload;
 mod upload_rules;
 mod view;
+mod visit;
 mod why;
 mod world;
 
@@ -45,7 +46,7 @@ pub use ask::{
 pub use catalogue::{FindRequest, FoundShare, ListedShare};
 pub use client::{Client, ClientError, Content, Events, Revival};
 pub use code::{AnswerCode, CodeInfo, CodeMet, EnterCode, ShowCode};
-pub use config::{Config, ConfigError, TrashRules};
+pub use config::{Config, ConfigError, ConfigSource, TrashRules};
 pub use config_keys::{KEYS, Key, TEMPLATE};
 pub use costs::{CostMode, CostModeError, Costs};
 pub use drive::{
@@ -72,14 +73,14 @@ pub use nearby::{
     OfferedKind, RenameRequest,
 };
 pub use page::{DashboardInfo, MAX_PAGE_SECONDS, PAGE_SECONDS, PageInfo, PageRequest};
-pub use paths::{Paths, PathsError};
+pub use paths::{PathEntry, Paths, PathsError, PathsInfo};
 pub use receive::{
     ArrivalDecision, ArrivalInfo, ArrivalRequest, ArrivalState, ReceiveInfo, ReceivePolicy,
     ReceiveRequest, ReceiveRule, ReceiveRules,
 };
 pub use relay::{
     DeviceInfo, DeviceRelation, InviteInfo, InviteRequest, RelayInfo, RelayRequest, RelayState,
-    RemovedInfo,
+    RemovedInfo, WakeInfo, WakeRequest, WakeWay,
 };
 pub use schedule::{ScheduleError, ScheduleRule, WeekTime};
 pub use socket::SocketAddress;
@@ -87,7 +88,8 @@ pub use storage::StorageEngine;
 pub use types::*;
 pub use umask::umask;
 pub use upload::{UploadInfo, UploadState};
-pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules};
+pub use upload_rules::{NetworkRule, NetworkRuleError, UploadRules, parse_size};
 pub use view::{MAX_CELLS, MapRun, MapState, SpanMap, TransferView, ViewSource};
+pub use visit::{InboxLinkInfo, InboxLinkRequest, LINK_BYTES, LINK_SECONDS, VisitorInfo};
 pub use why::{PaidBecause, RunnerUp, UsualRunnerUp, Why, WhyNote, WhyRule, WhySource, WhySpan};
 pub use world::{BatteryInfo, LimitsInfo, Metered, WorldInfo, WorldRules};

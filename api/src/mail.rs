@@ -1,6 +1,7 @@
 //! Messages between the user's devices, as the local API shows them.
 
 use crate::receive::ArrivalInfo;
+use crate::visit::VisitorInfo;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use utoipa::ToSchema;
@@ -157,6 +158,10 @@ pub struct MessageInfo {
     /// sender's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub page: bool,
+    /// A page in a browser sent it by a link of this device: `from` is a key of that page, and no
+    /// device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visitor: Option<VisitorInfo>,
     /// What it is.
     pub kind: MessageKind,
     /// When it arrived here, Unix seconds.

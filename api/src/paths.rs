@@ -1,7 +1,30 @@
 //! Where things live: `$HITHER_HOME`, or the XDG folders.
 
+use serde::{Deserialize, Serialize};
 use std::env;
 use std::path::{Path, PathBuf};
+use utoipa::ToSchema;
+
+/// The names in a folder that begin as somebody has typed (`GET /v1/paths`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PathsInfo {
+    /// The folder.
+    pub folder: String,
+    /// What is in it, folders first, by name; at most 200.
+    pub entries: Vec<PathEntry>,
+    /// There are more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+}
+
+/// Something in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PathEntry {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a folder.
+    pub folder: bool,
+}
 
 /// The places of one device.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,16 +86,19 @@ impl ReceiveRules {
     }
 }
 
-/// The policy for one device, or for the members of one group.
+/// The policy for one device, for the members of one group, or for whoever has one inbox link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReceiveRule {
-    /// The device; absent: the rule is about a group.
+    /// The device; absent: the rule is about something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// The group; absent: the rule is about a device.
+    /// The group; absent: the rule is about something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// The name of that device or group; may be empty.
+    /// The number of the inbox link that it is about; absent: it is about a device or a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<u64>,
+    /// The name of that device, group or link; may be empty.
     pub name: String,
     /// The treatment of things it sends.
     pub policy: ReceivePolicy,
@@ -123,7 +126,8 @@ pub struct ReceiveInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiveRequest {
-    /// The device or group: its name, short id or id.
+    /// The device or group: its name, short id or id; or `link` and the name or number of an
+    /// inbox link, with a blank between.
     pub from: String,
     /// The treatment of things it sends from now on; absent: the rule about it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

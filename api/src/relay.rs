@@ -105,6 +105,52 @@ impl std::fmt::Debug for InviteInfo {
     }
 }
 
+/// A way in which a relay wakes this device when something waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WakeWay {
+    /// A push service of a browser; only pages set it.
+    Push,
+    /// Mail.
+    Mail,
+    /// A request to an address.
+    Webhook,
+}
+
+/// `POST /v1/relays/wake`: at most one of `mail` and `webhook`; neither: the relay does not wake
+/// this device.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WakeRequest {
+    /// Host, with or without port, or key of the relay; absent: the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    /// The address that mail is sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<String>,
+    /// The `https` address that is posted to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+}
+
+impl std::fmt::Debug for WakeRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WakeRequest(secret)")
+    }
+}
+
+/// How a relay wakes this device (`GET /v1/relays/wake`). It never tells the address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WakeInfo {
+    /// The relay's host and port.
+    pub host: String,
+    /// The ways that it has.
+    pub ways: Vec<WakeWay>,
+    /// The way that is set; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<WakeWay>,
+}
+
 /// `POST /v1/devices/remove`: what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedInfo {
@@ -156,6 +202,9 @@ pub struct DeviceInfo {
     pub relation: DeviceRelation,
     /// It is the one that answers.
     pub this: bool,
+    /// It is a page in a browser.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub web: bool,
     /// It is known to be there now: connected to a relay, or seen on this network.
     pub online: bool,
     /// When it was last known to be there, Unix seconds; absent: never.

@@ -1,5 +1,6 @@
 //! Requests and answers of the local API that are no events.
 
+use crate::config::ConfigSource;
 use crate::costs::CostMode;
 use crate::event::{Phase, SourceBytes};
 use crate::relay::RelayInfo;
@@ -493,6 +494,10 @@ pub struct ConfigKeyInfo {
     pub key: String,
     /// Its value, as it would be set.
     pub value: String,
+    /// Its default, written the same way.
+    pub default: String,
+    /// Where its value comes from.
+    pub source: ConfigSource,
     /// One line about it.
     pub about: String,
     /// True if a change counts only when the daemon starts anew.

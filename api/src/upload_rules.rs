@@ -94,7 +94,7 @@ impl fmt::Display for NetworkRule {
 
 /// Bytes of a text like `100MB` (powers of 1000) or `2GiB` (powers of 1024); `None` when it is
 /// none.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

@@ -29,6 +29,7 @@ use crate::store_upload::{StoreUploadService, StoreUploads};
 use crate::tickets::Tickets;
 use crate::transfer::trash::TrashKeeper;
 use crate::transfer::{TransferService, Transfers};
+use crate::visitors::{self, VisitorDeps, VisitorService};
 use crate::watch::Watches;
 use crate::{
     asks, belonging, catalogue, expiry, exposed, failure, health, index, mail, receive, rollback,
@@ -71,6 +72,7 @@ pub(crate) struct App {
     pub codes: Arc<CodeService>,
     pub exposed: Arc<ExposedService>,
     pub receive: Arc<ReceiveService>,
+    pub visitors: Arc<VisitorService>,
     pub own_devices: Arc<OwnDevices>,
     pub pages: Arc<PageService>,
     pub dashboard: Arc<DashboardService>,
@@ -103,6 +105,7 @@ states! {
     codes: CodeService,
     exposed: ExposedService,
     receive: ReceiveService,
+    visitors: VisitorService,
     own_devices: OwnDevices,
     pages: PageService,
     dashboard: DashboardService,
@@ -396,6 +399,7 @@ impl App {
             groups: Arc::clone(&groups),
             tasks: base.tasks.clone(),
         });
+        let own_devices = OwnDevices::new(&nearby, &mail, &base.warnings, &base.tasks);
         let codes = Arc::new(CodeService {
             device: base.device,
             name: base.name.clone(),
@@ -404,6 +408,7 @@ impl App {
             tickets: Arc::clone(&tickets),
             relays: Arc::clone(&relays),
             known: Arc::clone(swarm.known()),
+            own_devices: Arc::clone(&own_devices),
             tasks: base.tasks.clone(),
             expires: settings.setting(|config| config.code_expires),
             wait: settings.setting(|config| config.wait),
@@ -450,18 +455,29 @@ impl App {
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
+        let visitors = VisitorService::open(VisitorDeps {
+            device: base.device,
+            name: base.name.clone(),
+            storage: Arc::clone(&base.storage),
+            swarm: Arc::clone(&swarm),
+            relays: Arc::clone(&relays),
+            mail: Arc::clone(&mail),
+            time: Arc::clone(&base.time),
+            tasks: base.tasks.clone(),
+        })
+        .map_err(storage)?;
         let receive = ReceiveService::open(ReceiveDeps {
             storage: Arc::clone(&base.storage),
             mail: Arc::clone(&mail),
             nearby: Arc::clone(&nearby),
             groups: Arc::clone(&group_states),
             transfers: Arc::clone(&transfers),
+            visitors: Arc::clone(&visitors),
             usual_folder: base.paths.received.clone(),
             rules: settings.setting(|config| config.receive.clone()),
             tasks: base.tasks.clone(),
         })
         .map_err(storage)?;
-        let own_devices = OwnDevices::new(&nearby, &mail, &base.warnings, &base.tasks);
         let pages = PageService::new(PageDeps {
             device: base.device,
             name: base.name.clone(),
@@ -510,6 +526,7 @@ impl App {
             pages: Arc::clone(&pages),
             exposed: Arc::clone(&exposed),
             catalogue: Arc::clone(&catalogue),
+            visitors: Arc::clone(&visitors),
         });
         let app = Self {
             swarm,
@@ -528,6 +545,7 @@ impl App {
             codes,
             exposed,
             receive,
+            visitors,
             own_devices,
             pages,
             dashboard,
@@ -587,6 +605,7 @@ impl App {
         asks::start(&self.asks);
         exposed::start(&self.exposed);
         receive::start(&self.receive);
+        visitors::start(&self.visitors);
         own_devices::start(&self.own_devices);
         discovery
     }

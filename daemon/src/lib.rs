@@ -5,7 +5,8 @@
 //! `publish.rs` makes and renews them, `watch/` notices what changes, `tickets.rs` says what others
 //! are given. `transfer/` fetches, with `live_view.rs` and `why/` to look at it. `mail/` takes
 //! messages between the user's devices, `catalogue/` knows what those share, `groups/` works with
-//! groups, `index/` with the indexes of relays, `store_upload/` uploads to stores. What moves
+//! groups, `index/` with the indexes of relays, `store_upload/` uploads to stores, `visitors/` has
+//! the links by which browsers send here, `wake.rs` how relays wake this device. What moves
 //! chunks is in `hither-swarm`, what speaks with relays in `hither-relay-client`. `settings.rs` has the configuration in force. `api/` is how
 //! users reach it; `failure.rs` turns errors into codes and sentences.
 //!
@@ -53,6 +54,7 @@ mod program;
 mod publish;
 mod receive;
 mod records;
+mod relay_named;
 #[cfg(test)]
 mod relay_tests;
 mod rollback;
@@ -61,6 +63,8 @@ mod settings;
 mod store_upload;
 mod tickets;
 mod transfer;
+mod visitors;
+mod wake;
 mod watch;
 mod why;
 

@@ -1,4 +1,5 @@
-//! The user's own devices, as one of them administers them: one is removed, more are invited.
+//! The user's own devices, as one of them administers them: one is removed, more are invited, a page
+//! in a browser becomes one.
 //!
 //! A removal is durable here first; then the user's other devices are told by sealed letters, which
 //! wait for those that are off, the relays are asked to revoke the device, and what it has open to
@@ -6,12 +7,16 @@
 //! which the user said it, so that of two devices that remove each other the relay's order decides.
 //!
 //! ```text
-//! letter of the kind "removal": 1 (1 byte, format) ‖ device id (32) ‖ name (UTF-8, at most 64 bytes)
+//! letter of the kind "removal" or "page": 1 (1 byte, format) ‖ device id (32) ‖ name (UTF-8, at most 64 bytes)
 //! ```
+//!
+//! A letter of the kind "page" says that a key is that of a page, whatever a relay says of it: no
+//! relay makes more of a page than it is. Invariant: neither is believed of a page.
 
 use crate::failure;
 use crate::mail::{self, Body, BodyHandler, Content, MailService, Outcome};
 use crate::nearby::NearbyService;
+use crate::relay_named::{self, ANSWER, Among, Unheard};
 use hither_api::{ApiError, DeviceRelation, ErrorCode, InviteInfo, InviteRequest, RemovedInfo};
 use hither_content::storage::StorageError;
 use hither_proto::{
@@ -29,9 +34,9 @@ use tokio::time::timeout;
 
 /// The kind of letters about removed devices.
 const KIND: &str = "removal";
+/// The kind of letters about pages in browsers that became devices.
+const PAGE: &str = "page";
 const FORMAT: u8 = 1;
-/// Longest wait for a relay's answer while the user waits.
-const ANSWER: Duration = Duration::from_secs(5);
 /// Pause before a relay that did not do it is asked again.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -60,7 +65,9 @@ impl OwnDevices {
             tasks: tasks.clone(),
         });
         let handler: Arc<dyn BodyHandler> = Arc::clone(&service) as _;
-        mail.handle_bodies(KIND, Arc::downgrade(&handler));
+        for kind in [KIND, PAGE] {
+            mail.handle_bodies(kind, Arc::downgrade(&handler));
+        }
         service
     }
 
@@ -113,10 +120,22 @@ impl OwnDevices {
             .remove(device, name, self.device)
             .map_err(|error| failure::storage(&error))?;
         tracing::info!(?device, "a device is removed");
+        Ok(self.tell(others, KIND, device, name))
+    }
+
+    /// Sends a letter about a device to others, durably; returns how many but that one are told.
+    /// Blocks.
+    fn tell(
+        &self,
+        others: HashSet<DeviceId>,
+        kind: &str,
+        device: DeviceId,
+        name: &DeviceName,
+    ) -> u64 {
         let mut told = 0;
         for other in others {
             let body = Body {
-                kind: KIND.into(),
+                kind: kind.into(),
                 made_ms: unix_millis(),
                 payload: encode(device, name),
                 visitor: None,
@@ -125,10 +144,24 @@ impl OwnDevices {
                 mail::message_id().and_then(|id| mail::post(&self.mail, other, id, &body, None));
             match posted {
                 Ok(_) => told += u64::from(other != device),
-                Err(error) => tracing::warn!(?other, %error, "a device is not told of a removal"),
+                Err(error) => tracing::warn!(?other, kind, %error, "a device is not told"),
             }
         }
-        Ok(told)
+        told
+    }
+
+    /// A page in a browser becomes one of the user's devices. That it is a page is durable here
+    /// before, and the user's other devices are told so. Blocks.
+    ///
+    /// Errors: it cannot be kept.
+    pub(crate) fn add_page(&self, device: DeviceId, name: &DeviceName) -> Result<(), StorageError> {
+        self.nearby.known().mark_page(device)?;
+        tracing::info!(?device, "a page in a browser becomes a device");
+        let mut others = self.own_devices();
+        // Pages are believed nothing of the sort, and need not know.
+        others.retain(|other| *other != device && !self.nearby.is_page(*other));
+        self.tell(others, PAGE, device, name);
+        Ok(())
     }
 
     /// The user's other devices.
@@ -173,20 +206,16 @@ impl OwnDevices {
     ///
     /// Errors: no relay is meant, or several may be; it is not connected, or gives none.
     pub(crate) async fn invite(&self, request: &InviteRequest) -> Result<InviteInfo, ApiError> {
-        let relay = self.relay(request.relay.as_deref())?;
+        let relays = &self.nearby.relays;
+        let relay = relay_named::named(relays, request.relay.as_deref(), Among::All)?;
         let host = relay.url.at.to_string();
-        let unreached =
-            |why: &str| ApiError::new(ErrorCode::NoRelay, format!("The relay {host}: {why}."));
-        let connection = relay
-            .connection()
-            .ok_or_else(|| unreached("it is not connected"))?;
         let what = OwnRequest::Invite {
             devices: request.uses,
             seconds: request.valid_seconds,
             web: false,
         };
-        match timeout(ANSWER, connection.own(what)).await {
-            Ok(Ok(OwnAnswer::Invited(invitation))) => {
+        match relay_named::ask(&relay, what).await {
+            Ok(OwnAnswer::Invited(invitation)) => {
                 let url = RelayUrl {
                     at: relay.url.at.clone(),
                     key: relay.url.key,
@@ -199,46 +228,17 @@ impl OwnDevices {
                     valid_seconds: request.valid_seconds,
                 })
             }
-            Ok(Err(RequestError::Refused(refusal))) if refusal.code == RelayRefusalCode::Role => {
+            Err(Unheard::Never) => {
                 let message = format!("The operator of {host} does not let devices invite others.");
                 Err(ApiError::new(ErrorCode::Refused, message)
                     .with_hint("Ask them for an invitation."))
             }
-            Ok(Err(error)) => Err(unreached(&error.to_string())),
-            Ok(Ok(_)) | Err(_) => Err(unreached("it did not answer in time")),
-        }
-    }
-
-    /// The relay that a user means; without a word the only one.
-    fn relay(&self, wanted: Option<&str>) -> Result<Arc<Relay>, ApiError> {
-        let mut all = self.nearby.relays.all();
-        if let Some(wanted) = wanted {
-            let wanted = wanted.to_lowercase();
-            all.retain(|relay| {
-                let at = relay.url.at.to_string();
-                let host = at.rsplit_once(':').map(|(host, _)| host.to_owned());
-                at == wanted
-                    || host.as_deref() == Some(&wanted)
-                    || relay
-                        .url
-                        .key
-                        .to_string()
-                        .to_lowercase()
-                        .starts_with(&wanted)
-            });
-        }
-        let message = match (all.pop(), all.is_empty(), wanted) {
-            (Some(relay), true, _) => return Ok(relay),
-            (Some(_), false, _) => "It could be several relays.".to_owned(),
-            (None, _, None) => "This device has joined no relay.".to_owned(),
-            (None, _, Some(wanted)) => {
-                format!(
-                    "This device has not joined a relay {}.",
-                    display_name(wanted)
-                )
+            Ok(_) => Err(failure::internal("another answer than to an invitation")),
+            Err(Unheard::Because(why)) => {
+                let message = format!("The relay {host}: {why}.");
+                Err(ApiError::new(ErrorCode::NoRelay, message))
             }
-        };
-        Err(ApiError::new(ErrorCode::NotFound, message).with_hint("Name one of: hither relay list"))
+        }
     }
 
     /// Tells the user on a device that it is no longer one of theirs.
@@ -328,8 +328,15 @@ impl BodyHandler for OwnDevices {
         let Some((device, name)) = decode(&body.payload) else {
             return Ok(None);
         };
-        if !self.nearby.is_own(from) || from == device {
-            tracing::warn!(?from, "a stranger's word of a removal is not taken");
+        if !self.nearby.is_own(from) || self.nearby.is_page(from) || from == device {
+            tracing::warn!(?from, kind = body.kind, "a stranger's word is not taken");
+            return Ok(None);
+        }
+        if body.kind == PAGE {
+            // One that is known as more than a page is not made less by another one's word.
+            if self.nearby.known().relation(device).is_none() && device != self.device {
+                self.nearby.known().mark_page(device)?;
+            }
             return Ok(None);
         }
         if self.nearby.known().remove(device, &name, from)? {

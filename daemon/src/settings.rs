@@ -79,10 +79,12 @@ fn value(config: &Config, key: &str) -> String {
 impl SettingsService {
     /// Every key with its value.
     pub(crate) fn list(&self) -> Vec<ConfigKeyInfo> {
-        let config = self.settings.all();
+        let (config, default) = (self.settings.all(), Config::default());
         let info = |key: &hither_api::Key| ConfigKeyInfo {
             key: key.name.into(),
             value: value(&config, key.name),
+            default: value(&default, key.name),
+            source: config.source(key.name),
             about: key.about.into(),
             needs_restart: key.needs_restart(),
             pending: self.is_pending(&config, key),
@@ -98,6 +100,12 @@ impl SettingsService {
     /// Writes one key to the file and puts it into force. Blocks.
     pub(crate) fn set(&self, key: &str, text: &str) -> Result<ConfigChange, ApiError> {
         Config::write(&self.paths.config, key, text).map_err(|error| wrong(&error))?;
+        self.reload()
+    }
+
+    /// Takes one key out of the file and puts its default into force. Blocks.
+    pub(crate) fn unset(&self, key: &str) -> Result<ConfigChange, ApiError> {
+        Config::unset(&self.paths.config, key).map_err(|error| wrong(&error))?;
         self.reload()
     }
 

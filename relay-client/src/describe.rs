@@ -120,6 +120,7 @@ impl RelayClient {
             addresses: addresses.iter().map(ToString::to_string).collect(),
             as_of: None,
             calls_itself: None,
+            web: false,
         }
     }
 
@@ -174,6 +175,7 @@ impl RelayClient {
             info.relays.push(host.clone());
             info.online |= known.online;
             info.same_network |= connected && known.same_network;
+            info.web |= known.web || self.swarm.known().is_page(device);
             let seen = Some(known.last_seen_ms / 1000).filter(|seen| *seen > 0);
             info.last_seen = info.last_seen.max(seen);
             // One relay that is connected is enough to know.

@@ -94,6 +94,19 @@ impl Relays {
         away
     }
 
+    /// Returns whether a relay lists a device as a page in a browser.
+    pub fn lists_as_page(&self, device: DeviceId) -> bool {
+        let says = |relay: &Arc<Relay>| {
+            relay.with_devices(|list| list.get(device).is_some_and(|known| known.web))
+        };
+        self.all().iter().any(says)
+    }
+
+    /// The joined relay of a key.
+    pub fn by_key(&self, key: DeviceId) -> Option<Arc<Relay>> {
+        self.all().into_iter().find(|relay| relay.url.key == key)
+    }
+
     /// Why nothing can be sent to `device` before somebody does something: the host of a relay that
     /// lists it, and its trouble. `None` while some way may open by itself.
     pub fn stuck(&self, device: DeviceId) -> Option<(String, Trouble)> {

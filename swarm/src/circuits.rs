@@ -133,7 +133,8 @@ impl Circuits for CodeDialer {
 
 impl Swarm {
     /// Returns whether a circuit that `from` asks for is taken: only those who show that they know
-    /// a share that is here are listened to, and have to prove it afterwards.
+    /// a share that is here, or a code that is shown, are listened to, and have to prove it
+    /// afterwards.
     pub fn wants_circuit(&self, from: DeviceId, knock: &Knock) -> bool {
         let known = |secret| knock.verify(secret, &from, &self.device);
         from != self.device
@@ -142,7 +143,8 @@ impl Swarm {
                     .nameplates
                     .own()
                     .iter()
-                    .any(|nameplate| knock.is_for_code(*nameplate, &from, &self.device)))
+                    .any(|nameplate| knock.is_for_code(*nameplate, &from, &self.device))
+                || self.scanned.is_meant(knock, &from, &self.device))
     }
 
     /// Opens a stream about a code to a device that shows one which begins with `nameplate`,

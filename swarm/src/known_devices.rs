@@ -1,6 +1,6 @@
 //! Devices that this one knows without a relay's list: the user's own that were paired, and those of
-//! others that the user said yes to; what the user calls devices here; and those of the user's that
-//! are so no more, whoever still lists them.
+//! others that the user said yes to; what the user calls devices here; those of the user's that are
+//! so no more, whoever still lists them; and which of the user's are pages in browsers.
 //!
 //! Invariants: a change is durable before it counts; at most [`MAX_KNOWN`] devices are known; what
 //! stands here is what the user granted, never what somebody claimed.
@@ -26,6 +26,10 @@ const CALLED: Table = Table::new("device_names");
 const REMOVED: Table = Table::new("removed_devices");
 /// Most removed devices that are remembered; the oldest are forgotten first.
 const MAX_REMOVED: usize = 1024;
+/// Keys of the user's pages in browsers, by device, and since when.
+const PAGES: Table = Table::new("page_devices");
+/// Most pages that are remembered; the oldest are forgotten first.
+const MAX_PAGES: usize = 1024;
 
 /// How a device belongs to this one's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +83,8 @@ pub struct KnownDevices {
     all: RwLock<BTreeMap<DeviceId, KnownDevice>>,
     called: RwLock<BTreeMap<DeviceId, String>>,
     removed: RwLock<BTreeMap<DeviceId, RemovedDevice>>,
+    /// Since when, Unix seconds.
+    pages: RwLock<BTreeMap<DeviceId, u64>>,
     changes: watch::Sender<u64>,
 }
 
@@ -91,6 +97,7 @@ impl KnownDevices {
             all: RwLock::new(records(storage.as_ref(), KNOWN)?),
             called: RwLock::new(records(storage.as_ref(), CALLED)?),
             removed: RwLock::new(records(storage.as_ref(), REMOVED)?),
+            pages: RwLock::new(records(storage.as_ref(), PAGES)?),
             storage,
             changes: watch::Sender::new(0),
         })
@@ -147,6 +154,39 @@ impl KnownDevices {
     /// Returns whether a device was the user's and is so no more.
     pub fn is_removed(&self, device: DeviceId) -> bool {
         self.removed.read().contains_key(&device)
+    }
+
+    /// Returns whether a device was made the user's as a page in a browser, whatever a relay says.
+    pub fn is_page(&self, device: DeviceId) -> bool {
+        self.pages.read().contains_key(&device)
+    }
+
+    /// Remembers that a device is a page in a browser; it is durable when this returns. Whose it is
+    /// says a relay. Returns whether that is news. Blocks.
+    ///
+    /// Errors: the store failed.
+    pub fn mark_page(&self, device: DeviceId) -> Result<bool, StorageError> {
+        let mut pages = self.pages.write();
+        if pages.contains_key(&device) {
+            return Ok(false);
+        }
+        let now = unix_seconds();
+        let mut batch = Batch::new();
+        let bytes = serde_json::to_vec(&now).unwrap_or_default();
+        batch.put(PAGES, device.as_bytes(), &bytes);
+        let oldest = pages.iter().min_by_key(|(_, since)| **since);
+        let spare = oldest
+            .filter(|_| pages.len() >= MAX_PAGES)
+            .map(|(device, _)| *device);
+        if let Some(spare) = spare {
+            batch.remove(PAGES, spare.as_bytes());
+            pages.remove(&spare);
+        }
+        self.storage.commit(batch)?;
+        pages.insert(device, now);
+        drop(pages);
+        self.changes.send_modify(|count| *count += 1);
+        Ok(true)
     }
 
     /// Every removed device, in the order of their ids.
@@ -342,6 +382,16 @@ mod tests {
 
     fn name(text: &str) -> DeviceName {
         DeviceName::clean(text)
+    }
+
+    #[test]
+    fn w3_a_page_stays_one_over_restarts_whatever_a_relay_says() {
+        let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
+        let (known, page) = (KnownDevices::load(Arc::clone(&storage)).unwrap(), device());
+        assert!(!known.is_page(page));
+        assert!(known.mark_page(page).unwrap() && !known.mark_page(page).unwrap());
+        let again = KnownDevices::load(storage).unwrap();
+        assert!(again.is_page(page) && again.relation(page).is_none());
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub use links::watching::{
 };
 pub use links::{Links, is_near, place};
 pub use marks::Marks;
-pub use nameplates::Nameplates;
+pub use nameplates::{Nameplates, ScannedNames};
 pub use network::addresses;
 pub use ports::{CircuitError, CircuitRelays, JoinedRelay, Membership};
 pub use routes::{Routes, TransferInput, TransferRoute};

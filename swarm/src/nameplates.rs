@@ -1,10 +1,11 @@
 //! First words of codes: those that this device shows, as discovery announces them, and those that
-//! others on this network announce.
+//! others on this network announce; and the names of codes for scanning, which nobody announces.
 //!
 //! Invariant: what others announce is a hint whom to ask; it is bounded by what discovery remembers.
 
 use hither_carrier::Nameplates as Announced;
-use hither_proto::{DeviceId, Word};
+use hither_proto::{CodeName, DeviceId, Knock, Word};
+use hither_util::sync::RwLock;
 use std::collections::HashMap;
 use tokio::sync::watch;
 
@@ -80,9 +81,46 @@ impl Nameplates {
     }
 }
 
+/// The names of the codes for scanning that this device shows: who saw one may ask for a circuit.
+#[derive(Debug, Default)]
+pub struct ScannedNames(RwLock<Vec<[u8; CodeName::SCANNED]>>);
+
+impl ScannedNames {
+    /// Has circuits about these taken from now on, and about no others.
+    pub fn show(&self, names: Vec<[u8; CodeName::SCANNED]>) {
+        *self.0.write() = names;
+    }
+
+    /// Returns whether what the device `from` shows the device `to` is about one of them.
+    pub(crate) fn is_meant(&self, knock: &Knock, from: &DeviceId, to: &DeviceId) -> bool {
+        let mut salt = [0; Knock::SALT];
+        salt.copy_from_slice(&knock.as_bytes()[..Knock::SALT]);
+        let names = self.0.read();
+        let mut knocks = names
+            .iter()
+            .map(|name| Knock::for_scanned(name, from, to, salt));
+        knocks.any(|made| made == *knock)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn w3_a_circuit_is_taken_about_a_scanned_code_that_is_shown() {
+        let device = || hither_carrier::Identity::generate().unwrap().device_id();
+        let (page, here, other) = (device(), device(), device());
+        let (names, name) = (ScannedNames::default(), [7; CodeName::SCANNED]);
+        let knock = Knock::for_scanned(&name, &page, &here, [1; Knock::SALT]);
+        assert!(!names.is_meant(&knock, &page, &here));
+        names.show(vec![[8; CodeName::SCANNED], name]);
+        assert!(names.is_meant(&knock, &page, &here));
+        assert!(!names.is_meant(&knock, &other, &here));
+        assert!(!names.is_meant(&knock, &page, &other));
+        names.show(Vec::new());
+        assert!(!names.is_meant(&knock, &page, &here));
+    }
 
     #[test]
     fn who_shows_a_word_is_found_until_it_shows_it_no_more() {

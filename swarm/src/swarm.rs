@@ -11,7 +11,7 @@ use crate::interfaces::reachable_addresses;
 use crate::known_devices::KnownDevices;
 use crate::links::Links;
 use crate::marks::Marks;
-use crate::nameplates::Nameplates;
+use crate::nameplates::{Nameplates, ScannedNames};
 use crate::ports::{CircuitRelays, Membership};
 use crate::routes::{Routes, SupervisorInput};
 use crate::shares::{Share, Shares};
@@ -88,6 +88,7 @@ pub struct Swarm {
     pub(crate) membership: Arc<dyn Membership>,
     relays: OnceLock<Arc<dyn CircuitRelays>>,
     pub(crate) nameplates: Nameplates,
+    pub(crate) scanned: ScannedNames,
     pub(crate) device_streams: Handlers,
     pub(crate) known: Arc<KnownDevices>,
     /// Counts up when the network may be another one.
@@ -128,6 +129,7 @@ impl Swarm {
             membership: deps.membership,
             relays: OnceLock::new(),
             nameplates: Nameplates::default(),
+            scanned: ScannedNames::default(),
             device_streams: Handlers::default(),
             known: deps.known,
             network: watch::Sender::new(0),
@@ -187,6 +189,11 @@ impl Swarm {
     /// First words of the codes that are shown on this network.
     pub fn nameplates(&self) -> &Nameplates {
         &self.nameplates
+    }
+
+    /// The names of the codes for scanning that this device shows.
+    pub fn scanned(&self) -> &ScannedNames {
+        &self.scanned
     }
 
     /// Every share of which this device knows the secret.

@@ -87,7 +87,7 @@ fn decrypt(key: &[u8], sealed: &[u8]) -> Vec<u8> {
 fn address() -> RelayAddress {
     RelayAddress {
         key: device(RELAY),
-        quic: vec!["relay.example:4817".parse().unwrap()],
+        udp: vec!["relay.example:4817".parse().unwrap()],
         tcp: vec![],
     }
 }

@@ -11,7 +11,7 @@ import esbuild from "esbuild";
 
 const run = promisify(execFile);
 export const bin = resolve(process.env.HITHER_BIN ?? fileURLToPath(new URL("../../target/debug", import.meta.url)));
-export const relay_bin = resolve(process.env.HITHER_RELAY_BIN ?? bin);
+export const relay_bin = resolve(process.env.RELAY_BIN ?? bin);
 const src = fileURLToPath(new URL("../src/core/", import.meta.url));
 
 /** The parts, compiled: node 20 does not read TypeScript. */

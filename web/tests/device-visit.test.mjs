@@ -44,10 +44,10 @@ test("c8_an_asker_gets_a_picture_from_whoever_opens_its_link", { skip }, async (
   const [thing] = await asker.answer();
   assert.deepEqual([thing.name, thing.media_type, thing.bytes], ["me.jpg", "image/jpeg", 100_000]);
   assert.equal(digest(Buffer.from(await thing.content.arrayBuffer())), digest(bytes));
-  await until(visitor, ({ sendings }) => sendings.some(({ id, state }) => id === sending.id && state === "sent"));
+  await until(visitor, ({ sendings }) => sendings.some(({ id, state }) => id === sending.id && state === "taken"));
   // The link is good for one answer.
+  await part.close();
   await assert.rejects(visit(asker.link), { code: "gone" });
-  asker.close();
 });
 
 test("c8_a_large_answer_is_a_share_that_the_asking_page_reads", { skip }, async () => {
@@ -78,7 +78,7 @@ test("c8_a_refusal_and_a_digest_and_a_site_that_may_not_ask", { skip }, async ()
 
 test("w2_a_text_that_is_no_link_and_a_link_of_nobody_are_told_apart", { skip }, async () => {
   await assert.rejects(visit("hither-inbox1nonsense"), { code: "ticket" });
-  const { asker } = await ask();
-  asker.close();
+  const { part, asker } = await ask();
+  await part.close();
   await assert.rejects(visit(asker.link), { code: "gone" });
 });

@@ -30,6 +30,7 @@ pub async fn show_share(
     };
     let request = ShowCode {
         share: Some(share.clone()),
+        ..ShowCode::default()
     };
     let mut events = client.work_once("/v1/codes", &request).await?;
     let shown = first(session, &mut events).await?;

@@ -8,7 +8,8 @@ use crate::show::{Align, Column, Table};
 use clap::Subcommand;
 use clap_complete::engine::ArgValueCandidates;
 use hither_api::{
-    ApiError, Client, ClientError, Config, ConfigChange, ErrorCode, Exit, KEYS, TEMPLATE,
+    ApiError, Client, ClientError, Config, ConfigChange, ConfigSource, ErrorCode, Exit, KEYS,
+    TEMPLATE,
 };
 use serde_json::json;
 use std::path::Path;
@@ -19,6 +20,7 @@ Examples:
   hither config get                       every key and what it means
   hither config get port                  one value
   hither config set device_name laptop    change one key, keep comments
+  hither config unset device_name         its default again
   hither config edit                      open it in $VISUAL, $EDITOR or vi
 
 A change is in force at once where the daemon can do that; it says so where it
@@ -50,6 +52,12 @@ enum Action {
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
+    /// Take one key out of the file: its default is in force again
+    Unset {
+        /// The key
+        #[arg(add = ArgValueCandidates::new(complete::keys))]
+        key: String,
+    },
     /// Open the file in an editor and check it afterwards
     Edit,
     /// Put into force what was changed in the file by other means
@@ -71,6 +79,18 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Action::Get { key } => get(session, &path, key.as_deref())?,
         Action::Set { key, value } => {
             Config::write(&path, &key, &value).map_err(|error| failure::config(&error))?;
+            changed(session, Some(&key)).await?;
+        }
+        Action::Unset { key } => {
+            let stood = Config::unset(&path, &key).map_err(|error| failure::config(&error))?;
+            if !stood {
+                let words = format!("{key} is not in the file: its default is in force already.");
+                session.out.note(&session.wrapped(&words));
+            }
+            if load(session, &path)?.source(&key) == ConfigSource::Environment {
+                let words = format!("An environment variable sets {key}, and wins.");
+                session.out.note(&session.wrapped(&words));
+            }
             changed(session, Some(&key)).await?;
         }
         Action::Edit => {
@@ -141,14 +161,20 @@ fn get(session: &Session<'_>, path: &Path, wanted: Option<&str>) -> Result<(), A
     let value = |key: &str| config.get(key).map_err(|error| failure::config(&error));
     if let Some(key) = wanted {
         let value = value(key)?;
-        session.out.json(&json!({"key": key, "value": value}));
+        let source = config.source(key);
+        session
+            .out
+            .json(&json!({"key": key, "value": value, "source": source}));
         session.out.result(&value);
         return Ok(());
     }
     let mut table = Table::new(&COLUMNS);
     for key in &KEYS {
         let value = value(key.name)?;
-        session.out.json(&json!({"key": key.name, "value": value}));
+        let source = config.source(key.name);
+        session
+            .out
+            .json(&json!({"key": key.name, "value": value, "source": source}));
         table.row([key.name.into(), value, key.about.into()]);
     }
     session.table(table);

@@ -21,6 +21,9 @@ Examples:
   hither devices remove phone              it is none of your devices any more
   hither devices forget anna               it is a stranger again
 
+A page in a browser (hither pair --web) stands as web: it receives, sends, asks
+and answers, and is forgotten when it has not come for a month.
+
 Commands that take a device take its name, the short id shown here, or its whole
 id (with --json).";
 
@@ -191,6 +194,7 @@ fn table(devices: &[DeviceInfo], now: u64) -> Table {
 
 const fn whose(device: &DeviceInfo) -> &'static str {
     match device.relation {
+        DeviceRelation::Own if device.web => "yours, web",
         DeviceRelation::Own => "yours",
         DeviceRelation::Known => "known",
         DeviceRelation::Member => "group",
@@ -258,5 +262,20 @@ mod tests {
             lines[3],
             "(no name yet)  bbbbbbbb  known  seen 3 min ago  –        relay.example:47447"
         );
+    }
+
+    #[test]
+    fn w3_a_page_in_a_browser_is_marked_and_fits() {
+        let page = DeviceInfo {
+            short: "cccccccc".into(),
+            name: "Firefox on the borrowed laptop of the library".into(),
+            web: true,
+            online: true,
+            relays: vec!["relay.example:47447".into()],
+            ..Default::default()
+        };
+        let lines = table(&[page], 280).lines(80);
+        assert!(lines[1].contains("  yours, web  online"), "{}", lines[1]);
+        assert!(lines.iter().all(|line| line.chars().count() <= 80));
     }
 }

@@ -1,5 +1,7 @@
 //! `hither inbox`.
 
+mod link;
+
 use crate::commands::fetch;
 use crate::failure;
 use crate::session::{Outcome, Session};
@@ -23,6 +25,7 @@ Examples:
   hither inbox accept 5             it arrives in the receive folder
   hither inbox refuse 5             its sender is told that it was declined
   hither inbox delete 3 4
+  hither inbox link                 a link: any browser can send here by it
   hither inbox --wait --json        wait for a message that was not read yet
   hither inbox --follow --json      unread ones and whatever comes, until Ctrl-C";
 
@@ -82,6 +85,8 @@ enum Action {
         /// Its number
         id: u64,
     },
+    /// Make a link by which any browser sends to this device; list and end them
+    Link(link::Args),
     /// Delete messages
     Delete {
         /// Their numbers
@@ -132,6 +137,7 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         }
         Some(Action::Accept { id }) => decide(session, id, ArrivalDecision::Accept).await,
         Some(Action::Refuse { id }) => decide(session, id, ArrivalDecision::Refuse).await,
+        Some(Action::Link(args)) => link::run(session, args).await,
         Some(Action::Delete { ids }) => delete(session, &ids).await,
         None if args.follow || args.wait => stream(session, args.follow).await,
         None => list(session).await,
@@ -462,6 +468,7 @@ mod tests {
             from: "12D3KooWabcdefgh".into(),
             name: "pho\nne".into(),
             page: false,
+            visitor: None,
             kind,
             received: 100,
             made: 100,

@@ -3,12 +3,12 @@
 use super::code::{first, named, print};
 use crate::input;
 use crate::session::{Outcome, Session};
-use crate::show::{Drawing, count, qr};
+use crate::show::{Drawing, count, qr, qr_exact};
 use hither_api::{
-    AnswerCode, ApiError, Client, ClientError, CodeMet, Done, EnterCode, ErrorCode, Event, Events,
-    Exit, ShowCode,
+    AnswerCode, ApiError, Client, ClientError, CodeInfo, CodeMet, Done, EnterCode, ErrorCode,
+    Event, Events, Exit, ShowCode,
 };
-use hither_proto::{PairText, SpokenCode};
+use hither_proto::{PairText, SpokenCode, display_name};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
@@ -16,6 +16,7 @@ Examples:
   hither pair                    on a device that is set up: shows a code
   hither pair able-baby-cabin    on the new device, with that code
   hither pair hither-pair1…      the same with a scanned picture
+  hither pair --web              a link: a page in a browser becomes a device
 
 Pairing makes a device one of yours: the two know each other for good, and the
 new one learns of your other devices and joins your relays. The device that
@@ -30,6 +31,12 @@ pub struct Args {
     /// The code that the other device shows: three words, or the text of its picture
     #[arg(value_name = "CODE")]
     pub code: Vec<String>,
+    /// Show a link that makes a page in a browser one of your devices
+    #[arg(long, conflicts_with = "code")]
+    pub web: bool,
+    /// The relay whose page it is: its host, or the beginning of its key
+    #[arg(long, value_name = "RELAY", requires = "web")]
+    pub relay: Option<String>,
     /// Do not ask before joining by a scanned picture
     #[arg(long, short, requires = "code")]
     pub yes: bool,
@@ -41,14 +48,14 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
     if args.code.is_empty() {
-        show(session).await
+        show(session, &args).await
     } else {
         enter(session, &args).await
     }
 }
 
 /// Shows a code, and asks before it grants anything.
-async fn show(session: &Session<'_>) -> Outcome {
+async fn show(session: &Session<'_>, args: &Args) -> Outcome {
     if !session.out.can_ask() && !session.out.is_json() {
         return Err(ApiError::new(
             ErrorCode::BadRequest,
@@ -57,17 +64,51 @@ async fn show(session: &Session<'_>) -> Outcome {
         .with_hint("Run it in a terminal. Programs use --json and answer yes or no."));
     }
     let client = session.daemon().await?;
-    let mut events = client.work_once("/v1/codes", &ShowCode::default()).await?;
+    let request = ShowCode {
+        share: None,
+        web: args.web,
+        relay: args.relay.clone(),
+    };
+    let mut events = client.work_once("/v1/codes", &request).await?;
     let shown = first(session, &mut events).await?;
+    picture(session, &shown);
+    match &shown.link {
+        Some(link) => print_link(session, &shown, link),
+        None => print(session, &shown, &format!("hither pair {}", shown.code)),
+    }
+    let done = follow(session, &client, &mut events).await?;
+    finish(session, done, args.web)
+}
+
+/// Prints the link that opens the page.
+fn print_link(session: &Session<'_>, shown: &CodeInfo, link: &str) {
     let out = session.out;
-    if let Some(text) = shown.scan.as_deref().filter(|_| out.is_read_by_person()) {
+    out.result(&display_name(link));
+    if out.is_read_by_person() && !out.is_quiet() {
+        let minutes = shown.expires_seconds.div_ceil(60);
+        out.say(&session.wrapped(&format!(
+            "\nOpen it in the browser that is to become your device: scan it, or type it there. Good for one attempt and {minutes} min; Ctrl-C ends it."
+        )));
+    }
+}
+
+/// Draws what is scanned, where it fits.
+fn picture(session: &Session<'_>, shown: &CodeInfo) {
+    let out = session.out;
+    // The case of a link's host and path counts, that of a code does not.
+    let drawn = |drawing: Drawing| match (&shown.link, &shown.scan) {
+        (Some(link), _) => qr_exact(link, drawing),
+        (None, Some(text)) => qr(text, drawing),
+        (None, None) => None,
+    };
+    if out.is_read_by_person() {
         let (columns, rows) = out.size();
         let drawing = Drawing {
             columns,
             rows,
             colours: out.has_colours(),
         };
-        if let Some(picture) = qr(text, drawing) {
+        if let Some(picture) = drawn(drawing) {
             let lines = picture.lines().count() + BESIDE;
             // Half a picture can be scanned by nobody.
             if lines <= rows {
@@ -79,9 +120,6 @@ async fn show(session: &Session<'_>) -> Outcome {
             }
         }
     }
-    print(session, &shown, &format!("hither pair {}", shown.code));
-    let done = follow(session, &client, &mut events).await?;
-    finish(session, done)
 }
 
 /// Lines that stand below the picture until somebody has answered.
@@ -107,7 +145,7 @@ async fn enter(session: &Session<'_>, args: &Args) -> Outcome {
     };
     let mut events = client.work_once("/v1/codes/enter", &request).await?;
     let done = follow(session, &client, &mut events).await?;
-    finish(session, done)
+    finish(session, done, false)
 }
 
 /// Asks before a scanned picture does anything: whoever made it may be anybody.
@@ -173,6 +211,13 @@ async fn answer(session: &Session<'_>, client: &Client, met: &CodeMet) -> Result
 /// The things that a yes grants, in words.
 fn grants(met: &CodeMet) -> String {
     let who = named(&met.name, &met.device);
+    if met.web {
+        return format!(
+            "Both screens show: {}\n{who} becomes one of your devices, as a page in a browser: it may receive, send, ask and answer; it may not list folders, invite or remove devices; it is forgotten after a month.\nIt joins your relay: {}.\nGrant that?",
+            met.words,
+            met.relays.join(", ")
+        );
+    }
     let mut text = format!(
         "Both screens show: {}\n{who} becomes one of your devices: it sees what your devices share, and sends to them and to this one.",
         met.words
@@ -187,7 +232,7 @@ fn grants(met: &CodeMet) -> String {
     text + "\nGrant that?"
 }
 
-fn finish(session: &Session<'_>, done: Done) -> Outcome {
+fn finish(session: &Session<'_>, done: Done, web: bool) -> Outcome {
     let Done::Paired {
         paired,
         name,
@@ -198,8 +243,9 @@ fn finish(session: &Session<'_>, done: Done) -> Outcome {
         return Err(ClientError::Broken("something else was done".into()).into());
     };
     let who = named(name, paired);
+    let page = if web { ", a page in a browser" } else { "" };
     session.out.say(&format!(
-        "Paired with {who}; both screens showed: {words}\nSee your devices with: hither devices"
+        "Paired with {who}{page}; both screens showed: {words}\nSee your devices with: hither devices"
     ));
     session.out.json(&Event::Done(done));
     Ok(Exit::Done)
@@ -227,5 +273,9 @@ mod tests {
         let text = grants(&met);
         assert!(text.contains("2 other devices") && text.contains("relay.example:1"));
         assert!(text.ends_with("Grant that?"));
+        met.web = true;
+        let text = grants(&met);
+        assert!(text.contains("a page in a browser: it may receive, send, ask and answer"));
+        assert!(!text.contains("other devices") && text.contains("relay.example:1"));
     }
 }

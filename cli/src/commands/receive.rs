@@ -14,6 +14,7 @@ Examples:
   hither receive --from team --ask      the members of a group are asked about
   hither receive --from anna --never    nothing is taken, and anna is told so
   hither receive --remove anna          as for all devices again
+  hither receive --from 'link wedding' --always    what comes by an inbox link
   hither config set receive.folder ~/in
 
 Texts always go to the inbox, except with --never. What your own devices send
@@ -26,8 +27,8 @@ groups the most careful rule counts.";
 #[command(after_long_help = EXAMPLES)]
 #[command(group = clap::ArgGroup::new("policy").args(["always", "ask", "never"]))]
 pub struct Args {
-    /// A device (see hither devices), or a group, whose members are meant
-    #[arg(long, value_name = "DEVICE|GROUP", requires = "policy", add = ArgValueCandidates::new(complete::devices))]
+    /// A device (see hither devices), a group, whose members are meant, or 'link NAME'
+    #[arg(long, value_name = "WHO", requires = "policy", add = ArgValueCandidates::new(complete::devices))]
     pub from: Option<String>,
     /// They arrive by themselves in the receive folder
     #[arg(long, requires = "from")]
@@ -38,8 +39,8 @@ pub struct Args {
     /// Nothing is taken: the sender is told that it was declined
     #[arg(long, requires = "from")]
     pub never: bool,
-    /// Remove the rule about a device or group
-    #[arg(long, value_name = "DEVICE|GROUP", conflicts_with = "from", add = ArgValueCandidates::new(complete::devices))]
+    /// Remove the rule about a device, group or link
+    #[arg(long, value_name = "WHO", conflicts_with = "from", add = ArgValueCandidates::new(complete::devices))]
     pub remove: Option<String>,
 }
 
@@ -123,12 +124,16 @@ fn lines(info: &ReceiveInfo) -> Vec<String> {
 fn named(rule: &ReceiveRule) -> String {
     match rule.name.as_str() {
         "" => short(rule),
+        name if rule.link.is_some() => format!("link {}", display_name(name)),
         name => display_name(name),
     }
 }
 
-/// The end of a device's id, or the beginning of a group's.
+/// The end of a device's id, the beginning of a group's, or a link's number.
 fn short(rule: &ReceiveRule) -> String {
+    if let Some(link) = rule.link {
+        return format!("link {link}");
+    }
     match (&rule.device, &rule.group) {
         (Some(device), _) => device
             .get(device.len().saturating_sub(8)..)
@@ -150,6 +155,7 @@ mod tests {
         let rule = ReceiveRule {
             device: Some("12D3KooWaaaaaaaabbbbbbbb".into()),
             group: None,
+            link: None,
             name: "an\u{1b}na".into(),
             policy: ReceivePolicy::Never,
         };

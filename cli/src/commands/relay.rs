@@ -7,7 +7,7 @@ use crate::show::{Align, Column, Drawing, Table, ago, count, duration, now, qr};
 use clap::Subcommand;
 use hither_api::{
     ApiError, ErrorCode, Exit, GroupInfo, InviteInfo, InviteRequest, RelayInfo, RelayRequest,
-    RelayState,
+    RelayState, WakeInfo, WakeRequest, WakeWay,
 };
 use hither_proto::display_name;
 use std::time::Duration;
@@ -20,6 +20,7 @@ Examples:
   hither relay list
   hither relay remove relay.example
   hither relay invite --uses 2  a URL for two more devices of yours, for a day
+  hither relay wake --mail me@example.org
 
 A relay prints the URL when it starts. With an invitation in it the URL is a
 secret: whoever has it can add a device of theirs to yours. Quote it: a shell
@@ -58,6 +59,21 @@ enum Action {
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
         valid: Duration,
     },
+    /// Show or set how the relay tells you that something waits there for this device
+    #[command(group = clap::ArgGroup::new("way").args(["mail", "webhook", "off"]))]
+    Wake {
+        /// Its host, with or without port, or the beginning of its key; the only one when absent
+        relay: Option<String>,
+        /// By mail to this address, which says no more than that
+        #[arg(long, value_name = "ADDRESS")]
+        mail: Option<String>,
+        /// By a request to this https address
+        #[arg(long, value_name = "URL")]
+        webhook: Option<String>,
+        /// Not at all
+        #[arg(long)]
+        off: bool,
+    },
     /// Leave a relay: it is forgotten on this device
     Remove {
         /// Its host, with or without port, or the beginning of its key
@@ -92,6 +108,20 @@ pub async fn run(session: &Session<'_>, args: Args) -> Outcome {
         Action::Add { url } => add(session, url).await,
         Action::List => list(session).await,
         Action::Remove { relay } => remove(session, &relay).await,
+        Action::Wake {
+            relay,
+            mail,
+            webhook,
+            off,
+        } => {
+            let sets = off || mail.is_some() || webhook.is_some();
+            let request = WakeRequest {
+                relay,
+                mail,
+                webhook,
+            };
+            wake(session, request, sets).await
+        }
         Action::Invite { relay, uses, valid } => invite(session, relay, uses, valid).await,
     }
 }
@@ -229,6 +259,68 @@ pub fn trouble(relay: &RelayInfo) -> Option<String> {
     ))
 }
 
+async fn wake(session: &Session<'_>, request: WakeRequest, sets: bool) -> Outcome {
+    let client = session.daemon().await?;
+    let info = match (sets, &request.relay) {
+        (true, _) => client.post::<WakeInfo>("/v1/relays/wake", &request).await?,
+        (false, None) => client.get::<WakeInfo>("/v1/relays/wake").await?,
+        (false, Some(relay)) => {
+            let path = format!("/v1/relays/wake?relay={}", encoded(relay));
+            client.get::<WakeInfo>(&path).await?
+        }
+    };
+    session.out.json(&info);
+    session.out.say(&session.wrapped(&wakes(&info)));
+    Ok(Exit::Done)
+}
+
+/// A word as it stands in a query.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+            char::from(byte).to_string()
+        }
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// How a relay wakes this device, in words.
+fn wakes(info: &WakeInfo) -> String {
+    let host = display_name(&info.host);
+    let now = match info.set {
+        None => format!("{host} does not tell you when something waits there for this device."),
+        Some(way) => format!(
+            "{host} tells you by {} when something waits there for this device and it is off; never what, or of whom.",
+            way_name(way)
+        ),
+    };
+    // A push service is for a page, which sets it by itself.
+    let can = info.ways.iter().filter(|way| **way != WakeWay::Push);
+    let ways: Vec<&str> = can
+        .map(|way| match way {
+            WakeWay::Mail => "--mail ADDRESS",
+            WakeWay::Webhook | WakeWay::Push => "--webhook URL",
+        })
+        .collect();
+    match (ways.as_slice(), info.set) {
+        ([], _) => format!("{now}\nIts operator has it send neither mail nor requests."),
+        (ways, None) => format!(
+            "{now}\nTo have it do so: hither relay wake {}",
+            ways.join(" or ")
+        ),
+        (_, Some(_)) => format!("{now}\nTo end that: hither relay wake --off"),
+    }
+}
+
+const fn way_name(way: WakeWay) -> &'static str {
+    match way {
+        WakeWay::Push => "a browser's push service",
+        WakeWay::Mail => "mail",
+        WakeWay::Webhook => "a request to your address",
+    }
+}
+
 async fn invite(
     session: &Session<'_>,
     relay: Option<String>,
@@ -349,6 +441,22 @@ mod tests {
         assert_eq!(meant("10.0.0.1:2"), Ok("12D3C"));
         assert_eq!(meant("12D3B"), Ok("12D3B"));
         assert!(meant("10.0.0.1").is_err() && meant("12D3").is_err());
+    }
+
+    #[test]
+    fn w7_how_a_relay_wakes_is_said_and_what_it_can() {
+        let info = |ways: &[WakeWay], set| WakeInfo {
+            host: "relay.example:1".into(),
+            ways: ways.to_vec(),
+            set,
+        };
+        let none = wakes(&info(&[WakeWay::Push], None));
+        assert!(none.contains("does not tell you") && none.contains("neither mail"));
+        let can = wakes(&info(&[WakeWay::Mail, WakeWay::Webhook], None));
+        assert!(can.ends_with("hither relay wake --mail ADDRESS or --webhook URL"));
+        let set = wakes(&info(&[WakeWay::Mail], Some(WakeWay::Mail)));
+        assert!(set.contains("tells you by mail") && set.ends_with("hither relay wake --off"));
+        assert_eq!(encoded("a:1&b=c"), "a%3A1%26b%3Dc");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hither_api::{CodeInfo, CodeMet, Done, Event};
 fn shown() -> Event {
     Event::Code(CodeInfo {
         code: "able-baby-cabin".into(),
+        link: None,
         scan: Some(format!("hither-pair1{}", "qpzry9x8".repeat(12))),
         expires_seconds: 600,
         id: "ab12".into(),
@@ -22,6 +23,7 @@ fn met() -> Event {
         words: "zoo-salmon-zebra".into(),
         relays: vec!["relay.example:47447".into()],
         devices: 2,
+        web: false,
     })
 }
 

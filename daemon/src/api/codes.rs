@@ -22,7 +22,7 @@ pub(super) async fn show(
     State(service): Ctx,
     Json(request): Json<ShowCode>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    let (showing, events) = code::show(&service, request.share.as_deref())?;
+    let (showing, events) = code::show(&service, &request)?;
     let stop = service.tasks.token.clone().cancelled_owned();
     Ok(Sse::new(until_last(events, Some(showing)).take_until(stop)))
 }

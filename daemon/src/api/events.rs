@@ -15,6 +15,7 @@ use crate::nearby::{self, NearbyService};
 use crate::page::PageService;
 use crate::settings::SettingsService;
 use crate::transfer::TransferService;
+use crate::visitors::VisitorService;
 use axum::extract::State;
 use axum::response::sse::{self, Sse};
 use futures::stream::{self, BoxStream, Stream, StreamExt};
@@ -44,6 +45,7 @@ pub(crate) struct EventSources {
     pub pages: Arc<PageService>,
     pub exposed: Arc<ExposedService>,
     pub catalogue: Arc<CatalogueService>,
+    pub visitors: Arc<VisitorService>,
 }
 
 /// Everything as it happens: `message`, `transfer`, `giving`, `fetched`, `asks`, `nearby` and
@@ -69,6 +71,7 @@ pub(super) async fn events(
         changed(of.nearby.known().changes(), ChangedList::Devices),
         changed(of.mail.inbox.changes(), ChangedList::Inbox),
         changed(of.mail.outbox.changes(), ChangedList::Outbox),
+        changed(of.visitors.changes(), ChangedList::Links),
         changed(of.pages.changes(), ChangedList::Pages),
         changed(of.exposed.changes(), ChangedList::Drive),
         changed(of.catalogue.changes(), ChangedList::Catalogue),

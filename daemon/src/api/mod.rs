@@ -16,12 +16,14 @@ mod groups;
 mod mail;
 mod nearby;
 mod pages;
+mod paths;
 mod problem;
 mod receive;
 mod relays;
 mod shares;
 mod status;
 mod transfers;
+mod visitors;
 mod work;
 
 use crate::app::App;
@@ -74,6 +76,8 @@ use utoipa::OpenApi;
         relays::join,
         relays::leave,
         relays::invite,
+        relays::wake,
+        relays::set_wake,
         nearby::devices,
         nearby::forget,
         nearby::remove,
@@ -92,6 +96,9 @@ use utoipa::OpenApi;
         mail::save,
         mail::delete,
         mail::events,
+        visitors::list,
+        visitors::create,
+        visitors::end,
         receive::info,
         receive::set,
         receive::decide,
@@ -121,6 +128,7 @@ use utoipa::OpenApi;
         catalogue::find,
         config::list,
         config::set,
+        config::unset,
         config::reload,
         codes::show,
         codes::enter,
@@ -137,6 +145,7 @@ use utoipa::OpenApi;
         pages::open,
         pages::end,
         pages::dashboard,
+        paths::complete,
     ),
     components(schemas(hither_api::Event, hither_api::Problem))
 )]
@@ -186,6 +195,8 @@ fn router(app: App) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/config", get(config::list).post(config::set))
         .route("/v1/config/reload", post(config::reload))
+        .route("/v1/config/{key}", delete(config::unset))
+        .route("/v1/paths", get(paths::complete))
         .route("/v1/fetches", post(work::fetch))
         .route("/v1/listings", post(work::listing))
         .route(
@@ -207,6 +218,7 @@ fn router(app: App) -> Router {
         .route("/v1/giving/events", get(giving::events))
         .route("/v1/relays", get(relays::relays).post(relays::join))
         .route("/v1/relays/invite", post(relays::invite))
+        .route("/v1/relays/wake", get(relays::wake).post(relays::set_wake))
         .route("/v1/relays/{relay}", delete(relays::leave))
         .route("/v1/devices", get(nearby::devices))
         .route("/v1/devices/forget", post(nearby::forget))
@@ -221,6 +233,11 @@ fn router(app: App) -> Router {
         .route("/v1/outbox/{id}", delete(mail::take_back))
         .route("/v1/inbox", get(mail::inbox))
         .route("/v1/inbox/events", get(mail::events))
+        .route(
+            "/v1/inbox/links",
+            get(visitors::list).post(visitors::create),
+        )
+        .route("/v1/inbox/links/{link}", delete(visitors::end))
         .route("/v1/inbox/{id}", get(mail::message).delete(mail::delete))
         .route("/v1/inbox/{id}/read", post(mail::mark_read))
         .route("/v1/inbox/{id}/save", post(mail::save))
@@ -282,7 +299,7 @@ mod tests {
             .values()
             .map(|p| p.as_object().unwrap().len())
             .sum();
-        assert_eq!(calls, 93);
+        assert_eq!(calls, 100);
         assert!(description["components"]["schemas"]["Event"].is_object());
     }
 

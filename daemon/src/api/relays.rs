@@ -3,9 +3,12 @@
 use super::{Answer, Failure};
 use crate::failure;
 use crate::own_devices::OwnDevices;
+use crate::wake;
 use axum::Json;
-use axum::extract::{Path, State};
-use hither_api::{ApiError, ErrorCode, InviteInfo, InviteRequest, RelayInfo, RelayRequest};
+use axum::extract::{Path, Query, State};
+use hither_api::{
+    ApiError, ErrorCode, InviteInfo, InviteRequest, RelayInfo, RelayRequest, WakeInfo, WakeRequest,
+};
 use hither_proto::{RelayUrl, display_name};
 use hither_relay_client::{Relay, RelayClient};
 use std::sync::Arc;
@@ -48,6 +51,31 @@ pub(super) async fn invite(
     Json(request): Json<InviteRequest>,
 ) -> Answer<InviteInfo> {
     Ok(Json(service.invite(&request).await?))
+}
+
+/// The relay that is meant.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+pub(super) struct RelayNamed {
+    /// Host, with or without port, or key of the relay; absent: the only one.
+    relay: Option<String>,
+}
+
+/// By what ways a relay can wake this device when something waits for it there, and which is set.
+#[utoipa::path(get, path = "/v1/relays/wake", params(RelayNamed), responses((status = 200, body = WakeInfo)))]
+pub(super) async fn wake(
+    State(relays): Ctx,
+    Query(RelayNamed { relay }): Query<RelayNamed>,
+) -> Answer<WakeInfo> {
+    Ok(Json(wake::show(&relays, relay.as_deref()).await?))
+}
+
+/// Sets the way in which a relay wakes this device, or ends it.
+#[utoipa::path(post, path = "/v1/relays/wake", request_body = WakeRequest, responses((status = 200, body = WakeInfo)))]
+pub(super) async fn set_wake(
+    State(relays): Ctx,
+    Json(request): Json<WakeRequest>,
+) -> Answer<WakeInfo> {
+    Ok(Json(wake::set(&relays, request).await?))
 }
 
 /// Leaves a relay: it is forgotten on this device.

@@ -19,6 +19,10 @@ impl AskService {
         ask: &AskRecord,
         now: u64,
     ) -> Option<GrantRecord> {
+        // Who sits at a browser is not known: the user is asked.
+        if self.nearby.is_page(from) {
+            return None;
+        }
         let from = from.to_string();
         let state = self.state();
         let mut allowing = state
@@ -47,6 +51,12 @@ impl AskService {
         let bad = |message: String, hint: &str| {
             Err(ApiError::new(ErrorCode::BadRequest, message).with_hint(hint))
         };
+        if self.nearby.is_page(device) {
+            return bad(
+                "That is a page in a browser: what it asks is answered by your yes only.".into(),
+                "Answer with: hither asks answer NUMBER",
+            );
+        }
         let kind = match request.kind.as_deref() {
             None => None,
             Some(name) => match AskKind::parse(name) {

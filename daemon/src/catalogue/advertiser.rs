@@ -79,6 +79,8 @@ pub(super) fn listed(catalogue: &CatalogueService) -> BTreeMap<DeviceId, Listed>
             one.online |= one.direct;
         }
     }
+    // A page has no use for it.
+    all.retain(|device, _| !catalogue.mail.nearby.is_page(*device));
     all
 }
 

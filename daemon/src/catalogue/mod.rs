@@ -126,7 +126,7 @@ impl CatalogueService {
 
 impl NoticeHandler for CatalogueService {
     fn take(&self, from: DeviceId, notice: &Notice) -> Result<(), StorageError> {
-        if !is_listed(self, from) {
+        if !is_listed(self, from) || self.mail.nearby.is_page(from) {
             tracing::debug!(
                 ?from,
                 "a device that is not the user's told what it shares; ignored"

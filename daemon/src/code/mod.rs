@@ -20,10 +20,11 @@ mod talk;
 mod waiting;
 
 use crate::library::Library;
+use crate::own_devices::OwnDevices;
 use crate::settings::Setting;
 use crate::tickets::Tickets;
 use futures::future::BoxFuture;
-use hither_api::{ApiError, ErrorCode, Event};
+use hither_api::{ApiError, ErrorCode, Event, ShowCode};
 use hither_carrier::{MessageReader, Stream};
 use hither_proto::{DeviceId, DeviceName, DevicePurpose};
 use hither_relay_client::RelayClient;
@@ -50,6 +51,8 @@ pub(crate) struct CodeService {
     pub tickets: Arc<Tickets>,
     pub relays: Arc<RelayClient>,
     pub known: Arc<KnownDevices>,
+    /// Hears of pages in browsers that become the user's.
+    pub own_devices: Arc<OwnDevices>,
     pub tasks: Tasks,
     /// How long a code is good.
     pub expires: Setting<Duration>,
@@ -78,12 +81,13 @@ pub(crate) fn start(service: &Arc<CodeService>) {
 /// Shows a code; its events end with `done` or `error`. The code is withdrawn when what is returned
 /// is dropped.
 ///
-/// Errors: the share is none of this device's, too many codes are shown, there is no randomness.
+/// Errors: the share is none of this device's, no relay with a page is meant or connected, too many
+/// codes are shown, there is no randomness.
 pub(crate) fn show(
     service: &Arc<CodeService>,
-    share: Option<&str>,
+    request: &ShowCode,
 ) -> Result<(Showing, mpsc::Receiver<Event>), ApiError> {
-    shown::show(service, share)
+    shown::show(service, request)
 }
 
 /// Enters a code that another device shows; events go to `events`, the last one is `done` or

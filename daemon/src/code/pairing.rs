@@ -12,6 +12,7 @@ use crate::failure;
 use hither_api::{ApiError, CodeMet, Done, ErrorCode, Event};
 use hither_proto::limits::MAX_DEVICES;
 use hither_proto::{CodeGift, DeviceId, DeviceName, PairDevice, PairGrant};
+use hither_relay_client::Relay;
 use hither_swarm::{KnownDevices, Relation, RememberError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -25,8 +26,15 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// Everything that can be granted to a device now.
-    pub(super) fn make(service: &CodeService, to: DeviceId) -> Self {
+    /// Everything that can be granted to a device now. A page in a browser gets the relay that serves
+    /// it, and learns there of other devices.
+    pub(super) fn make(service: &CodeService, to: DeviceId, page: Option<&Relay>) -> Self {
+        if let Some(relay) = page {
+            return Self {
+                devices: Vec::new(),
+                hosts: vec![relay.url.at.to_string()],
+            };
+        }
         let own = service
             .known
             .all()
@@ -52,8 +60,18 @@ impl Offer {
         (device, name): (DeviceId, DeviceName),
         code: &ShownCode,
     ) -> Result<(PairGrant, Vec<String>), ApiError> {
-        remember(&service.known, vec![PairDevice { device, name }]).await?;
-        let (urls, refused) = relays::invitations(&service.relays).await;
+        let (urls, refused) = match &code.page {
+            None => {
+                remember(&service.known, vec![PairDevice { device, name }]).await?;
+                relays::invitations(&service.relays).await
+            }
+            // Whose it is says the relay, which forgets a page that comes no more.
+            Some(relay) => {
+                let url = relays::page_invitation(relay).await?;
+                mark_page(service, device, name).await?;
+                (vec![url], Vec::new())
+            }
+        };
         for message in refused {
             code.tell(Event::Warning { message }).await;
         }
@@ -65,6 +83,19 @@ impl Offer {
         };
         Ok((grant, hosts))
     }
+}
+
+/// Remembers that a device is a page in a browser, and tells the user's other devices; durable when
+/// this returns.
+async fn mark_page(
+    service: &CodeService,
+    device: DeviceId,
+    name: DeviceName,
+) -> Result<(), ApiError> {
+    let of = Arc::clone(&service.own_devices);
+    let work = tokio::task::spawn_blocking(move || of.add_page(device, &name));
+    let kept = work.await.map_err(failure::internal)?;
+    kept.map_err(|error| failure::storage(&error))
 }
 
 /// Remembers devices as the user's own; durable when this returns.

@@ -2,11 +2,15 @@
 //! nameplate there, and invitations for the device that is paired.
 
 use super::CodeService;
+use crate::failure;
+use crate::relay_named::{self, Unheard};
 use futures::future::join_all;
+use hither_api::{ApiError, ErrorCode};
 use hither_proto::{
-    CodeAnswer, CodeRequest, DeviceId, RelayAddress, RelayRefusalCode, RelayUrl, Word,
+    CodeAnswer, CodeRequest, DeviceId, OwnAnswer, OwnRequest, RelayAddress, RelayRefusalCode,
+    RelayUrl, Word,
 };
-use hither_relay_client::{RelayClient, RelayConnection, RequestError};
+use hither_relay_client::{Relay, RelayClient, RelayConnection, RequestError};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +24,9 @@ const ASK: Duration = Duration::from_secs(3);
 /// Longest wait for an invitation: the other device, which waits for the answer, waits no longer than
 /// [`STEP`](super::talk::STEP).
 const INVITE: Duration = Duration::from_secs(4);
+
+/// How long a page that was granted may take to join, seconds.
+const PAGE: u32 = 600;
 
 /// Tells every relay which nameplates this device shows, for as long as the daemon runs.
 pub(super) async fn tell(service: Arc<CodeService>) {
@@ -156,6 +163,35 @@ pub(super) async fn invitations(relays: &RelayClient) -> (Vec<RelayUrl>, Vec<Str
         }
     }
     (urls, refused)
+}
+
+/// An invitation for one page in a browser, of the relay that serves it.
+///
+/// Errors: the relay gives none.
+pub(super) async fn page_invitation(relay: &Relay) -> Result<RelayUrl, ApiError> {
+    let what = OwnRequest::Invite {
+        devices: 1,
+        seconds: PAGE,
+        web: true,
+    };
+    let host = &relay.url.at;
+    match relay_named::ask(relay, what).await {
+        Ok(OwnAnswer::Invited(invitation)) => Ok(RelayUrl {
+            at: relay.url.at.clone(),
+            key: relay.url.key,
+            invitation: Some(invitation),
+        }),
+        Ok(_) => Err(failure::internal("another answer than to an invitation")),
+        Err(Unheard::Never) => {
+            let message = format!("The operator of {host} does not let devices invite others.");
+            Err(ApiError::new(ErrorCode::Refused, message)
+                .with_hint("Without that a page cannot become a device: ask them."))
+        }
+        Err(Unheard::Because(why)) => {
+            let message = format!("The relay {host} gave no invitation: {why}.");
+            Err(ApiError::new(ErrorCode::NoRelay, message))
+        }
+    }
 }
 
 /// Hosts of the relays that are connected, which could give invitations.

@@ -178,7 +178,7 @@ async fn pair(
     let CodeGift::Introduction(name) = introduced else {
         return Err(broken(&TalkError::Unexpected));
     };
-    let offer = pairing::Offer::make(service, device);
+    let offer = pairing::Offer::make(service, device, code.page.as_deref());
     let (question, answer) = oneshot::channel();
     *code.question.lock() = Some(question);
     code.tell(Event::CodeMet(CodeMet {
@@ -188,6 +188,7 @@ async fn pair(
         words: words.to_string(),
         relays: offer.hosts.clone(),
         devices: offer.devices.len() as u64,
+        web: code.page.is_some(),
     }))
     .await;
     if !answered(service, code, &mut talk, answer).await? {

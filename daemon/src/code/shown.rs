@@ -2,8 +2,10 @@
 
 use super::{CodeService, EVENTS, MAX_SHOWN};
 use crate::failure;
-use hither_api::{ApiError, CodeInfo, ErrorCode, Event};
+use crate::relay_named::{self, Among};
+use hither_api::{ApiError, CodeInfo, ErrorCode, Event, ShowCode};
 use hither_proto::{CodeKind, CodeName, CodeSecret, PairText, ShareId, SpokenCode, Word};
+use hither_relay_client::Relay;
 use hither_util::sync::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,8 @@ pub(super) struct ShownCode {
     secrets: Vec<CodeSecret>,
     /// The share that it stands for; `None`: pairing.
     pub(super) share: Option<ShareId>,
+    /// The relay whose page it is for; `None`: it is for a device with Hither.
+    pub(super) page: Option<Arc<Relay>>,
     /// When it ends, milliseconds of [`Library::time`](crate::library::Library::time).
     pub(super) ends: u64,
     spent: AtomicBool,
@@ -75,6 +79,17 @@ impl Shown {
         question.is_some_and(|question| question.send(yes).is_ok())
     }
 
+    /// The names of those for scanning that are good.
+    fn scanned(&self) -> Vec<[u8; CodeName::SCANNED]> {
+        let codes = self.0.lock();
+        let names = codes.iter().flat_map(|code| &code.secrets);
+        let scanned = names.filter_map(|secret| match secret.name() {
+            CodeName::Spoken(_) => None,
+            CodeName::Scanned(name) => Some(name),
+        });
+        scanned.collect()
+    }
+
     fn nameplates(&self) -> Vec<Word> {
         self.0
             .lock()
@@ -105,22 +120,56 @@ fn remove(service: &CodeService, code: &Arc<ShownCode>) {
         .0
         .lock()
         .retain(|other| !Arc::ptr_eq(other, code));
+    announce(service);
+}
+
+/// Has what is shown found: first words on this network, circuits about codes for scanning.
+fn announce(service: &CodeService) {
     service.swarm.nameplates().show(service.shown.nameplates());
+    service.swarm.scanned().show(service.shown.scanned());
+}
+
+/// The relay whose page a code is for.
+fn page(service: &CodeService, request: &ShowCode) -> Result<Option<Arc<Relay>>, ApiError> {
+    if !request.web {
+        return Ok(None);
+    }
+    if request.share.is_some() {
+        let message = "A code for a page in a browser is for pairing.";
+        return Err(ApiError::new(ErrorCode::BadRequest, message));
+    }
+    let relay = relay_named::named(&service.relays, request.relay.as_deref(), Among::Pages)?;
+    if relay.connection().is_none() {
+        let message = format!("The relay {} is not connected now.", relay.url.at);
+        return Err(ApiError::new(ErrorCode::NoRelay, message));
+    }
+    Ok(Some(relay))
 }
 
 /// Shows a code. See [`super::show`].
 pub(super) fn show(
     service: &Arc<CodeService>,
-    share: Option<&str>,
+    request: &ShowCode,
 ) -> Result<(Showing, mpsc::Receiver<Event>), ApiError> {
+    let page = page(service, request)?;
+    let share = request.share.as_deref();
     let share = share.map(|id| own_share(service, id)).transpose()?;
     let (sender, receiver) = mpsc::channel(EVENTS);
     let mut id = [0; 8];
     getrandom::fill(&mut id).map_err(failure::internal)?;
-    let (spoken, scanned) = (spoken(service)?, scan_text(service)?);
-    let scanned = share.is_none().then_some(scanned);
-    let mut secrets = vec![spoken.secret()];
+    let scanned = match share {
+        None => Some(scan_text(service, page.is_some())?),
+        Some(_) => None,
+    };
+    // Nobody says three words to a page that is opened by a link.
+    let spoken = match page {
+        None => Some(spoken(service)?),
+        Some(_) => None,
+    };
+    let mut secrets: Vec<CodeSecret> = spoken.iter().map(SpokenCode::secret).collect();
     secrets.extend(scanned.as_ref().map(PairText::secret));
+    let scan = scanned.map(|text| text.to_string());
+    let said = spoken.map(|code| code.to_string());
     let lifetime = u64::try_from(service.expires.get().as_millis()).unwrap_or(u64::MAX);
     let code = Arc::new(ShownCode {
         id: hither_util::hex::encode(&id),
@@ -131,6 +180,7 @@ pub(super) fn show(
         },
         secrets,
         share,
+        page,
         ends: service.library.time.millis().saturating_add(lifetime),
         spent: AtomicBool::new(false),
         events: sender.clone(),
@@ -152,10 +202,14 @@ pub(super) fn show(
         }
         codes.push(Arc::clone(&code));
     }
-    service.swarm.nameplates().show(service.shown.nameplates());
+    announce(service);
+    let web = code.page.as_ref().and_then(|relay| relay.web());
     let info = Event::Code(CodeInfo {
-        code: spoken.to_string(),
-        scan: scanned.map(|text| text.to_string()),
+        code: said.or_else(|| scan.clone()).unwrap_or_default(),
+        link: web
+            .zip(scan.as_ref())
+            .map(|(web, text)| format!("{web}/p#{text}")),
+        scan,
         expires_seconds: service.expires.get().as_secs(),
         id: code.id.clone(),
     });
@@ -200,13 +254,17 @@ fn spoken(service: &CodeService) -> Result<SpokenCode, ApiError> {
     Ok(SpokenCode::of_random(*bytes))
 }
 
-fn scan_text(service: &CodeService) -> Result<PairText, ApiError> {
+/// A random code for scanning. A page in a browser dials no addresses.
+fn scan_text(service: &CodeService, page: bool) -> Result<PairText, ApiError> {
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *secret).map_err(failure::internal)?;
     Ok(PairText {
         secret,
         device: service.device,
-        hints: service.swarm.addresses(),
+        hints: match page {
+            true => Vec::new(),
+            false => service.swarm.addresses(),
+        },
     })
 }
 

@@ -100,8 +100,15 @@ impl ExposedService {
         if !counted {
             self.audit(from, "drive", DriveRefusal::Busy.name());
             self.answer(from, &DriveLetter::Refused(id, DriveRefusal::Busy));
+            return false;
         }
-        counted
+        // A page lists no folders, whatever is exposed to all of the user's devices.
+        let is_page = self.nearby.is_page(from);
+        if is_page {
+            self.audit(from, "drive", DriveRefusal::Nothing.name());
+            self.answer(from, &DriveLetter::Refused(id, DriveRefusal::Nothing));
+        }
+        !is_page
     }
 
     /// Sends an answer. Blocks.

@@ -46,6 +46,8 @@ enum Attempt {
     Stranger,
     /// The relay does not know that the reader takes anything of this device.
     Unlisted,
+    /// The reader was a visitor, and will not come again.
+    Gone,
     /// Not now.
     Later(String, Duration),
     /// Never.
@@ -63,10 +65,20 @@ struct Ways {
     relays: Vec<Arc<RelayConnection>>,
     /// They list it: it is one of the user's.
     listed: bool,
+    /// It is a page of somebody without a device, which is there by this relay or not at all.
+    visitor: bool,
 }
 
 impl Ways {
     fn to(mail: &MailService, reader: DeviceId) -> Option<Self> {
+        if let Some(way) = mail.way_to_visitor(reader) {
+            return way.map(|connection| Self {
+                here: false,
+                relays: vec![connection],
+                listed: true,
+                visitor: true,
+            });
+        }
         let here = mail.nearby.is_here(reader);
         let mut relays: Vec<_> = mail.relays.way_to(reader).into_iter().collect();
         let listed = !relays.is_empty();
@@ -79,6 +91,7 @@ impl Ways {
             here,
             relays,
             listed,
+            visitor: false,
         })
     }
 }
@@ -270,7 +283,7 @@ async fn send(mail: &MailService, waiting: Waiting, ways: Ways, sealed: Vec<u8>)
 async fn by_relays(waiting: Waiting, ways: &Ways, sealed: Vec<u8>) -> Attempt {
     let mut last = Attempt::Lost;
     for connection in &ways.relays {
-        last = by_relay(waiting, connection, sealed.clone(), ways.listed).await;
+        last = by_relay(waiting, connection, sealed.clone(), ways).await;
         if matches!(last, Attempt::Sent(_)) {
             break;
         }
@@ -282,7 +295,7 @@ async fn by_relay(
     waiting: Waiting,
     connection: &RelayConnection,
     sealed: Vec<u8>,
-    listed: bool,
+    ways: &Ways,
 ) -> Attempt {
     if sealed.len() > connection.welcome().max_message as usize {
         return Attempt::Never("the relay takes no message of this length".into());
@@ -297,10 +310,12 @@ async fn by_relay(
             reason: None,
         }),
         Err(RequestError::Lost) => Attempt::Lost,
-        Err(RequestError::Refused(refusal))
-            if !listed && refusal.code == RelayRefusalCode::NotFound =>
-        {
-            Attempt::Unlisted
+        Err(RequestError::Refused(refusal)) if refusal.code == RelayRefusalCode::NotFound => {
+            match ways {
+                Ways { visitor: true, .. } => Attempt::Gone,
+                Ways { listed: false, .. } => Attempt::Unlisted,
+                Ways { .. } => refused(refusal),
+            }
         }
         Err(RequestError::Refused(refusal)) => refused(refusal),
         Err(error) => Attempt::Later(error.to_string(), FIRST_PAUSE),
@@ -355,6 +370,11 @@ async fn settle(mail: &Arc<MailService>, waiting: Waiting, ended: Attempt, pause
                 Ok::<_, StorageError>(())
             };
             tokio::task::spawn_blocking(work).await
+        }
+        Attempt::Gone => {
+            // Nobody is told of it, and nobody looks for it in the outbox.
+            pauses.remove(&waiting.to);
+            tokio::task::spawn_blocking(move || of.outbox.delete(number).map(drop)).await
         }
         Attempt::Lost => return,
         Attempt::Unlisted => {

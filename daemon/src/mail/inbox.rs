@@ -4,13 +4,15 @@
 //! Invariants: a delivery is acknowledged only after its message (or the decision to drop it) is
 //! durable; a pair of sender and id that was seen is remembered for [`REMEMBER`], longer than a
 //! sender goes on trying and a relay keeps messages together; at most [`MAX_MESSAGES`] messages of
-//! [`MAX_BYTES`] are kept, beyond that they stay at the relay.
+//! [`MAX_BYTES`] are kept, beyond that they stay at the relay. Those of visitors take half of that at
+//! most, and of one link [`MAX_OF_LINK`] and [`MAX_BYTES_OF_LINK`]: beyond that they are declined.
 
-use super::content::{Inside, Letter};
+use super::content::{Inside, Letter, SmallFile};
 use super::records::{
     self, Arrival, INBOX, INBOX_FILES, MessageRecord, NUMBERS, PageMessage, SEEN, StoredContent,
     StoredFile,
 };
+use super::visits::Refused;
 use super::{Handed, Kept};
 use hither_carrier::Identity;
 use hither_carrier::seal::{self, SealPurpose};
@@ -19,7 +21,7 @@ use hither_proto::{DeviceId, MessageId, stamp};
 use hither_relay_client::Delivery;
 use hither_util::clock::unix_seconds;
 use hither_util::sync::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -29,6 +31,10 @@ use tokio::sync::{Notify, watch};
 const MAX_MESSAGES: u64 = 10_000;
 /// Most bytes of texts and files kept.
 const MAX_BYTES: u64 = 256 << 20;
+/// Most messages kept that came by one link for visitors.
+const MAX_OF_LINK: u64 = 512;
+/// Most bytes of texts and files of those.
+const MAX_BYTES_OF_LINK: u64 = 32 << 20;
 /// How long a message that arrived is known again.
 const REMEMBER: Duration = Duration::from_secs(400 * 86_400);
 /// Most messages known again; the oldest are forgotten first.
@@ -50,16 +56,60 @@ pub(crate) struct Inbox {
     pub room: Notify,
 }
 
+#[derive(Clone, Default)]
 struct InboxState {
     next: u64,
     count: u64,
     bytes: u64,
     /// Not looked at.
     unread: u64,
+    /// How many came by each link for visitors, and their bytes.
+    visits: HashMap<u64, (u64, u64)>,
+}
+
+impl InboxState {
+    /// Returns whether there is room for a message of so many bytes. What fills the inbox keeps the
+    /// letters of devices waiting: half of the room is theirs.
+    fn has_room(&self, record: &MessageRecord) -> bool {
+        let size = kept_bytes(record);
+        let Some(visit) = &record.visit else {
+            return self.count < MAX_MESSAGES && self.bytes + size <= MAX_BYTES;
+        };
+        let (count, bytes) = self.visits.get(&visit.link).copied().unwrap_or_default();
+        count < MAX_OF_LINK
+            && bytes + size <= MAX_BYTES_OF_LINK
+            && self.count < MAX_MESSAGES / 2
+            && self.bytes + size <= MAX_BYTES / 2
+    }
+
+    fn add(&mut self, record: &MessageRecord) {
+        let size = kept_bytes(record);
+        self.count += 1;
+        self.bytes += size;
+        self.unread += u64::from(!record.read);
+        if let Some(visit) = &record.visit {
+            let (count, bytes) = self.visits.entry(visit.link).or_default();
+            (*count, *bytes) = (*count + 1, *bytes + size);
+        }
+    }
+
+    fn remove(&mut self, record: &MessageRecord) {
+        let size = kept_bytes(record);
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size);
+        self.unread = self.unread.saturating_sub(u64::from(!record.read));
+        let Some(visit) = &record.visit else { return };
+        if let Some((count, bytes)) = self.visits.get_mut(&visit.link) {
+            (*count, *bytes) = (count.saturating_sub(1), bytes.saturating_sub(size));
+            if *count == 0 {
+                self.visits.remove(&visit.link);
+            }
+        }
+    }
 }
 
 /// The result of taking some deliveries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
     /// The relay may forget everything up to this one.
     pub upto: Option<u64>,
@@ -67,6 +117,8 @@ pub(crate) struct Taken {
     pub new: usize,
     /// The next one did not fit: it stays at the relay.
     pub full: bool,
+    /// Those of visitors that did not fit.
+    pub(super) refused: Vec<Refused>,
 }
 
 impl Inbox {
@@ -77,12 +129,11 @@ impl Inbox {
             .and_then(|bytes| records::number(&bytes))
             .unwrap_or(1);
         let latest = kept.last().map_or(0, |(number, _)| *number);
-        let state = InboxState {
+        let mut state = InboxState {
             next: next.max(latest + 1),
-            count: kept.len() as u64,
-            bytes: kept.iter().map(|(_, record)| kept_bytes(record)).sum(),
-            unread: kept.iter().filter(|(_, record)| !record.read).count() as u64,
+            ..InboxState::default()
         };
+        kept.iter().for_each(|(_, record)| state.add(record));
         Ok(Self {
             storage,
             state: Mutex::new(state),
@@ -120,12 +171,7 @@ impl Inbox {
         // One at a time: two relays may deliver the same message.
         let mut state = self.state();
         let (mut batch, mut fresh) = (Batch::new(), HashSet::new());
-        let (mut next, mut count, mut bytes) = (state.next, state.count, state.bytes);
-        let mut taken = Taken {
-            upto: None,
-            new: 0,
-            full: false,
-        };
+        let (mut after, mut taken) = (state.clone(), Taken::default());
         for delivery in deliveries {
             let seen = records::seen_key(delivery.from, delivery.id);
             if fresh.contains(&seen) || self.storage.get(SEEN, &seen)?.is_some() {
@@ -141,20 +187,37 @@ impl Inbox {
             let handed = hand_over(delivery, &inside)?;
             match handed {
                 Handed::Done => {}
-                Handed::ForTheUser(_) | Handed::Becomes(_) => {
+                Handed::ForTheUser(_) | Handed::Becomes(..) => {
                     let (letter, kept) = match handed {
-                        Handed::Becomes(letter) => (letter, Kept::default()),
+                        Handed::Becomes(letter, kept) => (letter, kept),
                         Handed::ForTheUser(kept) => (inside.into_letter(), kept),
                         _ => continue,
                     };
-                    let size = letter.content.size();
-                    if count >= MAX_MESSAGES || bytes + size > MAX_BYTES {
-                        taken.full = true;
-                        break;
+                    let (record, files) = message(delivery, letter, kept);
+                    match (after.has_room(&record), &record.visit) {
+                        (true, _) => {}
+                        (false, Some(visit)) => {
+                            taken.refused.push(Refused {
+                                from: delivery.from,
+                                id: delivery.id,
+                                visit: visit.clone(),
+                            });
+                            taken.upto = Some(delivery.seq);
+                            continue;
+                        }
+                        (false, None) => {
+                            taken.full = true;
+                            break;
+                        }
                     }
-                    put_message(&mut batch, next, delivery, letter, kept);
-                    (next, count, bytes) = (next + 1, count + 1, bytes + size);
+                    put_message(&mut batch, after.next, &record, &files);
+                    after.add(&record);
+                    after.next += 1;
                     taken.new += 1;
+                }
+                Handed::Dropped => {
+                    taken.upto = Some(delivery.seq);
+                    continue;
                 }
                 Handed::Later => break,
             }
@@ -163,19 +226,14 @@ impl Inbox {
             taken.upto = Some(delivery.seq);
         }
         if !batch.is_empty() {
-            batch.put(NUMBERS, NEXT, &next.to_be_bytes());
+            batch.put(NUMBERS, NEXT, &after.next.to_be_bytes());
             self.commit(batch)?;
         }
-        let unread = state.unread + taken.new as u64;
-        *state = InboxState {
-            next,
-            count,
-            bytes,
-            unread,
-        };
+        let latest = after.next - 1;
+        *state = after;
         drop(state);
         if taken.new > 0 {
-            self.latest.send_replace(next - 1);
+            self.latest.send_replace(latest);
         }
         Ok(taken)
     }
@@ -211,6 +269,7 @@ impl Inbox {
             arrival,
             untold,
             page: true,
+            visit: None,
         };
         let mut state = self.state();
         let (number, size) = (state.next, kept_bytes(&record));
@@ -223,9 +282,7 @@ impl Inbox {
         batch.put(NUMBERS, NEXT, &(number + 1).to_be_bytes());
         self.commit(batch)?;
         state.next = number + 1;
-        state.count += 1;
-        state.bytes += size;
-        state.unread += 1;
+        state.add(&record);
         drop(state);
         self.latest.send_replace(number);
         Ok(true)
@@ -298,10 +355,8 @@ impl Inbox {
             remove_files(&mut batch, number, &record);
         }
         self.commit(batch)?;
-        state.bytes = state.bytes.saturating_sub(had - has.min(had));
-        state.unread = state
-            .unread
-            .saturating_sub(u64::from(record.read && !before.read));
+        state.remove(&before);
+        state.add(&record);
         Ok(Some(record))
     }
 
@@ -320,9 +375,7 @@ impl Inbox {
         batch.remove(INBOX, &records::number_key(number));
         remove_files(&mut batch, number, &record);
         self.commit(batch)?;
-        state.count = state.count.saturating_sub(1);
-        state.bytes = state.bytes.saturating_sub(kept_bytes(&record));
-        state.unread = state.unread.saturating_sub(u64::from(!record.read));
+        state.remove(&record);
         self.room.notify_waiters();
         Ok(Some(record))
     }
@@ -383,11 +436,9 @@ fn remove_files(batch: &mut Batch, number: u64, record: &MessageRecord) {
     }
 }
 
-fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Letter, kept: Kept) {
+/// The record of a message that arrived, and its files, whose bytes are stored elsewhere.
+fn message(delivery: &Delivery, letter: Letter, kept: Kept) -> (MessageRecord, Vec<SmallFile>) {
     let (content, files) = StoredContent::split(letter.content);
-    for (place, file) in files.iter().enumerate() {
-        batch.put(INBOX_FILES, &records::file_key(number, place), &file.bytes);
-    }
     let record = MessageRecord {
         message: delivery.id.to_string(),
         from: delivery.from.to_string(),
@@ -404,8 +455,16 @@ fn put_message(batch: &mut Batch, number: u64, delivery: &Delivery, letter: Lett
         arrival: kept.arrival,
         untold: kept.untold,
         page: false,
+        visit: kept.visit,
     };
-    put_record(batch, number, &record);
+    (record, files)
+}
+
+fn put_message(batch: &mut Batch, number: u64, record: &MessageRecord, files: &[SmallFile]) {
+    for (place, file) in files.iter().enumerate() {
+        batch.put(INBOX_FILES, &records::file_key(number, place), &file.bytes);
+    }
+    put_record(batch, number, record);
 }
 
 fn put_record(batch: &mut Batch, number: u64, record: &MessageRecord) {

@@ -3,7 +3,7 @@
 //!
 //! `send.rs` makes a message durable in the outbox, `delivery.rs` takes it to its reader on this
 //! network (`direct.rs`) or to a relay; `inbox.rs` makes what arrives durable and known again, `read.rs` is what users do with it. `content.rs` is
-//! what is inside.
+//! what is inside, `visits.rs` what is different about senders without a device.
 //!
 //! Invariants: who sends is told of a message only when it is durable here; the relay is told that
 //! it arrived only when it is durable there; each is shown once, and those of one sender in order.
@@ -17,20 +17,20 @@ mod read;
 mod receipt;
 mod records;
 mod send;
+mod visits;
 
-use content::Inside;
 pub(crate) use content::{
-    Body, Content, Letter, ShareNote, SmallFile, decode_letter, encode_notice,
+    Body, Content, Inside, Letter, ShareNote, SmallFile, decode_letter, encode_notice,
 };
 pub(crate) use direct::Way;
 pub(crate) use inbox::Inbox;
 pub(crate) use outbox::{Outbox, Outcome};
 pub(crate) use read::{
-    PAGE, delete, free_name, get, list, mark_read, missing, outgoing, save, take_back,
+    delete, free_name, get, list, mark_read, missing, outgoing, save, sender, take_back,
 };
 use receipt::Receipt;
 pub(crate) use records::{
-    Arrival, MessageRecord, PageMessage, StoredContent, entry_name as stored_name,
+    Arrival, MessageRecord, PageMessage, StoredContent, VisitRecord, entry_name as stored_name,
     message_id as stored_id,
 };
 pub(crate) use send::{message_id, post, readers, send, send_ticket, sent};
@@ -80,8 +80,36 @@ pub(crate) trait BodyHandler: Send + Sync {
 
 /// Decides about what other devices send to the user.
 pub(crate) trait LetterPolicy: Send + Sync {
-    /// Decides what becomes of a letter. Does not block, and takes no message itself.
-    fn decide(&self, from: DeviceId, content: &Content) -> Verdict;
+    /// Decides what becomes of a letter; of a visitor's, `visit` says by which link it came. Does not
+    /// block, and takes no message itself.
+    fn decide(&self, from: DeviceId, content: &Content, visit: Option<&VisitRecord>) -> Verdict;
+}
+
+/// Knows the visitors of this device: senders without a device, who have a link of it.
+pub(crate) trait VisitorDesk: Send + Sync {
+    /// Decides about what claims to be of a visitor. Blocks.
+    fn admit(&self, from: DeviceId, inside: &Inside) -> Result<Admission, StorageError>;
+
+    /// The key of the relay by which a visitor is written to; `None`: it is none.
+    fn relay_of(&self, device: DeviceId) -> Option<DeviceId>;
+
+    /// Returns whether a relay may deliver something of somebody who is no known device.
+    fn may_come(&self) -> bool;
+
+    /// What a message of a visitor left at a store is no longer needed. Durable when this returns.
+    /// Blocks.
+    fn release(&self, visitor: DeviceId, visit: &VisitRecord) -> Result<(), StorageError>;
+}
+
+/// The decision about what claims to be of a visitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It is none, or nothing that it may send: nobody hears of it.
+    Dropped,
+    /// It is too large for its link: the visitor hears so.
+    Declined(VisitRecord),
+    /// It is, with these contents.
+    Taken(VisitRecord, Content),
 }
 
 /// The decision about a letter.
@@ -100,6 +128,8 @@ pub(crate) struct Kept {
     pub arrival: Option<Arrival>,
     /// The user's program is to be told of it.
     pub untold: bool,
+    /// Its sender is a visitor.
+    pub visit: Option<VisitRecord>,
 }
 
 /// The outcome of a message that was handed over.
@@ -107,10 +137,12 @@ pub(crate) struct Kept {
 pub(super) enum Handed {
     /// It is for the inbox.
     ForTheUser(Kept),
-    /// A service has it, durably; this is for the inbox.
-    Becomes(Letter),
+    /// This is for the inbox: a service has what it came as, durably, or it is of a visitor.
+    Becomes(Letter, Kept),
     /// A service has it, durably.
     Done,
+    /// It counts for nothing, and is not known again: whoever sends such may send any number.
+    Dropped,
     /// The program ends: it is left where it is.
     Later,
 }
@@ -143,6 +175,8 @@ pub(crate) struct MailService {
     notices: OnceLock<Weak<dyn NoticeHandler>>,
     /// Held weakly: it holds this service.
     letters: OnceLock<Weak<dyn LetterPolicy>>,
+    /// Held weakly: it is above this service.
+    visitors: OnceLock<Weak<dyn VisitorDesk>>,
     /// The handlers of messages that are for a service, by their kinds.
     bodies: RwLock<HashMap<&'static str, Weak<dyn BodyHandler>>>,
     direct_room: direct::Room,
@@ -165,6 +199,7 @@ impl MailService {
             tasks: deps.tasks,
             notices: OnceLock::new(),
             letters: OnceLock::new(),
+            visitors: OnceLock::new(),
             bodies: RwLock::default(),
             direct_room: direct::Room::default(),
         }))
@@ -178,6 +213,11 @@ impl MailService {
     /// Registers who decides about letters; before, all are kept.
     pub(crate) fn handle_letters(&self, policy: Weak<dyn LetterPolicy>) {
         let _ = self.letters.set(policy); // The first one stays.
+    }
+
+    /// Registers who knows visitors; before, nothing of any is taken.
+    pub(crate) fn handle_visitors(&self, desk: Weak<dyn VisitorDesk>) {
+        let _ = self.visitors.set(desk); // The first one stays.
     }
 
     /// Registers who takes the messages of a kind that no inbox shows; before, they are left where
@@ -206,11 +246,14 @@ impl MailService {
             return Ok(Handed::Done);
         }
         if inside.visitor().is_some() {
-            tracing::info!(from = ?delivery.from, "a letter of a visitor is dropped");
-            return Ok(Handed::Done);
+            return self.hand_over_visit(delivery, inside, declines);
+        }
+        if self.is_uninvited(delivery.from) {
+            tracing::debug!(from = ?delivery.from, "a letter of nobody known is dropped");
+            return Ok(Handed::Dropped);
         }
         match inside {
-            Inside::Letter(letter) => match self.verdict(delivery.from, &letter.content) {
+            Inside::Letter(letter) => match self.verdict(delivery.from, &letter.content, None) {
                 Verdict::Keep(kept) => {
                     let is_asked = matches!(kept.arrival, Some(Arrival::Asked { .. }));
                     if letter.receipt && !is_asked {
@@ -247,7 +290,9 @@ impl MailService {
                             receipt: false,
                             visitor: None,
                         });
-                        return Ok(letter.map_or(Handed::Done, Handed::Becomes));
+                        return Ok(letter.map_or(Handed::Done, |letter| {
+                            Handed::Becomes(letter, Kept::default())
+                        }));
                     }
                 }
             }
@@ -255,9 +300,9 @@ impl MailService {
         Ok(Handed::Done)
     }
 
-    fn verdict(&self, from: DeviceId, content: &Content) -> Verdict {
+    fn verdict(&self, from: DeviceId, content: &Content, visit: Option<&VisitRecord>) -> Verdict {
         match self.letters.get().and_then(Weak::upgrade) {
-            Some(policy) => policy.decide(from, content),
+            Some(policy) => policy.decide(from, content, visit),
             None => Verdict::Keep(Kept::default()),
         }
     }
@@ -265,6 +310,9 @@ impl MailService {
     /// Tells the sender of a message that it is not wanted, durably. Says what becomes of that.
     /// Blocks.
     pub(crate) fn decline(&self, from: DeviceId, id: MessageId) -> Option<Told> {
+        if !self.may_be_told(from) {
+            return None;
+        }
         let posted = message_id().and_then(|letter| {
             post(
                 self,
@@ -283,6 +331,9 @@ impl MailService {
 
     /// Tells the sender of a message that it was taken, durably. Blocks.
     pub(crate) fn taken(&self, from: DeviceId, id: MessageId) {
+        if !self.may_be_told(from) {
+            return;
+        }
         let body = receipt::letter(Receipt::Taken, id);
         let posted = message_id().and_then(|letter| post(self, from, letter, &body, None));
         if let Err(error) = posted {
@@ -299,6 +350,9 @@ impl MailService {
             .take(&self.identity, deliveries, now, &mut |delivery, inside| {
                 self.hand_over(delivery, inside, &mut declines)
             })?;
+        for refused in &taken.refused {
+            declines.extend(self.turn_away(refused.from, refused.id, &refused.visit)?);
+        }
         Ok((taken, declines))
     }
 
@@ -367,8 +421,10 @@ pub(crate) async fn receive(
     mut deliveries: mpsc::Receiver<Delivery>,
 ) {
     let mut batch = Vec::new();
+    let mut strangers = visits::Strangers::default();
     while deliveries.recv_many(&mut batch, MAX_BATCH).await > 0 {
         let (of, got) = (Arc::clone(&mail), std::mem::take(&mut batch));
+        visits::meet(&mail, &got, &mut strangers).await;
         let taken = tokio::task::spawn_blocking(move || of.take_all(&got)).await;
         let taken = match taken {
             Ok(Ok((taken, declines))) => {

@@ -295,6 +295,13 @@ impl Outbox {
         theirs.map(|waiting| waiting.number).collect()
     }
 
+    /// How many words of one service to another wait.
+    pub(super) fn words(&self) -> usize {
+        let state = self.state();
+        let all = state.queue.keys().filter_map(|at| state.records.get(at));
+        all.filter(|one| one.kind == MessageKind::Request).count()
+    }
+
     /// One message as it waits.
     pub(super) fn record(&self, number: u64) -> Option<OutgoingRecord> {
         self.state().records.get(&number).cloned()

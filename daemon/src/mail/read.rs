@@ -4,14 +4,16 @@ use super::inbox::Inbox;
 use super::outbox::Outcome;
 use super::records::{self, Arrival, MessageRecord, StoredContent, StoredFile};
 use super::send::describe;
+use super::visits;
 use crate::failure;
 use crate::mail::MailService;
 use hither_api::{
     ApiError, ArrivalInfo, ArrivalState, ErrorCode, FileInfo, MessageInfo, OutgoingInfo, SavedInfo,
-    SentInfo, SentState, TicketNote,
+    SentInfo, SentState, TicketNote, VisitorInfo,
 };
 use hither_content::storage::StorageError;
 use hither_proto::{DeviceId, EntryName, display_name};
+use hither_relay_client::RelayClient;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// Longest text that is shown in lists and events, bytes.
 const SHORT_TEXT: usize = 4096;
 /// The sender of what came by a page of this device.
-pub(crate) const PAGE: &str = "a browser";
+const PAGE: &str = "a browser";
 /// Most names that are tried for a file whose own is taken.
 const MAX_NAMES: u32 = 1000;
 
@@ -30,19 +32,30 @@ enum Detail {
     Full,
 }
 
+/// The name of whoever sent a message. Somebody without a device is never taken for one: its name
+/// comes with that of the link by which it came.
+pub(crate) fn sender(relays: &RelayClient, record: &MessageRecord) -> String {
+    match (&record.visit, record.from.parse::<DeviceId>()) {
+        (Some(visit), _) => visits::named(visit),
+        (None, _) if record.page => PAGE.into(),
+        (None, Ok(from)) => relays.name_of(from),
+        (None, Err(_)) => String::new(),
+    }
+}
+
 fn info(mail: &MailService, number: u64, record: &MessageRecord, detail: Detail) -> MessageInfo {
     let full = detail == Detail::Full;
-    let from = record.from.parse::<DeviceId>().ok();
     let mut info = MessageInfo {
         id: number,
         message: record.message.clone(),
         from: record.from.clone(),
-        name: match from {
-            _ if record.page => PAGE.into(),
-            Some(from) => mail.relays.name_of(from),
-            None => String::new(),
-        },
+        name: sender(&mail.relays, record),
         page: record.page,
+        visitor: record.visit.as_ref().map(|visit| VisitorInfo {
+            name: display_name(&visit.name),
+            link: visit.link,
+            link_name: display_name(&visit.link_name),
+        }),
         kind: record.content.kind(),
         received: record.received,
         made: record.made_ms / 1000,
@@ -143,6 +156,7 @@ pub(crate) fn delete(mail: &MailService, number: u64) -> Result<MessageInfo, Api
         .delete(number)
         .map_err(storage)?
         .ok_or_else(|| missing(number))?;
+    mail.deleted_visit(&record).map_err(storage)?;
     Ok(info(mail, number, &record, Detail::Brief))
 }
 

@@ -43,6 +43,25 @@ pub(crate) struct MessageRecord {
     /// A browser sent it by a page of this device, whose id stands for its sender.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub page: bool,
+    /// A page in a browser sent it by an inbox link; `from` is its key, and no device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visit: Option<VisitRecord>,
+}
+
+/// The sender of a message that has no device, and the link by which it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VisitRecord {
+    /// Number of the link.
+    pub link: u64,
+    /// Name of the link.
+    pub link_name: String,
+    /// What the sender calls itself, cleaned.
+    pub name: String,
+    /// Key of the relay by which it is written to.
+    pub relay: String,
+    /// The share of it that a store of the relay keeps for this message; absent: none (any more).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
 }
 
 /// A thing that a browser sent by a page of this device.

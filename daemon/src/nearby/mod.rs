@@ -111,6 +111,12 @@ impl NearbyService {
             && relays.iter().any(|relay| relay.presence(device).is_some())
     }
 
+    /// Returns whether one of the user's devices is a page in a browser, as it was made or as a relay
+    /// says: it is trusted with less.
+    pub(crate) fn is_page(&self, device: DeviceId) -> bool {
+        self.known().is_page(device) || self.relays.lists_as_page(device)
+    }
+
     /// Registers who knows the members of groups, who are found by their names too.
     pub(crate) fn find_members(&self, members: Weak<dyn MemberDirectory>) {
         let _ = self.members.set(members); // The first one stays.

@@ -165,6 +165,13 @@ impl ReceiveService {
         let Some(record) = record else {
             return;
         };
+        if record.has_fetched_visit() {
+            let of = Arc::clone(self);
+            let told = tokio::task::spawn_blocking(move || of.mail.fetched_visit(number)).await;
+            if let Ok(Err(error)) = told {
+                tracing::error!(%error, "that something of a visitor is here cannot be kept");
+            }
+        }
         let asks = matches!(record.arrival, Some(Arrival::Asked { .. }));
         if asks && self.settings.get().notify && work.asked.insert(number) {
             let (of, record) = (Arc::clone(self), record.clone());

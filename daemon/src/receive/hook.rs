@@ -5,7 +5,7 @@
 //! only where the daemon died while it ran; it ends with everything it began after [`PATIENCE`].
 
 use super::ReceiveService;
-use crate::mail::{Arrival, MessageRecord, PAGE, StoredContent};
+use crate::mail::{self, Arrival, MessageRecord, StoredContent};
 use crate::program::run_command;
 use hither_proto::display_name;
 use std::ffi::OsString;
@@ -58,13 +58,7 @@ fn describe(
     number: u64,
     record: &MessageRecord,
 ) -> (Vec<(String, OsString)>, String) {
-    let name = match record.page {
-        true => Ok(PAGE.to_owned()),
-        false => record
-            .from
-            .parse()
-            .map(|from| service.nearby.relays.name_of(from)),
-    };
+    let name = mail::sender(&service.nearby.relays, record);
     let (event, title, bytes) = match &record.content {
         StoredContent::Text { text } => ("text", String::new(), text.len() as u64),
         StoredContent::Files { files } => {
@@ -80,13 +74,18 @@ fn describe(
     };
     let mut environment = vec![
         ("HITHER_EVENT".to_owned(), event.into()),
-        ("HITHER_FROM".to_owned(), name.unwrap_or_default().into()),
+        ("HITHER_FROM".to_owned(), name.into()),
         ("HITHER_FROM_ID".to_owned(), record.from.clone().into()),
         ("HITHER_NAME".to_owned(), display_name(&title).into()),
         ("HITHER_BYTES".to_owned(), bytes.to_string().into()),
         ("HITHER_MESSAGE".to_owned(), number.to_string().into()),
         ("HITHER_COUNT".to_owned(), paths.len().to_string().into()),
     ];
+    if let Some(visit) = &record.visit {
+        // Whoever sent it has no device: its id is a key of a page, good for nothing else.
+        let link = display_name(&visit.link_name);
+        environment.push(("HITHER_LINK".to_owned(), link.into()));
+    }
     for (place, path) in (1..).zip(paths) {
         environment.push((format!("HITHER_PATH_{place}"), path.into()));
     }

@@ -24,6 +24,7 @@ use crate::mail::{LetterPolicy, MailService};
 use crate::nearby::NearbyService;
 use crate::settings::Setting;
 use crate::transfer::TransferService;
+use crate::visitors::VisitorService;
 use hither_api::ReceiveRules;
 use hither_content::storage::{Storage, StorageError};
 use hither_util::sync::Mutex;
@@ -40,6 +41,7 @@ pub(crate) struct ReceiveDeps {
     pub nearby: Arc<NearbyService>,
     pub groups: Arc<Groups>,
     pub transfers: Arc<TransferService>,
+    pub visitors: Arc<VisitorService>,
     pub rules: Setting<ReceiveRules>,
     /// The folder in which things arrive where none is configured.
     pub usual_folder: PathBuf,
@@ -53,6 +55,7 @@ pub(crate) struct ReceiveService {
     nearby: Arc<NearbyService>,
     groups: Arc<Groups>,
     transfers: Arc<TransferService>,
+    visitors: Arc<VisitorService>,
     pub(crate) settings: Setting<ReceiveRules>,
     usual_folder: PathBuf,
     tasks: Tasks,
@@ -77,6 +80,7 @@ impl ReceiveService {
             nearby: deps.nearby,
             groups: deps.groups,
             transfers: deps.transfers,
+            visitors: deps.visitors,
             settings: deps.rules,
             usual_folder: deps.usual_folder,
             tasks: deps.tasks,

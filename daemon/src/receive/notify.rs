@@ -4,7 +4,7 @@
 
 use super::ReceiveService;
 use crate::desktop::{self, Decision};
-use crate::mail::{Arrival, MessageRecord, StoredContent};
+use crate::mail::{self, Arrival, MessageRecord, StoredContent};
 use hither_api::ArrivalDecision;
 use hither_proto::display_name;
 use std::sync::Arc;
@@ -40,8 +40,7 @@ pub(super) async fn present(service: Arc<ReceiveService>, number: u64, record: M
 
 /// The title and the text of a notification.
 fn words(service: &ReceiveService, record: &MessageRecord) -> Option<(String, String)> {
-    let from = record.from.parse().ok()?;
-    let name = service.nearby.relays.name_of(from);
+    let name = mail::sender(&service.nearby.relays, record);
     let what = match &record.content {
         StoredContent::Files { files } => {
             let mut names: Vec<String> = files

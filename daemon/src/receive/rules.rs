@@ -3,10 +3,10 @@
 //! A rule about the device goes before rules about groups that it is in, of which the most careful
 //! one counts, and those before the settings for own and other devices. Own devices are trusted by
 //! default, because whoever has one can read what the others hold as well; files of others are
-//! written nowhere before a yes. Bounds: [`MAX_RULES`] rules; see [`DAY_FACTOR`].
+//! written nowhere before a yes. A rule about an inbox link is for whoever comes by it. Bounds: [`MAX_RULES`] rules; see [`DAY_FACTOR`].
 
 use super::ReceiveService;
-use crate::mail::{Arrival, Content, Kept, LetterPolicy, Verdict};
+use crate::mail::{Arrival, Content, Kept, LetterPolicy, Verdict, VisitRecord};
 use crate::{failure, json_records};
 use hither_api::{ApiError, ErrorCode, ReceiveInfo, ReceivePolicy, ReceiveRequest, ReceiveRule};
 use hither_content::storage::{Storage, StorageError, Table};
@@ -35,6 +35,15 @@ const MAX_COUNTED: usize = 4096;
 enum About {
     Device(String),
     Group(String),
+    /// Whoever has an inbox link, by its number.
+    Link(u64),
+}
+
+/// Whose arrivals are counted together: visitors make up keys as they like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Source {
+    Device(DeviceId),
+    Link(u64),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,8 +56,8 @@ struct RuleRecord {
 #[derive(Default)]
 pub(super) struct State {
     rules: BTreeMap<About, ReceivePolicy>,
-    /// When how much arrived by itself, by device; since the program started.
-    lately: HashMap<DeviceId, VecDeque<(Instant, u64)>>,
+    /// When how much arrived by itself, by source; since the program started.
+    lately: HashMap<Source, VecDeque<(Instant, u64)>>,
 }
 
 impl About {
@@ -56,6 +65,7 @@ impl About {
         match self {
             Self::Device(id) => [b"d", id.as_bytes()].concat(),
             Self::Group(id) => [b"g", id.as_bytes()].concat(),
+            Self::Link(number) => [b"l", &number.to_be_bytes()[..]].concat(),
         }
     }
 }
@@ -71,7 +81,7 @@ impl State {
     }
 
     /// Counts what a device sends; false: it has sent too much today.
-    fn count(&mut self, from: DeviceId, bytes: u64, max: Option<u64>, now: Instant) -> bool {
+    fn count(&mut self, from: Source, bytes: u64, max: Option<u64>, now: Instant) -> bool {
         let Some(max) = max else {
             return true;
         };
@@ -101,7 +111,7 @@ impl ReceiveService {
             let about_device = rules.get(&About::Device(id)).copied();
             let groups = rules.iter().filter_map(|(about, policy)| match about {
                 About::Group(group) => Some((group.clone(), *policy)),
-                About::Device(_) => None,
+                About::Device(_) | About::Link(_) => None,
             });
             (about_device, groups.collect::<Vec<_>>())
         };
@@ -111,6 +121,13 @@ impl ReceiveService {
                 true => self.settings.get().own,
                 false => self.settings.get().known,
             })
+    }
+
+    /// The policy for whoever has a link: without a rule the user is asked, as for a stranger.
+    fn policy_of_link(&self, link: u64) -> ReceivePolicy {
+        let state = self.state.lock();
+        let rule = state.rules.get(&About::Link(link)).copied();
+        rule.unwrap_or(ReceivePolicy::Ask)
     }
 
     /// The most careful rule about a group in which both are.
@@ -138,7 +155,7 @@ impl ReceiveService {
     }
 
     /// Decides whether something arrives by itself, and says why not if not.
-    fn arrival(&self, from: DeviceId, policy: ReceivePolicy, bytes: u64) -> Arrival {
+    fn arrival(&self, from: Source, policy: ReceivePolicy, bytes: u64) -> Arrival {
         let asked = |reason: &str| Arrival::Asked {
             reason: Some(reason.into()),
         };
@@ -151,7 +168,10 @@ impl ReceiveService {
         }
         match self.state.lock().count(from, bytes, max, Instant::now()) {
             true => Arrival::Due { agreed: false },
-            false => asked("that device has sent very much in a day"),
+            false => asked(match from {
+                Source::Device(_) => "that device has sent very much in a day",
+                Source::Link(_) => "very much came by that link in a day",
+            }),
         }
     }
 
@@ -172,21 +192,36 @@ impl ReceiveService {
     }
 
     fn rule(&self, about: About, policy: ReceivePolicy) -> ReceiveRule {
-        let (device, group, name) = match about {
+        let rule = ReceiveRule {
+            device: None,
+            group: None,
+            link: None,
+            name: String::new(),
+            policy,
+        };
+        match about {
             About::Device(id) => {
                 let name = id.parse().map(|device| self.nearby.relays.name_of(device));
-                (Some(id), None, name.unwrap_or_default())
+                let (device, name) = (Some(id), name.unwrap_or_default());
+                ReceiveRule {
+                    device,
+                    name,
+                    ..rule
+                }
             }
             About::Group(id) => {
-                let name = self.groups.name(&id);
-                (None, Some(id), name)
+                let (name, group) = (self.groups.name(&id), Some(id));
+                ReceiveRule {
+                    group,
+                    name,
+                    ..rule
+                }
             }
-        };
-        ReceiveRule {
-            device,
-            group,
-            name,
-            policy,
+            About::Link(number) => ReceiveRule {
+                link: Some(number),
+                name: self.visitors.name_of(number).unwrap_or_default(),
+                ..rule
+            },
         }
     }
 
@@ -210,23 +245,61 @@ impl ReceiveService {
     ///
     /// Errors: the store cannot be written.
     pub(crate) async fn forget(self: &Arc<Self>, device: &str) -> Result<(), ApiError> {
-        let about = About::Device(device.to_owned());
+        self.forget_rule(About::Device(device.to_owned()), device)
+            .await
+    }
+
+    /// Ends the rule about an inbox link, if there is one.
+    ///
+    /// Errors: the store cannot be written.
+    pub(crate) async fn forget_link(self: &Arc<Self>, link: u64) -> Result<(), ApiError> {
+        self.forget_rule(About::Link(link), &link.to_string()).await
+    }
+
+    async fn forget_rule(self: &Arc<Self>, about: About, named: &str) -> Result<(), ApiError> {
         if !self.state.lock().rules.contains_key(&about) {
             return Ok(());
         }
-        let (of, named) = (Arc::clone(self), device.to_owned());
+        let (of, named) = (Arc::clone(self), named.to_owned());
         let work = move || of.keep_rule(about, None, &named).map(drop);
         tokio::task::spawn_blocking(work)
             .await
             .map_err(failure::internal)?
     }
 
+    /// Ends the rules about links that are there no more. Blocks.
+    ///
+    /// Errors: the store cannot be written.
+    fn forget_links(&self) -> Result<(), StorageError> {
+        let mut state = self.state.lock();
+        let is_gone = |about: &About| match about {
+            About::Link(number) => self.visitors.name_of(*number).is_none(),
+            About::Device(_) | About::Group(_) => false,
+        };
+        let gone: Vec<About> = state
+            .rules
+            .keys()
+            .filter(|about| is_gone(about))
+            .cloned()
+            .collect();
+        for about in gone {
+            json_records::remove(self.storage.as_ref(), RULES, &about.key())?;
+            state.rules.remove(&about);
+        }
+        Ok(())
+    }
+
     /// Whom a user means: a device goes before a group of the same name. One that a rule is about is
     /// meant by its id also when nothing else is known of it any more.
     async fn about(&self, wanted: &str) -> Result<About, ApiError> {
+        if let Some(link) = wanted.strip_prefix("link ") {
+            let (number, _) = self.visitors.find(link.trim())?;
+            return Ok(About::Link(number));
+        }
         let rules: Vec<About> = self.state.lock().rules.keys().cloned().collect();
         let named = rules.into_iter().find(|about| match about {
             About::Device(id) | About::Group(id) => id == wanted,
+            About::Link(_) => false,
         });
         if let Some(about) = named {
             return Ok(about);
@@ -247,6 +320,9 @@ impl ReceiveService {
         policy: Option<ReceivePolicy>,
         wanted: &str,
     ) -> Result<ReceiveRule, ApiError> {
+        if policy.is_some() {
+            self.forget_links().map_err(|e| failure::storage(&e))?;
+        }
         let mut state = self.state.lock();
         let storage = self.storage.as_ref();
         let before = state.rules.get(&about).copied();
@@ -285,27 +361,32 @@ impl ReceiveService {
 pub(super) const TOO_LARGE: &str = "it is larger than what arrives by itself";
 
 impl LetterPolicy for ReceiveService {
-    fn decide(&self, from: DeviceId, content: &Content) -> Verdict {
-        let policy = self.policy(from);
+    fn decide(&self, from: DeviceId, content: &Content, visit: Option<&VisitRecord>) -> Verdict {
+        let (source, policy) = match visit {
+            Some(visit) => (Source::Link(visit.link), self.policy_of_link(visit.link)),
+            None => (Source::Device(from), self.policy(from)),
+        };
         if policy == ReceivePolicy::Never {
             return Verdict::Decline;
         }
         // The yes that let a stranger in was for what it offered then, and for nothing else.
-        let agreed = self.nearby.expected(from).is_some_and(|offer| {
+        let expected = self.nearby.expected(from).filter(|_| visit.is_none());
+        let agreed = expected.is_some_and(|offer| {
             offer.kind == kind_of(content)
                 && (offer.files, offer.bytes) == content.extent()
                 && offer.summary == content.summary()
         });
         let arrival = match content {
             Content::Files(_) | Content::Ticket(_) if agreed => Some(Arrival::Due { agreed }),
-            Content::Files(_) => Some(self.arrival(from, policy, content.size())),
-            Content::Ticket(note) => Some(self.arrival(from, policy, note.bytes)),
+            Content::Files(_) => Some(self.arrival(source, policy, content.size())),
+            Content::Ticket(note) => Some(self.arrival(source, policy, note.bytes)),
             Content::Text(_) | Content::Unknown => None,
         };
         Verdict::Keep(Kept {
             // A thing that arrives is told of when it is there.
             untold: matches!(content, Content::Text(_)) && !self.settings.get().hook.is_empty(),
             arrival,
+            visit: None,
         })
     }
 }
@@ -328,6 +409,7 @@ mod tests {
     #[test]
     fn a_device_sends_so_much_in_a_day_and_no_more() {
         let [one, other] = [(); 2].map(|()| Identity::generate().unwrap().device_id());
+        let [one, other] = [Source::Device(one), Source::Device(other)];
         let (mut state, now) = (State::default(), Instant::now());
         let mib = 1 << 20;
         for _ in 0..DAY_FACTOR {

@@ -35,6 +35,7 @@ mod internet;
 mod machine;
 mod made_up;
 mod namespace;
+mod paired_page;
 mod peer;
 mod prober;
 mod process;
@@ -47,6 +48,7 @@ mod system_bus;
 mod tool;
 mod tree;
 mod user;
+mod visitor;
 mod wait;
 mod wall_clock;
 
@@ -67,6 +69,7 @@ pub use inside::run;
 pub use internet::{ALL_SITES, Internet, Lan};
 pub use machine::Machine;
 pub use made_up::MadeUp;
+pub use paired_page::PairedPage;
 pub use prober::{At, Caller, Outcomes, probe};
 pub use process::Process;
 pub use relay::Relay;
@@ -76,6 +79,7 @@ pub use stranger::{Loot, Stranger};
 pub use switch::Lab;
 pub use system_bus::SystemBus;
 pub use tree::{Tree, fill, noise};
+pub use visitor::Visitor;
 pub use wait::{PATIENCE, until, within};
 
 /// Bytes in a mebibyte.

@@ -52,6 +52,8 @@ pub(crate) enum Event<'a> {
         link: String,
         seconds: u32,
     },
+    /// Nobody may come any more with what an asker showed.
+    AskingEnded,
     /// A letter came; the bytes are those of its files. To be answered with `received`.
     Letter {
         seq: u64,

@@ -152,8 +152,10 @@ pub(crate) enum LetterJson {
         of: [u8; 16],
         taken: bool,
     },
-    /// Of a later version, or for a service that a page does not have.
+    /// Of a later version: the user sees that something came.
     Unknown,
+    /// For a service that a page does not have, or that this version does not know: nobody sees it.
+    Service,
     /// It cannot be opened: nobody knows who wrote it.
     Unreadable,
 }
@@ -315,7 +317,7 @@ pub(super) fn read(plaintext: &[u8]) -> Read {
             read.letter = service(&body, &mut read.bytes);
         }
         // Nothing of a catalogue is for a page.
-        Inside::Catalogue(_) => read.letter = LetterJson::Unknown,
+        Inside::Catalogue(_) => read.letter = LetterJson::Service,
     }
     read
 }
@@ -347,7 +349,7 @@ fn content(content: Content, bytes: &mut Vec<u8>) -> LetterJson {
 
 fn service(body: &Body, bytes: &mut Vec<u8>) -> LetterJson {
     match body.kind.as_str() {
-        RECEIPT => receipt(&body.payload).unwrap_or(LetterJson::Unknown),
+        RECEIPT => receipt(&body.payload).unwrap_or(LetterJson::Service),
         ASK => match AskLetter::decode(&body.payload) {
             Ok(Some(AskLetter::Ask(ask))) => LetterJson::Ask {
                 ask: AskJson::of(&ask),
@@ -359,9 +361,9 @@ fn service(body: &Body, bytes: &mut Vec<u8>) -> LetterJson {
                 ask: *id.as_bytes(),
             },
             Ok(Some(AskLetter::Answer(id, found))) => answer(*id.as_bytes(), found, bytes),
-            Ok(None) | Err(_) => LetterJson::Unknown,
+            Ok(None) | Err(_) => LetterJson::Service,
         },
-        _ => LetterJson::Unknown,
+        _ => LetterJson::Service,
     }
 }
 

@@ -435,8 +435,9 @@ impl Session {
     fn answered(&mut self, request: u64, answer: &OwnAnswer, context: &mut Context<'_>) {
         match (self.asked.remove(&request), answer) {
             (Some(Asked::Visitors), OwnAnswer::VisitorsInvited) => {
-                if let Some((link, seconds)) = self.role.link(context.identity.device()) {
-                    Event::Asking { link, seconds }.tell(context.out);
+                match self.role.link(context.identity.device()) {
+                    Some((link, seconds)) => Event::Asking { link, seconds }.tell(context.out),
+                    None => Event::AskingEnded.tell(context.out),
                 }
             }
             (Some(Asked::AskWake), OwnAnswer::WakeWays(ways)) => {

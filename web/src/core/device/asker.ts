@@ -7,6 +7,8 @@ import type { PartMeans } from "./link.ts";
 import { ask_json, Part, things_of } from "./part.ts";
 
 const PATIENCE_MS = 30_000;
+/** Time for the last words to a visitor, and to the relay. */
+const LAST_WORDS_MS = 3_000;
 
 export interface AskerView {
   link: string;
@@ -24,6 +26,9 @@ export class AskerPart extends Part {
   #id = "";
   #asked: ((error?: CoreError) => void) | undefined;
   #ends: ReturnType<typeof setTimeout> | undefined;
+  /** The receipt of the answer: when it is at the relay, nobody may come any more. */
+  #receipt: string | undefined;
+  #gone: (() => void) | undefined;
 
   constructor(means: PartMeans) {
     super(means, 0);
@@ -68,6 +73,17 @@ export class AskerPart extends Part {
     this.link.tell({ do: "end_visitors" });
   }
 
+  /** Says that the answer is here, then lets nobody come any more: the other page must hear it first. */
+  async #taken(from: string, of: string): Promise<void> {
+    clearTimeout(this.#ends);
+    this.#ends = setTimeout(() => this.#leave(), LAST_WORDS_MS);
+    this.#receipt = await this.post(from, { kind: "receipt", of, taken: true });
+  }
+
+  protected override async posted(id: string): Promise<void> {
+    if (id === this.#receipt) this.#leave();
+  }
+
   protected override on(event: DeviceEvent): void {
     if (event.on === "asking") {
       if (this.#view.link === "") {
@@ -75,12 +91,14 @@ export class AskerPart extends Part {
         this.#ends = setTimeout(() => this.#end("expired", "nobody answered in time"), event.seconds * 1000);
       }
       this.#asked?.();
+    } else if (event.on === "asking_ended") {
+      this.#gone?.();
     } else if (event.on === "state" && event.state === "removed") {
       this.#end(event.code === "refused" ? "refused" : "unreachable", "the relay does not let this site ask");
     }
   }
 
-  protected override async letter({ letter, number }: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  protected override async letter({ letter, number, from, id }: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     // Only who knows the link's secret has a number; only the first valid answer counts.
     if (number === undefined || !("ask" in letter) || letter.ask !== this.#id) return;
     if (this.#view.state !== "waiting" && this.#view.state !== "opened") return;
@@ -92,18 +110,25 @@ export class AskerPart extends Part {
       case "answer": {
         const things = things_of(letter.things, bytes);
         this.#change({ state: "answered", number, things, ...(letter.ticket ? { ticket: letter.ticket } : {}) });
-        return this.#leave();
+        return this.#taken(from, id);
       }
       case "answer_text": {
         const content = new Blob([letter.text], { type: "text/plain" });
         this.#change({ state: "answered", number, things: [{ name: "answer.txt", media_type: "text/plain", bytes: content.size, content }] });
-        return this.#leave();
+        return this.#taken(from, id);
       }
     }
   }
 
-  close(): void {
-    this.#end("aborted", "the page does not ask any more");
+  /** Resolves when nobody may come any more, as far as the relay is reached. */
+  async close(): Promise<void> {
+    const gone = new Promise<void>((resolve) => {
+      this.#gone = resolve;
+      setTimeout(resolve, LAST_WORDS_MS);
+    });
+    if (this.#view.state === "answered" || this.#view.state === "ended") this.#leave();
+    else this.#end("aborted", "the page does not ask any more");
+    await gone;
     this.link.tell({ do: "leave" });
   }
 }

@@ -34,6 +34,7 @@ export type LetterJson =
   | { kind: "answer"; ask: string; things: ThingJson[]; ticket?: string | null }
   | { kind: "receipt"; of: string; taken: boolean }
   | { kind: "unknown" }
+  | { kind: "service" }
   | { kind: "unreadable" };
 
 export interface GivenJson {
@@ -102,6 +103,7 @@ export type DeviceEvent =
   | { on: "devices"; devices: PeerJson[] }
   | { on: "visiting"; origin?: string; seconds: number; bytes: number; online: boolean }
   | { on: "asking"; link: string; seconds: number }
+  | { on: "asking_ended" }
   | LetterEvent
   | { on: "sent"; id: string }
   | { on: "unsent"; id: string; code: string; retry_ms: number }

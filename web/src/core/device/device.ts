@@ -199,6 +199,7 @@ export class DevicePart extends Part {
     const { letter, from, id } = event;
     switch (letter.kind) {
       case "unreadable":
+      case "service":
         return;
       case "receipt":
         return this.sendings.receipt(letter.of, from, letter.taken);

@@ -318,7 +318,7 @@ export class LocalAsker implements Asker {
   }
 
   close(): void {
-    this.#part.close();
+    void this.#part.close();
   }
 }
 
