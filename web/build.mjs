@@ -95,7 +95,7 @@ export async function build({ out, core, devices, ask, minify = true }) {
       legalComments: "none",
       charset: "utf8",
       inject,
-      // What a file puts in the place of a name is no constant.
+      // A name that a file stands for is no constant.
       define: Object.fromEntries(Object.entries(define).filter(([name]) => inject.length === 0 || !name.startsWith("HITHER_DEVICE_WASM"))),
       plugins: core || devices ? [instead_of_core(core, devices)] : [],
       logLevel: "warning",
@@ -140,7 +140,7 @@ export async function build({ out, core, devices, ask, minify = true }) {
     const named = (pattern) => [...files.keys()].filter((path) => pattern.test(path)).map((path) => `/${path}`);
     const shell = [...pages.index, ...named(/^assets\/(worker|core|disk|qr|words-link-..)-/)].sort();
     const html = files.get("index.html");
-    // What other pages load is kept once it was loaded: who opens a link does not fetch it.
+    // Files of other pages are kept once they were loaded: a link's page does not fetch them.
     const later = named(/^assets\/(device|device-worker|device-core|visit|words-(give|device|visit)-..)-/).sort();
     define.HITHER_LATER = JSON.stringify(later);
     define.HITHER_SHELL = JSON.stringify(shell);

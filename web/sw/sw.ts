@@ -110,7 +110,7 @@ async function keep_device(): Promise<void> {
   const cache = await caches.open(CACHE);
   const missing: string[] = [];
   for (const path of [DEVICE, ...HITHER_LATER]) if (!(await cache.match(path))) missing.push(path);
-  // What does not come now comes another time.
+  // Files that do not come now come another time.
   await cache.addAll(missing).catch(() => undefined);
 }
 
@@ -125,7 +125,7 @@ async function shared(request: Request): Promise<Response> {
     const files = form.getAll("files").filter((file): file is File => file instanceof File).slice(0, SHARED_MOST);
     await keep_shared({ text: [...new Set(words)].join("\n"), files, at: Date.now() });
   } catch {
-    // What cannot be kept is not there: the page says so.
+    // The page says that there is nothing, when nothing could be kept.
   }
   return Response.redirect("/#shared", 303);
 }
@@ -137,7 +137,7 @@ scope.addEventListener("push", (event) => {
 /** Says that something waits. The relay tells neither what nor from whom: it does not know. */
 async function woken(): Promise<void> {
   const tabs = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
-  // Who looks at the page sees it there.
+  // A person who looks at the page sees it there.
   if (tabs.some((tab) => tab.focused && is_device_page(tab.url))) return;
   const left = await caches.match(NOTICE_WORDS, { cacheName: NOTICE_CACHE }).then((words) => words?.json()).catch(() => undefined);
   const said = left as { title?: unknown; body?: unknown } | undefined;

@@ -21,7 +21,7 @@ before(async () => {
   if (skip) return;
   folder = await mkdtemp(join(tmpdir(), "hither-ask-"));
   await build({ out: join(folder, "dist"), ask: join(folder, "ask") });
-  // Where the programs are is no setting of theirs.
+  // The place of the programs is no setting of theirs.
   for (const name of ["HITHER_BIN", "HITHER_RELAY_BIN"]) delete process.env[name];
   world = await make_world([`web.askers=["${SITE}"]`]);
   front = await serve_front({ dist: join(folder, "dist"), port: world.http, origin: "https://relay.example" });

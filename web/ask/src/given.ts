@@ -108,7 +108,7 @@ async function data_url(blob: Blob): Promise<string> {
   return `data:image/jpeg;base64,${btoa(text)}`;
 }
 
-/** What a form gets with `digest`: an object, or a list of them with `multiple`. */
+/** The value of the form with `digest`: an object, or a list of them with `multiple`. */
 export function digest_of(digests: readonly Digest[], multiple: boolean): string {
   return JSON.stringify(multiple ? digests : digests[0]);
 }

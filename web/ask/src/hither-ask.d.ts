@@ -1,4 +1,4 @@
-/** What was given, where only a digest was asked for: the JSON that the form gets. */
+/** A thing of which only a digest was asked for: the JSON that the form gets. */
 export interface HitherDigest {
   name: string;
   /** Bytes. */

@@ -9,7 +9,7 @@ import type { Digest } from "./given.ts";
 export type AskKey = keyof typeof en & string;
 
 export interface AskWords extends Words<AskKey> {
-  /** What was given, on one line. */
+  /** Gives names and size of the things on one line. */
   title(files: readonly File[], digest: string): string;
 }
 

@@ -10,7 +10,7 @@ const PAUSE_MS = 150;
 /** Most proposals. */
 const MOST = 50;
 
-/** What lies below a folder. */
+/** The answer about a folder: the entries below it. */
 type Below = readonly (string | { path: string; folder?: boolean })[];
 
 /** The folder in which what is being typed would be. */
@@ -32,7 +32,7 @@ function useBelow(text: string): readonly string[] {
       if (stop.signal.aborted || !Array.isArray(list)) return;
       set_found(list.map((one) => (typeof one === "string" ? one : one.path)).filter((path) => typeof path === "string").slice(0, MOST));
     };
-    // What cannot be listed is not proposed, and can be typed.
+    // A folder that cannot be listed gives no proposals, and paths can be typed.
     const timer = setTimeout(() => void ask().catch(() => undefined), PAUSE_MS);
     return () => {
       clearTimeout(timer);

@@ -116,7 +116,7 @@ export interface FoundGroup { group: string; name: string; policy: Policy; membe
 
 export interface ConfigKey {
   key: string; value: string; about: string; needs_restart: boolean; pending: boolean;
-  /** Where the value comes from, and what it is without that; daemons of before tell neither. */
+  /** The source of the value, and the value without that source; daemons of before tell neither. */
   from?: string; default?: string;
 }
 /** A line of the daemon's log, as it stands in the file. */

@@ -12,7 +12,7 @@ export function in_order(peers: readonly Peer[], locale: string): Peer[] {
   return [...peers].sort((a, b) => Number(b.online) - Number(a.online) || Number(a.web) - Number(b.web) || a.name.localeCompare(b.name, locale));
 }
 
-/** What a device is called here: its own words, or the end of its id. */
+/** The name of a device: its own words, or the end of its id. */
 export function called(peer: { name: string; id: string }): string {
   return peer.name.trim() === "" ? `…${peer.id.slice(-8)}` : peer.name;
 }

@@ -1,4 +1,4 @@
-/** Everything that came: texts, files and shares, kept in this browser until they are deleted. */
+/** The things that came: texts, files and shares, kept in this browser until they are deleted. */
 import { useEffect, useState } from "preact/hooks";
 import type { Arrived, PageDevice } from "../core/device-api.ts";
 import { save_file } from "../give/files.ts";

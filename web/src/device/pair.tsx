@@ -14,7 +14,7 @@ const KNOWN = new Set(["ticket", "spent", "declined", "unreachable", "not_found"
 /** Longest name of a device, bytes. */
 const NAME_MOST = 64;
 
-/** What this page calls itself at first: the browser and the system. */
+/** The first name of this page: the browser and the system. */
 function first_name(): string {
   const agent = navigator.userAgent;
   const browser = /Firefox/.test(agent) ? "Firefox" : /Edg\//.test(agent) ? "Edge" : /Chrome\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "Browser";
@@ -136,7 +136,7 @@ function Form({ code, onPair }: { code: string | undefined; onPair: (text: strin
   );
 }
 
-/** What a page may do and may not. */
+/** The rights of a page, and those that it has not. */
 function Granted() {
   const { t } = useWords(device_words);
   return (

@@ -60,7 +60,7 @@ export function Requests({ device, to }: { device: PageDevice; to: string }) {
   );
 }
 
-/** In what manner something is asked for, in words; there is only one for a text. */
+/** Says in words in what manner something is asked for; a text has only one. */
 function Wanted({ one, here }: { one: Asked | Asking; /** It is this page that is asked. */ here?: boolean }) {
   const { t, format } = useWords(device_words);
   const how = !MANNERS[one.kind] ? "" : one.which === "named" ? t("which.named", { name: display_name(one.name ?? "") }) : one.which === "live" && (one.seconds ?? 0) > 0 ? t("which.live_for", { time: format.duration(one.seconds ?? 0) }) : here && one.which === "picked" ? t("which.picked_here") : t(`which.${one.which}`);

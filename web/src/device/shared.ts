@@ -1,4 +1,4 @@
-/** What another app of this phone shared with the page: the service worker keeps it until the page takes it. */
+/** Things that another app of this phone shared with the page: the service worker keeps them until the page takes them. */
 import type { GivenFile } from "../core/device-api.ts";
 
 export interface SharedThing {

@@ -22,7 +22,7 @@ export async function picked(): Promise<GivenFile[] | undefined | "none"> {
 
 /** The files of a drop or of the clipboard, those in folders with their way. */
 export async function of_transfer(data: DataTransfer): Promise<GivenFile[]> {
-  // What is in a drop can be asked for only now: everything is begun before the first is waited for.
+  // A drop can be asked only now: everything is begun before the first is waited for.
   const items = [...data.items].filter((item) => item.kind === "file");
   const begun = items.map((item) => ({
     entry: item.webkitGetAsEntry?.() ?? null,

@@ -156,7 +156,7 @@ function Studio(props: RecordProps & { facing: "user" | "environment"; onTurn: (
   );
 }
 
-/** What was made, to be looked at before it leaves this browser. */
+/** The recording, to be looked at before it leaves this browser. */
 function Made({ kind, made, onAgain, onFile }: { kind: Recording; made: GivenFile; onAgain: () => void; onFile: (file: GivenFile) => void }) {
   const { t, format } = useWords(give_words);
   const [url, set_url] = useState<string>();

@@ -29,7 +29,7 @@ export function is_under_way(one: Sending): boolean {
   return UNDER_WAY.includes(one.state);
 }
 
-/** What an entry is called: the first words of a text, or the first files. */
+/** The title of an entry: the first words of a text, or the first files. */
 export function title_of(one: Sending, more: (n: number) => string): string {
   if (one.kind === "text") return one.text ?? "";
   const [first, ...others] = one.files;

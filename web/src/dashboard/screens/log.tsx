@@ -11,7 +11,7 @@ const LEVELS = ["error", "warn", "info", "debug"] as const;
 type Level = (typeof LEVELS)[number];
 const TONES: Partial<Record<string, Tone>> = { error: "bad", warn: "warn", info: "info" };
 
-/** What a line says: its words, then what else it has. */
+/** The text of a line: its words, then its other fields. */
 export function words_of(line: LogLine): string {
   const { message, ...rest } = line.fields ?? {};
   const more = Object.entries(rest).map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);

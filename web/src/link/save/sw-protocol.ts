@@ -10,7 +10,7 @@ export const VIEW = "/~view/";
 /** The place where the device page leaves the words of a notification, in its language. */
 export const NOTICE_CACHE = "hither-notice";
 export const NOTICE_WORDS = "/~notice";
-/** What other apps share with the installed page goes here: the worker takes it, so that no relay sees it. */
+/** The address to which other apps share with the installed page: the worker takes it, so that no relay sees it. */
 export const SHARE_TARGET = "/~share";
 
 /**
