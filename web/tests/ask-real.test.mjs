@@ -1,5 +1,5 @@
 // `<hither-ask>` on a site, and the page that answers it, with the real core and a real relay between them. Left out where
-// there is no relay: HITHER_RELAY_BIN or HITHER_BIN is the folder of the programs.
+// there is no relay: RELAY_BIN or HITHER_BIN is the folder of the programs.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
@@ -22,7 +22,7 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), "hither-ask-"));
   await build({ out: join(folder, "dist"), ask: join(folder, "ask") });
   // The place of the programs is no setting of theirs.
-  for (const name of ["HITHER_BIN", "HITHER_RELAY_BIN"]) delete process.env[name];
+  for (const name of ["HITHER_BIN", "RELAY_BIN"]) delete process.env[name];
   world = await make_world([`web.askers=["${SITE}"]`]);
   front = await serve_front({ dist: join(folder, "dist"), port: world.http, origin: "https://relay.example" });
   site = await serve_example({ relay: front.origin, ask: join(folder, "ask") });
