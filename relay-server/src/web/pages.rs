@@ -31,9 +31,9 @@ const PERMISSIONS_OFF: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(self), camera=(), display-capture=(), geolocation=(), gyroscope=(), \
      magnetometer=(), microphone=(), midi=(), payment=(), usb=()",
 );
-/// The same for pages in which a person scans a code, takes a picture or records.
+/// The same for pages in which a person scans a code, takes a picture, records, or says where it is.
 const PERMISSIONS_GIVE: HeaderValue = HeaderValue::from_static(
-    "accelerometer=(), autoplay=(self), camera=(self), display-capture=(), geolocation=(), gyroscope=(), \
+    "accelerometer=(), autoplay=(self), camera=(self), display-capture=(), geolocation=(self), gyroscope=(), \
      magnetometer=(), microphone=(self), midi=(), payment=(), usb=()",
 );
 

@@ -137,7 +137,7 @@ export class Sendings {
     const kept: Kept = { view, made: this.#link.means.date() };
     if (out.ask) kept.ask = out.ask;
     this.#kept.set(id, kept);
-    const paths = paths_of(files, out.ask !== undefined);
+    const paths = paths_of(given, out.ask !== undefined);
     if (out.ask) kept.things = files.map((file, at) => thing(file, paths[at]?.at(-1) ?? file.name));
     const flat = paths.every((path) => path.length === 1);
     if (digest || (bytes <= IN_LETTER && files.length <= MAX_IN_LETTER && flat)) await this.#in_letter(id, kept, files, paths, digest);
@@ -166,7 +166,7 @@ export class Sendings {
       domain: this.#link.random(32),
       salt: this.#link.random(16),
       published_ms: means.date(),
-      name: given.length === 1 ? (paths[0]?.[0] ?? "file") : `${given.length} files`,
+      name: top_of(paths) ?? `${given.length} files`,
       paths,
       handles: given.map(({ handle }) => handle),
     };
@@ -352,16 +352,22 @@ export class Sendings {
 }
 
 /** Where each file stands in the share: below the folder that was chosen. `flat`: all in one folder, with names of their own. */
-function paths_of(files: File[], flat: boolean): string[][] {
+function paths_of(given: GivenFile[], flat: boolean): string[][] {
   const names = new Set<string>();
-  return files.map((file) => {
-    if (!flat) return (file.webkitRelativePath || file.name).split("/").filter((part) => part !== "");
+  return given.map(({ file, path }) => {
+    if (!flat) return (path || file.webkitRelativePath || file.name).split("/").filter((part) => part !== "");
     let name = file.name;
     const [, stem = name, extension = ""] = /^(.+?)(\.[^.]*)?$/.exec(file.name) ?? [];
     for (let number = 2; names.has(name); number++) name = `${stem} (${number})${extension}`;
     names.add(name);
     return [name];
   });
+}
+
+/** The name that all files are below, or have. */
+function top_of(paths: string[][]): string | undefined {
+  const top = paths[0]?.[0];
+  return paths.every((path) => path[0] === top) ? top : undefined;
 }
 
 function thing(file: File, name: string): ThingJson {
