@@ -91,19 +91,6 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   }
 }
 
-let described: Promise<ReadonlySet<string>> | undefined;
-
-/** Asks whether the daemon has a call, by its description: one of before may not. */
-export async function has_call(path: string): Promise<boolean> {
-  described ??= call<{ paths?: object }>("GET", "openapi.json").then(
-    ({ paths }) => new Set(Object.keys(paths ?? {})),
-    () => {
-      described = undefined; // It is asked again another time.
-      return new Set<string>();
-    },
-  );
-  return (await described).has(`/v1/${path}`);
-}
 
 /** Longest event that is read, characters: one with a map of 4,096 cells has 300,000. */
 const MAX_EVENT = 4 << 20;

@@ -1,17 +1,15 @@
-/** A field for a path of this device. Folders are proposed: those that are known, and what lies below where the daemon tells that. */
+/** A field for a path of this device. Folders are proposed: those that are known, and what lies below. */
 import { useEffect, useState } from "preact/hooks";
 import { Field } from "../ui-kit/index.ts";
-import { call, has_call } from "./api.ts";
+import { call } from "./api.ts";
 import { useDesk } from "./desk.tsx";
 import { useLists } from "./live.ts";
+import type { Below } from "./types.ts";
 
 /** Pause after a letter until the daemon is asked, ms. */
 const PAUSE_MS = 150;
 /** Most proposals. */
-const MOST = 50;
-
-/** The answer about a folder: the entries below it. */
-type Below = readonly (string | { path: string; folder?: boolean })[];
+const MOST = 200;
 
 /** The folder in which what is being typed would be. */
 export function folder_of(text: string): string | undefined {
@@ -27,10 +25,9 @@ function useBelow(text: string): readonly string[] {
     if (folder === undefined) return;
     const stop = new AbortController();
     const ask = async () => {
-      if (!(await has_call("paths")) || stop.signal.aborted) return;
-      const list = await call<Below>("GET", `paths?under=${encodeURIComponent(folder)}`, undefined, stop.signal);
-      if (stop.signal.aborted || !Array.isArray(list)) return;
-      set_found(list.map((one) => (typeof one === "string" ? one : one.path)).filter((path) => typeof path === "string").slice(0, MOST));
+      const { entries } = await call<Below>("GET", `paths?under=${encodeURIComponent(folder)}`, undefined, stop.signal);
+      if (stop.signal.aborted) return;
+      set_found(entries.map(({ name }) => folder + name).slice(0, MOST));
     };
     // A folder that cannot be listed gives no proposals, and paths can be typed.
     const timer = setTimeout(() => void ask().catch(() => undefined), PAUSE_MS);

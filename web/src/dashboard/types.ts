@@ -116,9 +116,12 @@ export interface FoundGroup { group: string; name: string; policy: Policy; membe
 
 export interface ConfigKey {
   key: string; value: string; about: string; needs_restart: boolean; pending: boolean;
-  /** The source of the value, and the value without that source; daemons of before tell neither. */
-  from?: string; default?: string;
+  /** The value that it has by itself. */
+  default: string;
+  source: "default" | "file" | "environment";
 }
+/** The names in a folder that begin as a text does. */
+export interface Below { folder: string; entries: { name: string; folder: boolean }[]; more?: boolean }
 /** A line of the daemon's log, as it stands in the file. */
 export interface LogLine { timestamp?: string; level?: string; target?: string; fields?: Record<string, unknown>; [more: string]: unknown }
 export interface ConfigChange { changed: string[]; pending: string[]; warnings?: string[] }

@@ -1,7 +1,7 @@
 /** Every key of the configuration, rules about what arrives, and what concerns this page alone. */
 import { useState } from "preact/hooks";
 import { Button, Check, Field, Name, Notice } from "../../ui-kit/index.ts";
-import { call, has_call } from "../api.ts";
+import { call } from "../api.ts";
 import { act, fits, useDesk, useSay } from "../desk.tsx";
 import { called } from "../flows.tsx";
 import { set_shortcuts, shortcuts_on } from "../keys.ts";
@@ -11,15 +11,6 @@ import { ABOUT, AREAS, CHOICES, area_of } from "../settings-words.ts";
 import type { ConfigChange, ConfigKey, Receive, Receiving } from "../types.ts";
 
 const RECEIVING: readonly Receiving[] = ["always", "ask", "never"];
-
-/** Places that a value comes from which have words of their own. */
-const SOURCES = ["default", "file", "environment", "command_line"] as const;
-
-/** Gives a key the value again that it has by itself; a daemon without a call for that is told that value. */
-async function reset_key(one: ConfigKey): Promise<ConfigChange> {
-  if (await has_call("config/reset")) return call<ConfigChange>("POST", "config/reset", { key: one.key });
-  return call<ConfigChange>("POST", "config", { key: one.key, value: one.default ?? "" });
-}
 
 function KeyRow({ one }: { one: ConfigKey }) {
   const desk = useDesk();
@@ -39,10 +30,9 @@ function KeyRow({ one }: { one: ConfigKey }) {
     );
     if (done) set_draft(undefined);
   };
-  const own = one.from !== undefined && one.from !== "default";
   const reset = async () => {
     const before = one.value;
-    const done = await act(desk, () => reset_key(one), t("setting.reset_done", { key: one.key }), { reads: ["config", "status"], undo: () => set(before) });
+    const done = await act(desk, () => call<ConfigChange>("DELETE", `config/${encodeURIComponent(one.key)}`), t("setting.reset_done", { key: one.key }), { reads: ["config", "status"], undo: () => set(before) });
     if (done) set_draft(undefined);
   };
   const choices = CHOICES[one.key] ?? (one.value === "true" || one.value === "false" ? ["true", "false"] : undefined);
@@ -55,9 +45,9 @@ function KeyRow({ one }: { one: ConfigKey }) {
         <div class="cluster">
           {one.pending && <Badge tone="warn">{t("setting.pending")}</Badge>}
           {one.needs_restart && !one.pending && <Badge>{t("setting.restart")}</Badge>}
-          {one.from !== undefined && <Badge>{SOURCES.some((known) => known === one.from) ? t(`setting.from.${one.from as (typeof SOURCES)[number]}`) : <Name text={one.from} />}</Badge>}
+          <Badge>{t(`setting.from.${one.source}`)}</Badge>
         </div>
-        {own && one.default !== undefined && (
+        {one.source === "file" && (
           <div class="cluster">
             <Button icon="refresh" label={t("setting.reset_name", { key: one.key })} onClick={() => void reset()}>{t("setting.reset")}</Button>
             <span class="small muted">{one.default === "" ? t("setting.default_empty") : <>{t("setting.default")} <span class="mono"><Name text={one.default} /></span></>}</span>
