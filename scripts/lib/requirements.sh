@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Checks docs/requirements.md: every row has an id that occurs once, a sentence, and tests or the words "not yet"; every
 # test that a row names exists in the sources. Tests stand in backquotes as `module::function`; the module is the file or
-# a folder that the function is in. Needs git and awk; takes another file as an argument, to try the check itself.
+# a folder that the function is in. A test of the pages, `a-file.test.mjs` in web/tests, is `a_file::its_name`. Needs git and awk; takes another file as an argument, to try the check itself.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 file=${1:-docs/requirements.md}
 [ -f "$file" ] || { printf '%s: there is no such file\n' "$file" >&2; exit 1; }
 
 # Every function of the sources, as PATH:fn NAME( ; files that are not committed yet count too.
-git grep --untracked --no-line-number -oE 'fn [a-z0-9_]+[(<]' -- '*.rs' | awk -v file="$file" '
+functions() {
+    git grep --untracked --no-line-number -oE 'fn [a-z0-9_]+[(<]' -- '*.rs'
+    git grep --untracked --no-line-number -oE '^test\("[a-z0-9_]+"' -- 'web/tests/*.test.mjs' |
+        sed -E 's/^([^:]*)\.test\.mjs:test\("(.*)"$/\1.rs:fn \2(/; :again s/^([^:]*)-/\1_/; t again'
+}
+functions | awk -v file="$file" '
     function problem(line, words) { printf "%s:%s: %s\n", file, line, words; problems++ }
 
     # Whether a function of that name is in a file or below a folder called so.
