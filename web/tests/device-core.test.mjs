@@ -13,7 +13,18 @@ const skip = there ? false : "the programs are not built";
 let world, hither, page, daemon;
 
 const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
-const invite = async () => /\.([0-9a-f]{32})/.exec(await hither("relay", "invite"))[1];
+/** An invitation; a daemon whose relay was killed asks it as soon as it is connected again. */
+const invite = async (patience_ms = 30_000) => {
+  const until_ms = Date.now() + patience_ms;
+  for (;;) {
+    try {
+      return /\.([0-9a-f]{32})/.exec(await hither("relay", "invite"))[1];
+    } catch (error) {
+      if (Date.now() > until_ms) throw error;
+      await new Promise((done) => setTimeout(done, 200));
+    }
+  }
+};
 const file = (bytes, name, path) => {
   const made = new File([bytes], name, { lastModified: 1_700_000_000_000 });
   if (path) Object.defineProperty(made, "webkitRelativePath", { value: path });

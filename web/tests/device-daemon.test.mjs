@@ -34,7 +34,11 @@ function show_code(answer) {
       said += bytes;
       const found = /hither-pair1[a-z0-9]+/.exec(said);
       if (found) resolve(found[0]);
-      if (/"words"/.test(said) && answer) shown.stdin.write(`${answer}\n`);
+      if (/"words"/.test(said) && answer) {
+        // Once: whoever has heard it does not listen any more.
+        shown.stdin.end(`${answer}\n`);
+        answer = undefined;
+      }
     });
     shown.once("exit", () => reject(new Error(said)));
   });
@@ -82,7 +86,7 @@ test("w2_a_visitor_sends_a_text_and_files_to_a_device_by_its_link", { skip }, as
   assert.match(listed, /2 files/);
   const number = listed.split("\n").flatMap((line) => (line ? [JSON.parse(line)].flatMap((one) => one.messages ?? [one]) : [])).find((one) => JSON.stringify(one).includes("2 files"));
   const to = join(world.folder, "visitor-files");
-  await hither("inbox", "fetch", String(number.number ?? number.id), "-o", to).catch((error) => assert.fail(`${JSON.stringify(number)} ${error.stderr}`));
+  await hither("inbox", "fetch", String(number.number ?? number.id), "--yes", "-o", to).catch((error) => assert.fail(`${JSON.stringify(number)} ${error.stderr}`));
   const folder = (await readdir(to)).includes("2 files") ? join(to, "2 files") : to;
   assert.equal(digest(await readFile(join(folder, "film.bin"))), digest(bytes));
   await hither("inbox", "link", "end", "all");

@@ -40,7 +40,7 @@ function tcp_pipe(port, events) {
 
 /** What a part needs; `options.origin`: the pipe is a WebSocket of a page of that site. */
 export function means_of(world, keep, options = {}) {
-  const web_socket = (url, protocols) => new WebSocket(url, { protocols, headers: { origin: options.origin } });
+  const web_socket = () => new WebSocket(new URL("/hither/1/pipe", world.web.replace("http:", "ws:")), { protocols: ["hither.v1"], headers: { origin: options.origin } });
   return {
     now: () => performance.now(),
     date: () => Date.now(),

@@ -64,7 +64,7 @@ fn the_configuration_is_read_changed_and_edited() {
     assert!(
         home.run("config get --json")
             .json()
-            .contains(&json!({"key": "port", "value": "1234"}))
+            .contains(&json!({"key": "port", "value": "1234", "source": "file"}))
     );
     let ran = home.run("config set prot 1");
     assert_eq!(ran.exit, Some(2));

@@ -140,6 +140,8 @@ impl PairedPage {
                     Some(CodeGift::Wait) => {}
                     Some(CodeGift::Grant(grant)) => {
                         line.say(sealed(&mut channel, &CodeGift::Taken)).await;
+                        // The other side ends the stream when it has heard it.
+                        let _ = line.hear().await;
                         return Ok(*grant);
                     }
                     other => return Err(format!("{other:?}")),

@@ -112,7 +112,7 @@ fn w6_a_link_opens_in_a_browser_and_on_another_device() {
         );
         assert!(page.header("strict-transport-security").is_some());
         let tag = page.header("etag").unwrap();
-        let again = browser.ask("GET", "/", &format!("If-None-Match: {tag}\r\n"));
+        let again = browser.ask("GET", "/l", &format!("If-None-Match: {tag}\r\n"));
         assert_eq!((again.status, again.body.len()), (304, 0));
         let facts: serde_json::Value =
             serde_json::from_slice(&browser.get("/.well-known/hither").body).unwrap();

@@ -251,7 +251,9 @@ mod tests {
     fn w2_a_list_of_links_fits_and_says_what_the_relay_has_not_heard() {
         let lines = table(&[link(7 * 86_400, true), link(0, false)]).lines(80);
         assert!(lines.iter().all(|line| line.chars().count() <= 80));
-        assert!(lines[1].contains("wed\u{fffd}ding") && lines[1].contains("2.0 GB"));
+        for part in ["wed\u{fffd}ding", &bytes(2_000_000_000), "relay.example"] {
+            assert!(lines[1].contains(part), "{part} in {}", lines[1]);
+        }
         assert!(lines[2].contains("ended"), "{}", lines[2]);
         assert_eq!(unheard(&link(5, true)), None);
         let words = unheard(&link(0, false)).unwrap();
