@@ -139,7 +139,7 @@ impl Stream {
     }
 
     /// Sets the site whose page opened it.
-    pub(crate) fn from_origin(mut self, origin: Option<Arc<str>>) -> Self {
+    pub(crate) fn with_origin(mut self, origin: Option<Arc<str>>) -> Self {
         self.origin = origin;
         self
     }

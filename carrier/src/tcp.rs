@@ -325,7 +325,7 @@ pub(crate) async fn admit(
     let duplex = duplex(core, None, io);
     duplex.abort_when(place.evicted(), &core.tasks);
     let hold = Hold::accepted(stream, tcp, place);
-    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false).from_origin(origin);
+    let stream = Stream::tls(CarrierKind::Tcp, duplex, end, hold, false).with_origin(origin);
     let sent = core.incoming.send(Incoming::Stream(stream)).await;
     sent.map_err(|_| LinkError::Closed)
 }

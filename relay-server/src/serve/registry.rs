@@ -525,7 +525,7 @@ impl Registry {
         }
     }
 
-    /// Removes pages that were not connected for [`PAGE_FORGOTTEN_MS`], as a revocation does; says
+    /// Removes pages that were not connected for a month, as a revocation does; says
     /// how many.
     pub async fn sweep_pages(&self, now_ms: u64) -> Result<usize> {
         let (mut after, mut removed) = (None::<String>, 0);
