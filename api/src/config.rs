@@ -76,7 +76,7 @@ pub struct Config {
     /// Keys of the file that this version does not know, in words: mistyped, or of a newer
     /// version. They count for nothing.
     pub unknown: Vec<String>,
-    /// Where the values come from that are no defaults, by key.
+    /// Sources of the values that are no defaults, by key.
     pub sources: BTreeMap<&'static str, ConfigSource>,
 }
 
@@ -170,7 +170,7 @@ pub enum ConfigError {
     },
 }
 
-/// Where a value of the configuration comes from.
+/// Source of a value of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfigSource {
@@ -288,7 +288,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Where the value of a key comes from.
+    /// Returns the source of the value of a key.
     pub fn source(&self, name: &str) -> ConfigSource {
         self.sources.get(name).copied().unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub struct PathsInfo {
     /// The folder.
     pub folder: String,
-    /// What is in it, folders first, by name; at most 200.
+    /// Its entries, folders first, by name; at most 200.
     pub entries: Vec<PathEntry>,
     /// There are more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -22,7 +22,7 @@ pub struct PathsInfo {
 pub struct PathEntry {
     /// Its name.
     pub name: String,
-    /// Whether it is a folder.
+    /// True for a folder.
     pub folder: bool,
 }
 

@@ -496,7 +496,7 @@ pub struct ConfigKeyInfo {
     pub value: String,
     /// Its default, written the same way.
     pub default: String,
-    /// Where its value comes from.
+    /// Source of its value.
     pub source: ConfigSource,
     /// One line about it.
     pub about: String,

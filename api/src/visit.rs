@@ -61,7 +61,7 @@ impl std::fmt::Debug for InboxLinkInfo {
 /// Somebody without a device who sent something by a link (in [`MessageInfo`](crate::MessageInfo)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VisitorInfo {
-    /// What it calls itself, safe to show; may be empty. Anybody may choose any name.
+    /// Its name in its own words, safe to show; may be empty. Anybody may choose any name.
     pub name: String,
     /// Number of the link.
     pub link: u64,

@@ -329,7 +329,7 @@ impl VisitorSecret {
     }
 }
 
-/// What a visitor shows its host.
+/// The proof that a visitor shows its host.
 #[derive(Clone, Copy)]
 pub struct VisitorProof([u8; 32]);
 

@@ -70,7 +70,7 @@ impl fmt::Debug for ShareNote {
 pub struct Visitor {
     /// Shows that it knows the secret of a link of the reader.
     pub proof: VisitorProof,
-    /// What it calls itself, cleaned.
+    /// Its name in its own words, cleaned.
     pub name: DeviceName,
 }
 
@@ -136,7 +136,7 @@ impl Content {
 pub struct Letter {
     /// When it was written, by the sender's clock, Unix milliseconds.
     pub made_ms: u64,
-    /// What it says.
+    /// Its content.
     pub content: Content,
     /// Its sender waits to hear that it was taken.
     pub receipt: bool,

@@ -98,7 +98,7 @@ fn decode<M: prost::Message + Default>(text: &str, part: &str) -> Result<M, Page
 }
 
 impl fmt::Display for InboxLink {
-    /// What follows the `#`: a secret.
+    /// The text behind the `#`: a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = wire::InboxLink {
             host: self.host.as_bytes().to_vec().into(),
@@ -133,7 +133,7 @@ impl FromStr for InboxLink {
 }
 
 impl fmt::Display for AskLink {
-    /// What follows the `#`: a secret.
+    /// The text behind the `#`: a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = wire::AskLink {
             asker: self.asker.as_bytes().to_vec().into(),

@@ -121,7 +121,7 @@ impl Core {
         }
     }
 
-    /// What concerns the device: the shares then find nothing of theirs in it.
+    /// Handles messages about the device: the shares then find nothing of theirs in them.
     #[cfg(feature = "device")]
     fn device_reacts(&mut self, input: &Input<'_>) {
         let Some(identity) = &self.identity else {

@@ -69,7 +69,7 @@ pub struct Identity {
     signing: Signing,
 }
 
-/// What the key does beside TLS.
+/// The uses of the key beside TLS.
 #[cfg(feature = "device")]
 struct Signing {
     pair: Ed25519KeyPair,

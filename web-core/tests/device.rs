@@ -29,7 +29,7 @@ const RELAY: u8 = 5;
 const PAGE: u8 = 9;
 const OTHER: u8 = 7;
 
-/// What the relay keeps, and how it behaves.
+/// A relay's memory, and how it behaves.
 #[derive(Default)]
 struct Relay {
     chunks: BTreeMap<ChunkId, Vec<u8>>,
@@ -226,7 +226,7 @@ impl World {
         }
     }
 
-    /// What was read and is not cut yet: the page keeps it until the core says where it is cut.
+    /// Bytes that were read and are not cut yet: the page keeps them until the core says where to cut.
     fn unsealed(&self, part: &[u8]) {
         if !self.seal_here {
             PLAIN.lock().unwrap().extend(part);

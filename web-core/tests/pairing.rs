@@ -22,7 +22,7 @@ const SHOWS: u8 = 7;
 /// The device that shows the code.
 struct Shows {
     text: PairText,
-    /// What its user says.
+    /// The answer of its user.
     yes: bool,
     keys: Option<CodeKeys>,
     channel: Option<CodeChannel>,

@@ -38,7 +38,7 @@ function tcp_pipe(port, events) {
   return { send: (bytes) => socket.write(bytes), close: () => socket.destroy() };
 }
 
-/** What a part needs; `options.origin`: the pipe is a WebSocket of a page of that site. */
+/** The means of a part; `options.origin`: the pipe is a WebSocket of a page of that site. */
 export function means_of(world, keep, options = {}) {
   const web_socket = () => new WebSocket(new URL("/hither/1/pipe", world.web.replace("http:", "ws:")), { protocols: ["hither.v1"], headers: { origin: options.origin } });
   return {

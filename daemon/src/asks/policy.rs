@@ -19,7 +19,7 @@ impl AskService {
         ask: &AskRecord,
         now: u64,
     ) -> Option<GrantRecord> {
-        // Who sits at a browser is not known: the user is asked.
+        // Nobody knows who sits at a browser: the user is asked.
         if self.nearby.is_page(from) {
             return None;
         }

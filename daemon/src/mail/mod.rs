@@ -96,7 +96,7 @@ pub(crate) trait VisitorDesk: Send + Sync {
     /// Returns whether a relay may deliver something of somebody who is no known device.
     fn may_come(&self) -> bool;
 
-    /// What a message of a visitor left at a store is no longer needed. Durable when this returns.
+    /// Gives back the share that a message of a visitor left at a store. Durable when this returns.
     /// Blocks.
     fn release(&self, visitor: DeviceId, visit: &VisitRecord) -> Result<(), StorageError>;
 }

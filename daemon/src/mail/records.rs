@@ -55,7 +55,7 @@ pub(crate) struct VisitRecord {
     pub link: u64,
     /// Name of the link.
     pub link_name: String,
-    /// What the sender calls itself, cleaned.
+    /// The sender's name in its own words, cleaned.
     pub name: String,
     /// Key of the relay by which it is written to.
     pub relay: String,

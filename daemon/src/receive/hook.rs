@@ -82,7 +82,7 @@ fn describe(
         ("HITHER_COUNT".to_owned(), paths.len().to_string().into()),
     ];
     if let Some(visit) = &record.visit {
-        // Whoever sent it has no device: its id is a key of a page, good for nothing else.
+        // The sender has no device: its id is a key of a page, good for nothing else.
         let link = display_name(&visit.link_name);
         environment.push(("HITHER_LINK".to_owned(), link.into()));
     }

@@ -35,7 +35,7 @@ const MAX_COUNTED: usize = 4096;
 enum About {
     Device(String),
     Group(String),
-    /// Whoever has an inbox link, by its number.
+    /// Everybody who has an inbox link, by its number.
     Link(u64),
 }
 

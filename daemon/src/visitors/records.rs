@@ -23,7 +23,7 @@ pub(super) struct LinkRecord {
     pub relay: String,
     /// Host of that relay.
     pub host: String,
-    /// What stands in the link.
+    /// The contents of the link.
     pub secret: Hex,
     /// Its name, cleaned.
     pub name: String,

@@ -36,7 +36,7 @@ pub enum OwnRequest {
     /// Letters of these devices of other users are taken, and of no others; at most
     /// [`MAX_CONTACTS`].
     Contacts(Vec<DeviceId>),
-    /// Whoever shows this invitation may visit the sender.
+    /// Everybody who shows this invitation may visit the sender.
     InviteVisitors {
         /// Chosen by the sender.
         invitation: Invitation,
@@ -69,7 +69,7 @@ pub enum OwnAnswer {
     Removed,
     /// The contacts are kept in the place of those before; durable.
     Kept,
-    /// Whoever has the invitation may visit, within the new bounds; durable.
+    /// Everybody who has the invitation may visit, within the new bounds; durable.
     VisitorsInvited,
     /// The visitor's share is forgotten.
     VisitorReleased,

@@ -1,4 +1,4 @@
-//! What a page hears that is no device of any user: a visitor of a device, or an asker of a site.
+//! The answer to a page that is no device of any user: a visitor of a device, or an asker of a site.
 
 use super::encode::{addresses, key};
 use super::parse::{relays, web};

@@ -22,7 +22,7 @@ pub type PushKey = [u8; POINT];
 pub enum WakeChannel {
     /// A subscription of a browser (RFC 8030).
     WebPush {
-        /// Where the relay posts to: an `https` address of at most [`MAX_WAKE_URL`] bytes.
+        /// The place that the relay posts to: an `https` address of at most [`MAX_WAKE_URL`] bytes.
         endpoint: String,
         /// The browser's key.
         key: PushKey,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub struct WakeConfig {
     /// Browsers are woken by web push.
     pub push: bool,
-    /// Whom push services may write to when something is wrong: `mailto:…` or `https://…`; `None`:
+    /// The operator's address for push services when something is wrong: `mailto:…` or `https://…`; `None`:
     /// the address of the page.
     pub contact: Option<String>,
     /// Addresses that a device names are posted to.
@@ -30,7 +30,7 @@ pub struct WakeConfig {
 pub struct MailWake {
     /// `host:port`; at port 465 TLS begins at once, elsewhere by STARTTLS.
     pub server: String,
-    /// Who the mail is from.
+    /// The sender of the mail.
     pub from: String,
     /// The name that the server asks for.
     pub user: Option<String>,

@@ -1,4 +1,4 @@
-//! What the node that keeps the state tidies in it now and then: invitations that nobody can use,
+//! The node that keeps the state tidies it now and then: invitations that nobody can use,
 //! pages that did not come for a month, visitors and askers that are gone.
 
 use super::visit::{askers, forget};

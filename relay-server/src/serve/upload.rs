@@ -159,7 +159,7 @@ pub(crate) async fn run(node: Arc<Node>, stream: Stream, reader: RelayReader) {
     );
 }
 
-/// Who uploads.
+/// The uploader.
 enum Depositor {
     /// A device of this user.
     Device(UserId),
@@ -182,7 +182,7 @@ async fn depositor(node: &Node, device: &DeviceId) -> Result<Depositor, Ended> {
     }
 }
 
-/// What is uploaded, and for whom it counts.
+/// An upload, and the user for whom it counts.
 struct Deposited {
     user: UserId,
     /// It is a visitor's.

@@ -354,7 +354,7 @@ async fn w2_what_a_visitor_leaves_counts_for_the_host_within_the_bytes_of_the_in
     answered(&mut visits).await.unwrap();
     let usage = world.node.state.list("usage", "", None, 10).await.unwrap();
     assert!(usage.records.is_empty());
-    // Who has no invitation uploads nothing.
+    // A page without an invitation uploads nothing.
     let stranger = Device::new();
     let theirs = Version::random(&stranger, 1, 1, 1_000);
     assert_eq!(
@@ -542,7 +542,7 @@ async fn c8_a_page_asks_when_its_browser_says_that_it_is_of_a_site_that_may() {
     assert_eq!(delivered(&mut talk).await.1, "a picture");
     send(&mut talk, guest.id(), 2, "thanks").await.unwrap();
     assert_eq!(delivered(&mut visits).await.1, "thanks");
-    // What the visitor leaves is there for whoever knows its ticket, for an hour.
+    // A visitor's share is there for everybody who knows its ticket, for an hour.
     let version = Version::random(&guest, 1, 3, 1_000);
     place(&mut visits, version.share(), version.bytes())
         .await

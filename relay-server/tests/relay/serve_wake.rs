@@ -64,7 +64,7 @@ impl Tls {
     }
 }
 
-/// What a server was told.
+/// The requests that a server got.
 type Heard = (String, HeaderMap, Bytes);
 
 /// A server that is posted to.
@@ -260,7 +260,7 @@ async fn w7_a_subscription_that_is_no_more_is_forgotten_and_a_redirect_is_not_fo
     service.status.store(307, Ordering::SeqCst);
     send(&mut sends, phone.id(), 1).await;
     assert_eq!(service.next().await.0, "/send/1");
-    // What failed is tried again with the next letter.
+    // A failed attempt is repeated with the next letter.
     service.status.store(410, Ordering::SeqCst);
     let key: String = phone
         .id()

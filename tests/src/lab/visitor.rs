@@ -36,7 +36,7 @@ pub struct Visitor {
     relay: (DeviceId, SocketAddr),
     /// The link that it has.
     pub link: InboxLink,
-    /// What it calls itself.
+    /// Its name in its own words.
     pub name: String,
 }
 

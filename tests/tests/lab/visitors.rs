@@ -123,7 +123,7 @@ fn w2_somebody_without_a_device_sends_a_text_files_and_a_share() {
             (kept(&world) == 0).then_some(())
         });
 
-        // What is declined is given back too.
+        // A declined share is given back too.
         let note = visitor.upload("other.mkv", &content[..1000]).unwrap();
         let (letter, sealed) = visitor.letter(4, Content::Ticket(note), proof);
         visitor.send(&[(letter, sealed)]).unwrap();

@@ -107,7 +107,7 @@ pub(crate) enum Command {
 #[derive(Debug, Deserialize)]
 pub(crate) struct UploadCommand {
     pub upload: u32,
-    /// What the share is called where its files are not one file or folder.
+    /// Name of the share where its files are not one file or folder.
     pub name: String,
     pub files: Vec<Given>,
     #[serde(with = "super::hex")]

@@ -21,7 +21,7 @@ pub(crate) enum Event<'a> {
         code: Option<&'static str>,
         retry_ms: u64,
     },
-    /// What the link said; before anything is connected.
+    /// The contents of the link, before anything is connected.
     Link {
         kind: &'static str,
         host: String,
@@ -47,7 +47,7 @@ pub(crate) enum Event<'a> {
         bytes: u64,
         online: bool,
     },
-    /// What an asker shows.
+    /// The view of an asker.
     Asking {
         link: String,
         seconds: u32,

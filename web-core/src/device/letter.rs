@@ -280,7 +280,7 @@ fn ask_letter(letter: LetterJson, mut bytes: &[u8]) -> Option<AskLetter> {
     })
 }
 
-/// What a letter says.
+/// The contents of a letter.
 pub(super) struct Read {
     pub letter: LetterJson,
     pub bytes: Vec<u8>,

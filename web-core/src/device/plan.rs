@@ -33,7 +33,7 @@ pub(crate) struct Given {
 pub(super) struct PlannedFile {
     /// Its number among the given ones.
     pub given: u32,
-    /// Where its content begins in the stream, bytes.
+    /// Offset of its content in the stream, bytes.
     pub start: u64,
     pub size: u64,
 }

@@ -27,7 +27,7 @@ pub(super) struct Need {
     pub length: u64,
 }
 
-/// What one piece led to.
+/// The outcome of one piece.
 #[derive(Debug, Default)]
 pub(super) struct Cuts {
     pub lengths: Vec<u32>,

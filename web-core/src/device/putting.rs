@@ -20,7 +20,7 @@ const TAKE_CHUNKS: u32 = 256;
 /// Time in which nothing moves after which the stream counts as broken.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What is put.
+/// The thing that is put.
 pub(super) struct Put<'a> {
     pub version: &'a Version,
     pub inputs: &'a Inputs,
@@ -32,12 +32,12 @@ pub(super) struct Put<'a> {
 pub(super) struct Take {
     pub first: u32,
     pub count: u32,
-    /// Where in the stream of files it begins, and its plaintext bytes.
+    /// Its offset in the stream of files, and its plaintext bytes.
     pub start: u64,
     bytes: u64,
 }
 
-/// What the store's words led to.
+/// The outcome of the store's words.
 #[derive(Debug, Default)]
 pub(super) struct CameOn {
     pub stored: bool,
@@ -210,7 +210,7 @@ impl Putting {
         };
         let mut left = 0;
         for (start, end) in &data {
-            // What does not exist cannot be sent: the store says nonsense.
+            // A chunk that does not exist cannot be sent: the store says nonsense.
             let lengths = (*start..*end).map(length).sum::<Option<u64>>();
             left += lengths.ok_or(WireError::Unexpected)?;
         }

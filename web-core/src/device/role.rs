@@ -8,10 +8,10 @@ use hither_proto::{
 
 /// How many may come to an asker: one, and some who closed the page again.
 const VISITORS: u32 = 4;
-/// What visitors of an asker may leave at the relay unless it allows less, bytes.
+/// Bytes that visitors of an asker may leave at the relay unless it allows less.
 const ASK_BYTES: u64 = 1 << 40;
 
-/// What an asker lets others do.
+/// The bounds that an asker sets.
 pub(super) struct Asking {
     pub secret: VisitorSecret,
     pub ask: Ask,
@@ -75,7 +75,7 @@ impl Role {
         }
     }
 
-    /// Whom a visitor visits.
+    /// The host of a visitor.
     pub(super) const fn host(&self) -> Option<DeviceId> {
         match self {
             Self::Visitor { host, .. } => Some(*host),
@@ -102,7 +102,7 @@ impl Role {
         }
     }
 
-    /// What a visitor writes into its letters.
+    /// The header that a visitor writes into its letters.
     pub(super) fn header(&self, own: DeviceId, name: &DeviceName) -> Option<Visitor> {
         match self {
             Self::Visitor { secret, host } => Some(Visitor {
@@ -113,7 +113,7 @@ impl Role {
         }
     }
 
-    /// What the relay allows an asker.
+    /// The bounds that the relay sets an asker.
     pub(super) fn bound(&mut self, seconds: u32, bytes: u64) {
         if let Self::Asker(asking) = self {
             asking.seconds = seconds.min(MAX_VISITORS_SECONDS);

@@ -52,7 +52,7 @@ enum Asked {
     Wake,
 }
 
-/// What uploads hear.
+/// The news for uploads.
 #[derive(Debug)]
 pub(super) enum News {
     /// The page may stay: places can be asked for.

@@ -23,7 +23,7 @@ pub(super) struct Stream {
     pub(super) said: Time,
 }
 
-/// What bytes of the pipe led to.
+/// The outcome of bytes of the pipe.
 #[derive(Debug, Default)]
 pub(super) struct Came {
     /// The relay is proven since now: the first message may be said.
@@ -38,7 +38,7 @@ impl Stream {
         let endpoint = context.endpoint_of(relay)?;
         let wire = Wire::to_relay(context.identity, relay).ok()?;
         let mut frames = Frames::new();
-        // Who speaks is the relay, or nobody: TLS sees to it.
+        // The speaker is the relay, or nobody: TLS sees to it.
         frames.set_max(MAX_RELAY_FRAME);
         let pipe = context.numbers.pipe();
         context.out.open_pipe(pipe, endpoint);

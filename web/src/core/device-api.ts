@@ -120,7 +120,7 @@ export type DeviceState =
   | "offline"
   | "removed"; // the user or the relay removed this page
 
-/** What is to be sent: files that the browser gave, and handles by which it can give them again. */
+/** A file to be sent, as the browser gave it, and a handle by which it can give it again. */
 export interface GivenFile {
   file: File;
   /** Folders above it and its name, with `/` between; left out: its name alone. */
@@ -132,7 +132,7 @@ export interface GivenFile {
 export interface PageDevice {
   readonly device_id: string;
   readonly state: DeviceState;
-  /** What this page calls itself. */
+  /** The page's own name. */
   readonly name: string;
   peers(): Peer[];
   sendings(): Sending[];
@@ -173,14 +173,14 @@ export interface PageDevice {
   set_push(subscription: PushSubscriptionJSON | undefined): Promise<void>;
 }
 
-/** What a link of a device, or of a site, opened. */
+/** The visit that a link of a device, or of a site, opened. */
 export interface Visit {
   readonly kind: "inbox" | "ask";
   /** As the link says; any text. */
   readonly host_name: string;
   /** The site that asks, as the relay saw it; only of an ask. */
   readonly origin?: string;
-  /** What is asked; only of an ask. */
+  /** The request; only of an ask. */
   readonly ask?: AskRequest & { multiple: boolean };
   /** Two digits that both screens show. */
   readonly number: number;
@@ -191,7 +191,7 @@ export interface Visit {
   readonly state: "connecting" | "online" | "offline" | "ended";
   sendings(): Sending[];
   onchange(listener: () => void): () => void;
-  /** What the visitor calls itself to the host. */
+  /** Sets the visitor's name for the host. */
   name(name: string): void;
   send_text(text: string): Promise<Sending>;
   send_files(files: GivenFile[]): Promise<Sending>;
@@ -205,7 +205,7 @@ export interface Visit {
 
 /** A page of a site that asks. */
 export interface Asker {
-  /** What is to be scanned or opened: a secret. */
+  /** The address to be scanned or opened: a secret. */
   readonly link: string;
   /** Set when somebody has opened the link. */
   readonly number?: number;

@@ -31,7 +31,7 @@ export interface Means {
   get(endpoint: number, path: string, signal: AbortSignal): Promise<Response>;
   /** WebCrypto; there is none on pages without a secure origin. */
   subtle: SubtleCrypto | undefined;
-  /** What the module of a device reports. */
+  /** The reports of a device's module. */
   event?(json: string, bytes: Uint8Array<ArrayBuffer>): void;
 }
 

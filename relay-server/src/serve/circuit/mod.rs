@@ -195,7 +195,7 @@ async fn ask(
         return Err(RelayRefusalCode::NotFound.into());
     }
     let here = node.services.front.get(&to);
-    // Whoever visits, or asks, is joined with nobody.
+    // A page that visits, or asks, is joined with nobody.
     let Some(connection) = here.filter(|connection| connection.standing.is_device()) else {
         return elsewhere(node, &to).await;
     };

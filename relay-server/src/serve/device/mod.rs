@@ -120,7 +120,7 @@ async fn greet(
             still_admitted(node, &stream.device).await.map_err(Some)?;
             waking::came(node, stream.device);
         }
-        // Whoever visits is looked at again from the first moment on.
+        // A visitor is looked at again from the first moment on.
         Ok(()) => {}
         Err(error) => return Err(Some(refuse::of_state(&error))),
     }
@@ -238,7 +238,7 @@ async fn welcome(node: &Node, connection: &Connection) -> Result<Welcome, Regist
     })
 }
 
-/// What a page is told first that is no device.
+/// The first word to a page that is no device.
 async fn visiting(node: &Arc<Node>, connection: &Connection) -> Result<Visiting, RelayRefusal> {
     let refused = |error: book::VisitError| visit::refusal_of(&error);
     let left_s =

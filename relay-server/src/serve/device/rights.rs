@@ -1,4 +1,4 @@
-//! What whoever is connected may say, by what it is: the one place where that is decided.
+//! The messages that a connected page or device may send, by its kind: the one place where that is decided.
 //!
 //! Invariant: a visitor and an asker may what is named here and nothing else; a message that is
 //! added to the protocol is refused to them until somebody names it.
@@ -6,7 +6,7 @@
 use crate::serve::visit::Standing;
 use hither_proto::{CodeRequest, GroupRequest, OwnRequest, RelayMessage};
 
-/// What comes of a message.
+/// The outcome of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     /// It is heard.

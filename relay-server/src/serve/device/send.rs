@@ -193,7 +193,7 @@ impl Sends {
     }
 }
 
-/// Who sends.
+/// The sender.
 struct Sender {
     device: DeviceId,
     user: UserId,
@@ -298,7 +298,7 @@ fn item(node: &Node, from: &Sender, mail: Mail) -> NewItem {
     }
 }
 
-/// What a mailbox takes of a sender. All visitors together fill no more than half of it, so that
+/// The room of a mailbox for a sender. All visitors together fill no more than half of it, so that
 /// they keep out nobody else.
 fn limits(config: &MailConfig, standing: &Standing) -> Limits {
     match standing {

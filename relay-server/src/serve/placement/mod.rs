@@ -159,7 +159,7 @@ async fn forget_left(node: &Node, key: &str, visit: &[u8]) {
     }
 }
 
-/// What is recorded of a share.
+/// Returns the record of a share.
 pub(crate) async fn recorded(
     node: &Node,
     owner: &DeviceId,

@@ -144,7 +144,7 @@ pub(super) async fn admit(node: &Node, stream: &Stream) -> Result<(UserId, Stand
     Ok((asker_user(&asker), standing))
 }
 
-/// What is known of an asker.
+/// The record of an asker.
 pub(super) async fn known(
     state: &dyn State,
     asker: &DeviceId,

@@ -22,7 +22,7 @@ pub(crate) const MAX_VISITS: usize = 64;
 pub(crate) const MAX_KEPT: usize = 512;
 /// Most invitations that one visitor comes with.
 const MAX_OF_VISITOR: usize = 8;
-/// Who was not there for so long does not count, and is forgotten.
+/// A visitor that was not there for so long does not count, and is forgotten.
 const GONE_MS: u64 = 24 * 3600 * 1000;
 /// An entry so old without a share was left behind.
 pub(super) const LEFT_MS: u64 = 10 * 60 * 1000;
@@ -52,7 +52,7 @@ impl From<StateError> for VisitError {
 
 pub(super) type Result<T> = std::result::Result<T, VisitError>;
 
-/// Who is visited, and for whom that counts.
+/// The host of a visit, and the user for whom it counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) device: DeviceId,
@@ -96,7 +96,7 @@ pub(crate) async fn invite(
                 };
                 (Expect::Revision(entry.revision), record)
             }
-            // What is unknown is over already.
+            // An unknown visit is over already.
             None if bounds.valid.is_zero() => return Ok(()),
             None => {
                 list_host(state, host, &key).await?;
@@ -439,7 +439,7 @@ pub(crate) async fn visit_to(
     Ok(latest.and_then(|(_, key)| VisitKey::from_slice(&key)))
 }
 
-/// What the visitors of a user's devices left: owner and share of each.
+/// The shares that visitors of a user's devices left: owner and share of each.
 pub(crate) async fn left_with(state: &dyn State, user: &UserId) -> Result<Vec<ShareRecord>> {
     let mut shares = Vec::new();
     let prefix = format!("{}/", user_key(user));

@@ -32,7 +32,7 @@ const KEEP_S: u64 = 7 * 24 * 3600;
 /// The same of a visitor of an asker: longer than it takes to fetch it.
 const ASKED_KEEP_S: u64 = 3600;
 
-/// What visitors and askers of one node have in common.
+/// The parts that visitors and askers of one node share.
 pub(crate) struct Visits {
     pub(crate) endings: Endings,
     pub(crate) askers: Askers,
@@ -135,7 +135,7 @@ pub(crate) fn visit_of(key: &VisitKey, record: &records::VisitRecord) -> Option<
     })
 }
 
-/// What a page is told when something about a visit is refused.
+/// The refusal that a page hears for an error of a visit.
 pub(crate) fn refusal_of(error: &VisitError) -> RelayRefusal {
     match error {
         VisitError::Over => RelayRefusalCode::Invitation.into(),

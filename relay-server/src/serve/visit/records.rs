@@ -1,4 +1,4 @@
-//! What stands in the state about visitors and askers, and how its keys are written.
+//! The records of visitors and askers in the state, and how their keys are written.
 
 use crate::serve::records::{device_key, hex, joined, unhex, user_key};
 use hither_proto::{DeviceId, Invitation, UserId};

@@ -13,7 +13,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Port at which TLS begins at once (RFC 8314); at any other it begins with STARTTLS.
 const SUBMISSIONS: u16 = 465;
-/// What it says.
+/// Its content.
 const SUBJECT: &str = "Hither: something waits for you";
 const SENTENCE: &str = "Something waits for one of your devices. Connect it, or open the page, to see \
                         it.\n\nThe relay does not know from whom it is, or what it is.\n";

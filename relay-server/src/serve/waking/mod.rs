@@ -37,7 +37,7 @@ const ATTEMPTS: usize = 16;
 const VAPID: &str = "vapid";
 /// For how long a push service keeps the message for a browser that is off, seconds.
 const TTL_S: u32 = 86_400;
-/// What webhooks are told.
+/// The body of a request to a webhook.
 const TOLD: &str = "{\"v\":1,\"hither\":\"something waits\"}";
 
 /// Wakes devices.
@@ -224,7 +224,7 @@ enum WakeError {
 async fn woken(node: &Arc<Node>, user: UserId, device: &DeviceId) -> Result<(), WakeError> {
     let (state, now) = (node.state.as_ref(), now_ms());
     let mut before = 0;
-    // Whoever changes the record wakes: of several nodes and letters one.
+    // The node that changes the record wakes: of several nodes and letters one.
     let claimed = change(state, device, |record| {
         before = record.woken_ms;
         let due = record.woken_ms.saturating_add(PAUSE_MS) <= now;

@@ -142,7 +142,7 @@ impl Poster {
             .body(Full::new(body))
             .map_err(|error| broken(&error))?;
         let mut asking = pin!(sender.send_request(request));
-        // What the connection has to say besides is of no interest: a body is not read.
+        // The rest of the connection is of no interest: a body is not read.
         let answer = tokio::select! {
             biased;
             answer = &mut asking => answer,

@@ -1,4 +1,4 @@
-//! What stands in the state about waking: the way of each device, and the relay's key for web push.
+//! The records of waking in the state: the way of each device, and the relay's key for web push.
 
 use hither_proto::{WakeChannel, WakeKind};
 use prost::Message;
@@ -6,7 +6,7 @@ use prost::Message;
 /// How a device is woken.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct WakeRecord {
-    /// Where to: an endpoint, a mail address, or a webhook. Secret: never log it.
+    /// The endpoint, mail address, or webhook. Secret: never log it.
     #[prost(string, tag = "1")]
     pub(super) address: String,
     /// As in `WakeWays.set`.

@@ -1,4 +1,4 @@
-/** What a page's device and its module say to each other: JSON with bytes behind it (web-core/src/device/command.rs, event.rs). */
+/** Messages between a page's device and its module: JSON with bytes behind it (web-core/src/device/command.rs, event.rs). */
 
 export interface AskJson {
   id: string;

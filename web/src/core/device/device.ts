@@ -426,7 +426,7 @@ export class DevicePart extends Part {
   }
 }
 
-/** Where the files of a letter are kept. */
+/** The place of the files of a letter. */
 const contents_of = (id: string) => `letter/${id}`;
 
 function from_base64(text: string): Uint8Array {

@@ -18,7 +18,7 @@ export class Feed {
   #reading: Promise<void> = Promise.resolve();
   #sealing: Promise<void> = Promise.resolve();
   #giving: Promise<void> = Promise.resolve();
-  /** What was read and is not cut yet. */
+  /** Bytes that were read and are not cut yet. */
   #plain: Uint8Array[] = [];
   #over = false;
 

@@ -1,4 +1,4 @@
-/** What a part of the page keeps over reloads: IndexedDB, or memory where there is none. */
+/** The memory of a part of the page over reloads: IndexedDB, or memory where there is none. */
 
 /** `facts` by name; `letters` that came; `outbox` by letter; `sendings`; `records` of chunks by sending and number; `asks`. */
 export const STORES = ["facts", "letters", "outbox", "sendings", "records", "asks"] as const;

@@ -55,7 +55,7 @@ class Remote<View> {
   constructor(port: PartPort) {
     this.#port = port;
     this.core = RemoteCore.start(this.#core_port);
-    // Whoever opens a share hears of it.
+    // The opener of a share hears of it.
     this.core.catch(() => undefined);
     port.onmessage = ({ data }) => this.#hear(data);
     port.onerror = ({ message }) => this.#break(new CoreError("unreachable", message));

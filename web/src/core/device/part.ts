@@ -1,4 +1,4 @@
-/** What the parts of a page (device, visitor, asker) have in common: a module, letters out and in, sendings. */
+/** The common base of the parts of a page (device, visitor, asker): a module, letters out and in, sendings. */
 
 import { CoreError } from "../api.ts";
 import type { AskRequest, Thing } from "../device-api.ts";
@@ -70,7 +70,7 @@ export abstract class Part {
         break;
       case "letter":
         this.#letters = this.#letters.then(() => this.#letter(event, bytes));
-        // What could not be kept is not acknowledged, and nothing behind it: the relay brings it again.
+        // A letter that could not be kept is not acknowledged, and nothing behind it: the relay brings it again.
         this.#letters.catch((error: unknown) => console.error("a letter could not be kept", error));
         return;
       case "sent":

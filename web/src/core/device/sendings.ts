@@ -1,5 +1,5 @@
 /**
- * What a part of the page sends: texts, files in letters, and shares that are uploaded first.
+ * The sendings of a part of the page: texts, files in letters, and shares that are uploaded first.
  *
  * Kept for each: what is shown, and of an upload its secrets, the files' names, sizes and times, the handles by which the browser
  * gives them again, and 68 bytes for each chunk that was read (at most some MB for 10 GiB). Never the files themselves: a browser
@@ -28,7 +28,7 @@ interface Upload extends UploadSecrets {
   shown?: { name: string; files: number; bytes: number };
 }
 
-/** What is kept of one. */
+/** The kept record of one. */
 interface Kept {
   view: Sending;
   /** The order in which they were made. */
@@ -222,7 +222,7 @@ export class Sendings {
     return undefined;
   }
 
-  /** What the core says of an upload. */
+  /** Hears the core about an upload. */
   async hear(event: DeviceEvent & { upload: number }, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const found = this.#of(event.upload);
     if (!found) return;
@@ -249,7 +249,7 @@ export class Sendings {
       case "upload_failed": {
         const { code, message, retry_ms } = event;
         this.#stop(id);
-        // What was read of a file that changed is of no use.
+        // Records of a file that changed are of no use.
         if (code === "changed") await this.#forget_records(id);
         return this.#state(id, "failed", { code, message, ...(retry_ms > 0 ? { retry_after_ms: retry_ms } : {}) });
       }
@@ -351,7 +351,7 @@ export class Sendings {
   }
 }
 
-/** Where each file stands in the share: below the folder that was chosen. `flat`: all in one folder, with names of their own. */
+/** Gives the path of each file in the share: below the folder that was chosen. `flat`: all in one folder, with names of their own. */
 function paths_of(given: GivenFile[], flat: boolean): string[][] {
   const names = new Set<string>();
   return given.map(({ file, path }) => {

@@ -6,7 +6,7 @@ import type { AskJson, DeviceEvent, LetterEvent } from "./commands.ts";
 import type { PartMeans } from "./link.ts";
 import { ask_request, Part } from "./part.ts";
 
-/** What visitors leave is kept so long at most, seconds. */
+/** Longest time that a visitor's share is kept, seconds. */
 const KEEP_S = 7 * 86_400;
 /** Time in which the relay must have let the page in, milliseconds. */
 const PATIENCE_MS = 30_000;

@@ -15,7 +15,7 @@ interface Scope {
 }
 
 const scope = globalThis as unknown as Scope;
-/** What a page may call; everything else is no method of a part. */
+/** The methods that a page may call; everything else is no method of a part. */
 const METHODS = {
   device: [
     "rename", "forget", "send_text", "send_files", "mark_read", "delete", "file", "ask", "cancel", "seen", "answer", "answer_text", "refuse", "push", "set_push",
@@ -115,7 +115,7 @@ scope.onmessage = ({ data }) => {
     case "call":
       call(data.method, data.args).then(
         (value) => {
-          // What the page awaits next sees what came of it.
+          // The answer that the page awaits next has the outcome in it.
           if (part) scope.postMessage({ kind: "view", view: part.view() });
           scope.postMessage({ kind: "done", call: data.call, value });
         },
