@@ -13,7 +13,7 @@
 //! and generation, so that members cannot speak for each other.
 
 use crate::identity::Identity;
-use crate::seal::{OpenError, SealError, padded};
+use crate::seal::{OpenError, SealError, laid_out, parts};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hither_proto::limits::MAX_GROUP_NOTE;
 use hither_proto::{DeviceId, GroupId, GroupSecret};
@@ -53,11 +53,7 @@ pub fn seal(
     }
     let author = identity.device_id();
     let signature = identity.sign(&signed_part(place, payload));
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(padded(HEADER + length) + TAG));
-    plaintext.extend_from_slice(&signature);
-    plaintext.extend_from_slice(&(length as u32).to_be_bytes());
-    plaintext.extend_from_slice(payload);
-    plaintext.resize(padded(HEADER + length), 0);
+    let mut plaintext = laid_out(&signature, payload, TAG);
     let key = key(place, &salt).ok_or(SealError::Failed)?;
     key.seal_in_place_append_tag(
         nonce(),
@@ -82,16 +78,9 @@ pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>
     let plaintext = key
         .open_in_place(nonce(), Aad::from(associated(place, author)), &mut buffer)
         .map_err(|_| OpenError::Unreadable)?;
-    let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
-    let (payload, padding) = rest
-        .split_at_checked(u32::from_be_bytes(*length) as usize)
-        .ok_or(OpenError::Malformed)?;
+    let (signature, payload) = parts(plaintext)?;
     if !author.verify(&signed_part(place, payload), signature) {
         return Err(OpenError::Forged);
-    }
-    if padding.iter().any(|&byte| byte != 0) {
-        return Err(OpenError::Malformed);
     }
     Ok(payload.to_vec())
 }

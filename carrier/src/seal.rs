@@ -6,9 +6,9 @@
 //! device, id and purpose; only libraries do cryptography here; the secret half is wiped.
 
 use crate::identity::Identity;
-pub(crate) use hither_proto::seal::padded;
 use hither_proto::seal::{CipherFailed, ENCAPSULATED, SealCipher};
 pub use hither_proto::seal::{OpenError, SealError, SealPurpose};
+pub(crate) use hither_proto::seal::{laid_out, parts};
 use hither_proto::{DeviceId, MessageId, seal};
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_128 as HPKE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};

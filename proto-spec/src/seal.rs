@@ -199,18 +199,11 @@ pub fn open(
         .open(secret, encapsulated, &info(purpose), &aad, ciphertext)
         .map(Zeroizing::new)
         .map_err(|_| OpenError::Unreadable)?;
-    let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
-    let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
-    let (payload, padding) = rest
-        .split_at_checked(u32::from_be_bytes(*length) as usize)
-        .ok_or(OpenError::Malformed)?;
+    let (signature, payload) = parts(&plaintext)?;
     // Under a weak key a signature of almost anything can be made up.
     let weak = public_half(from).is_none();
     if weak || !from.verify(&signed_part(to, purpose, id, payload), signature) {
         return Err(OpenError::Forged);
-    }
-    if padding.iter().any(|&byte| byte != 0) {
-        return Err(OpenError::Malformed);
     }
     Ok(payload.to_vec())
 }
@@ -231,16 +224,39 @@ pub fn enclose(
         return Err(SealError::TooLong { length, max });
     }
     let reader = public_half(to).ok_or(SealError::Reader)?;
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(padded(HEADER + length)));
-    plaintext.extend_from_slice(signature);
-    plaintext.extend_from_slice(&(length as u32).to_be_bytes());
-    plaintext.extend_from_slice(payload);
-    plaintext.resize(padded(HEADER + length), 0);
+    let plaintext = laid_out(signature, payload, 0);
     let aad = associated(from, to, id);
     let (encapsulated, ciphertext) = cipher
         .seal(&reader, &info(purpose), &aad, &plaintext)
         .map_err(|_| SealError::Failed)?;
     Ok([encapsulated, ciphertext].concat())
+}
+
+/// The plaintext of whatever is signed and sealed: signature, length of the payload, payload, zeros.
+/// `spare`: bytes that may be appended without another allocation.
+pub fn laid_out(signature: &[u8; 64], payload: &[u8], spare: usize) -> Zeroizing<Vec<u8>> {
+    let length = padded(HEADER + payload.len());
+    let mut plaintext = Zeroizing::new(Vec::with_capacity(length + spare));
+    plaintext.extend_from_slice(signature);
+    plaintext.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+    plaintext.extend_from_slice(payload);
+    plaintext.resize(length, 0);
+    plaintext
+}
+
+/// The signature and the payload of such a plaintext; the signature is not checked.
+///
+/// Errors: it is laid out otherwise, or its padding is not zero.
+pub fn parts(plaintext: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
+    let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
+    let (payload, padding) = rest
+        .split_at_checked(u32::from_be_bytes(*length) as usize)
+        .ok_or(OpenError::Malformed)?;
+    if padding.iter().any(|&byte| byte != 0) {
+        return Err(OpenError::Malformed);
+    }
+    Ok((signature, payload))
 }
 
 /// The context of HPKE for a purpose.

@@ -13,6 +13,7 @@ use hither_proto::{DeviceId, RelayAddress};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -134,6 +135,24 @@ impl Node {
             tokio::select! {
                 () = task => {}
                 () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Does something again and again until the node stops: first after `period`, because everybody
+    /// comes back when a node starts; never twice at a time.
+    pub(crate) fn spawn_every<W: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        period: Duration,
+        work: impl Fn(Arc<Self>) -> W + Send + 'static,
+    ) {
+        let node = Arc::clone(self);
+        self.spawn_until_stop(async move {
+            let mut ticks = interval_at(Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                work(Arc::clone(&node)).await;
             }
         });
     }

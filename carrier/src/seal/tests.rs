@@ -1,5 +1,6 @@
 use super::*;
 use hither_proto::limits::{MAX_CARD, MAX_MESSAGE};
+use hither_proto::seal::padded;
 use hither_proto::seal::{SHORTEST, TAG, associated, info, public_half, signed_part};
 use proptest::prelude::*;
 use std::sync::LazyLock;

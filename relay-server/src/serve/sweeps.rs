@@ -6,7 +6,6 @@ use crate::config::Role;
 use crate::node::{Node, now_ms};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(600);
@@ -16,16 +15,7 @@ pub(super) fn start(node: &Arc<Node>) {
     if !node.plays(Role::Control) {
         return;
     }
-    let task = Arc::clone(node);
-    node.spawn_until_stop(async move {
-        // Not at the start, when everybody comes back.
-        let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            sweep(&task, now_ms()).await;
-        }
-    });
+    node.spawn_every(LOOK, |node| async move { sweep(&node, now_ms()).await });
 }
 
 /// Looks once through everything.

@@ -9,7 +9,6 @@ use crate::state::{MAX_PAGE, Record, StateError};
 use hither_proto::UserId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 /// Time between two looks through all shares.
 const LOOK: Duration = Duration::from_secs(600);
@@ -20,17 +19,11 @@ const VISITOR_UNFILLED_MS: u64 = 6 * 3600 * 1000;
 
 /// Begins to look.
 pub(super) fn start(node: &Arc<Node>) {
-    let task = Arc::clone(node);
-    node.spawn_until_stop(async move {
-        let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match sweep(&task, now_ms()).await {
-                Ok(0) => {}
-                Ok(count) => tracing::info!(count, "shares whose time is over were given up"),
-                Err(error) => tracing::debug!(%error, "shares could not be looked through"),
-            }
+    node.spawn_every(LOOK, |node| async move {
+        match sweep(&node, now_ms()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "shares whose time is over were given up"),
+            Err(error) => tracing::debug!(%error, "shares could not be looked through"),
         }
     });
 }
