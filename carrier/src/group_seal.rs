@@ -78,9 +78,12 @@ pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>
     let plaintext = key
         .open_in_place(nonce(), Aad::from(associated(place, author)), &mut buffer)
         .map_err(|_| OpenError::Unreadable)?;
-    let (signature, payload) = parts(plaintext)?;
+    let (signature, payload, padding) = parts(plaintext)?;
     if !author.verify(&signed_part(place, payload), signature) {
         return Err(OpenError::Forged);
+    }
+    if padding.iter().any(|&byte| byte != 0) {
+        return Err(OpenError::Malformed);
     }
     Ok(payload.to_vec())
 }

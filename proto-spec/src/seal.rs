@@ -199,11 +199,14 @@ pub fn open(
         .open(secret, encapsulated, &info(purpose), &aad, ciphertext)
         .map(Zeroizing::new)
         .map_err(|_| OpenError::Unreadable)?;
-    let (signature, payload) = parts(&plaintext)?;
+    let (signature, payload, padding) = parts(&plaintext)?;
     // Under a weak key a signature of almost anything can be made up.
     let weak = public_half(from).is_none();
     if weak || !from.verify(&signed_part(to, purpose, id, payload), signature) {
         return Err(OpenError::Forged);
+    }
+    if padding.iter().any(|&byte| byte != 0) {
+        return Err(OpenError::Malformed);
     }
     Ok(payload.to_vec())
 }
@@ -244,19 +247,16 @@ pub fn laid_out(signature: &[u8; 64], payload: &[u8], spare: usize) -> Zeroizing
     plaintext
 }
 
-/// The signature and the payload of such a plaintext; the signature is not checked.
+/// Signature, payload and padding of such a plaintext: none of them is checked.
 ///
-/// Errors: it is laid out otherwise, or its padding is not zero.
-pub fn parts(plaintext: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
+/// Errors: it is laid out otherwise.
+pub fn parts(plaintext: &[u8]) -> Result<(&[u8], &[u8], &[u8]), OpenError> {
     let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
     let (payload, padding) = rest
         .split_at_checked(u32::from_be_bytes(*length) as usize)
         .ok_or(OpenError::Malformed)?;
-    if padding.iter().any(|&byte| byte != 0) {
-        return Err(OpenError::Malformed);
-    }
-    Ok((signature, payload))
+    Ok((signature, payload, padding))
 }
 
 /// The context of HPKE for a purpose.

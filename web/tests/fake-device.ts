@@ -202,6 +202,7 @@ class FakePage extends Outgoing implements PageDevice {
   async delete(id: string): Promise<void> {
     act("delete", id);
     this.#inbox = this.#inbox.filter((one) => one.id !== id);
+    this.#asking = this.#asking.filter((one) => one.id !== id);
     this.tell();
   }
   file = async (id: string, index: number) => new Blob([`${id} ${index}`]);
@@ -217,10 +218,6 @@ class FakePage extends Outgoing implements PageDevice {
     act("cancel", id);
     this.#asking = this.#asking.map((one) => (one.id === id ? { ...one, state: "cancelled" } : one));
     this.tell();
-  }
-  override async clear(id: string): Promise<void> {
-    this.#asking = this.#asking.filter((one) => one.id !== id);
-    await super.clear(id);
   }
   seen = (id: string) => act("seen", id);
   #answered(id: string, state: Asked["state"]): void {

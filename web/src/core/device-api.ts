@@ -148,7 +148,7 @@ export interface PageDevice {
    */
   pair(text: string, name: string, words: (words: string[]) => void, signal?: AbortSignal): Promise<{ name: string }>;
   rename(name: string): Promise<void>;
-  /** Gives everything up, here and at the relay as far as it is reached; also to be used when the state is "removed", before pairing again. */
+  /** Gives everything up here; the other devices list the page until it is removed there, or for a month; also to be used when the state is "removed", before pairing again. */
   forget(): Promise<void>;
   send_text(to: string, text: string): Promise<Sending>;
   send_files(to: string, files: GivenFile[]): Promise<Sending>;

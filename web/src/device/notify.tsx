@@ -43,11 +43,12 @@ async function turn_on(device: PageDevice, title: string, body: string): Promise
 
 /** Ends waking, here and at the relay as far as it is reached. */
 export async function turn_off(device: PageDevice): Promise<void> {
+  if (able()) {
+    const registration = await navigator.serviceWorker.getRegistration("/");
+    await (await registration?.pushManager.getSubscription())?.unsubscribe();
+    await caches.delete(NOTICE_CACHE);
+  }
   await device.set_push(undefined);
-  if (!able()) return;
-  const registration = await navigator.serviceWorker.getRegistration("/");
-  await (await registration?.pushManager.getSubscription())?.unsubscribe();
-  await caches.delete(NOTICE_CACHE);
 }
 
 export function Notifications({ device }: { device: PageDevice }) {

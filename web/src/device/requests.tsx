@@ -125,7 +125,7 @@ function AskingCard({ device, one }: { device: PageDevice; one: Asking }) {
       {one.answer?.kind === "things" && one.answer.ticket !== undefined && <div><Button kind="primary" icon="folder" onClick={() => go("share", one.id)}>{t("open_answer")}</Button></div>}
       <div class="cluster">
         {waits && <Button kind="danger" onClick={() => set_ending(true)}>{t("take_back")}</Button>}
-        {!waits && <Button icon="close" onClick={() => void device.clear(one.id)}>{t("clear")}</Button>}
+        {!waits && <Button icon="close" onClick={() => void device.delete(one.id)}>{t("clear")}</Button>}
       </div>
       {ending && (
         <Confirm

@@ -390,7 +390,13 @@ export class DevicePart extends Part {
     const { asked, ask } = this.#open(id);
     // The decision is durable before anything is sent.
     await this.#keep_ask(id, { asked: { ...asked, state: "answered" } });
-    return this.sendings.files({ to: asked.from, to_name: asked.from_name, ask }, files, asked.digest);
+    try {
+      return await this.sendings.files({ to: asked.from, to_name: asked.from_name, ask }, files, asked.digest);
+    } catch (error) {
+      // A file that cannot be read answers nothing: the request stands again.
+      await this.#keep_ask(id, { asked });
+      throw error;
+    }
   }
 
   async answer_text(id: string, text: string): Promise<void> {
@@ -407,7 +413,17 @@ export class DevicePart extends Part {
 
   // --- waking ---
 
+  /** A connection that is gone answers nothing. */
+  protected override stood(state: string): void {
+    if (state === "online") return;
+    const error = new CoreError("unreachable", "the relay is not reached");
+    this.#push?.reject(error);
+    this.#push_set?.reject(error);
+    this.#push = this.#push_set = undefined;
+  }
+
   push(): Promise<{ key?: Uint8Array; set: boolean }> {
+    if (this.connection !== "online") return Promise.reject(new CoreError("unreachable", "the relay is not reached"));
     this.#push?.reject(new CoreError("aborted", "asked again"));
     return new Promise((resolve, reject) => {
       this.#push = { resolve, reject };
@@ -416,6 +432,7 @@ export class DevicePart extends Part {
   }
 
   set_push(subscription?: PushSubscriptionJSON): Promise<void> {
+    if (this.connection !== "online") return Promise.reject(new CoreError("unreachable", "the relay is not reached"));
     this.#push_set?.reject(new CoreError("aborted", "set again"));
     return new Promise((resolve, reject) => {
       this.#push_set = { resolve, reject };

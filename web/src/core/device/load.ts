@@ -375,7 +375,12 @@ export function load_device_core({ worker, asker }: Workers = workers): DeviceCo
     async ask(request, relay) {
       const part = asker(relay);
       const local = new LocalAsker(part);
-      await part.start(request);
+      try {
+        await part.start(request);
+      } catch (error) {
+        local.close();
+        throw error;
+      }
       return local;
     },
   };

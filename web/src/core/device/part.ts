@@ -55,6 +55,8 @@ export abstract class Part {
 
   /** A letter that is no sending is at the relay, or never will be. */
   protected async posted(_id: string, _code?: string): Promise<void> {}
+  /** The connection stands otherwise. */
+  protected stood(_state: string): void {}
   /** Something that only one part hears. */
   protected on(_event: DeviceEvent, _bytes: Uint8Array<ArrayBuffer>): void {}
   /** A letter came; durable when this resolves. */
@@ -66,6 +68,9 @@ export abstract class Part {
         this.connection = event.state;
         this.code = event.code;
         this.sendings.online = event.state === "online";
+        // The relay brings again, on its next connection, what was not acknowledged.
+        if (event.state !== "online") this.#letters = this.#letters.catch(() => undefined);
+        this.stood(event.state);
         this.changed();
         break;
       case "letter":

@@ -199,8 +199,10 @@ export class Sendings {
     const { secret, domain, salt, published_ms, name, paths } = kept.upload;
     const files = kept.view.files.map(({ size, modified_ms }, at) => ({ path: paths[at] ?? [], size, modified_ms }));
     const known = joined(records.map(([, bytes]) => bytes));
-    this.#link.tell({ do: "upload", upload: number, name, files, secret, domain, salt, published_ms, keep_s: this.#keep_s }, known);
+    // Before the core hears of it: it may have prepared, or refused, all of it when that returns.
     await this.#state(id, "preparing");
+    if (this.#running.get(id)?.number !== number) return;
+    this.#link.tell({ do: "upload", upload: number, name, files, secret, domain, salt, published_ms, keep_s: this.#keep_s }, known);
   }
 
   #stop(id: string): void {
