@@ -13,7 +13,7 @@
 //! and generation, so that members cannot speak for each other.
 
 use crate::identity::Identity;
-use crate::seal::{OpenError, SealError, laid_out, parts};
+use crate::seal::{OpenError, Parts, SealError, laid_out, parts};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hither_proto::limits::MAX_GROUP_NOTE;
 use hither_proto::{DeviceId, GroupId, GroupSecret};
@@ -78,7 +78,11 @@ pub fn open(place: Place<'_>, author: DeviceId, sealed: &[u8]) -> Result<Vec<u8>
     let plaintext = key
         .open_in_place(nonce(), Aad::from(associated(place, author)), &mut buffer)
         .map_err(|_| OpenError::Unreadable)?;
-    let (signature, payload, padding) = parts(plaintext)?;
+    let Parts {
+        signature,
+        payload,
+        padding,
+    } = parts(plaintext)?;
     if !author.verify(&signed_part(place, payload), signature) {
         return Err(OpenError::Forged);
     }

@@ -8,7 +8,7 @@
 use crate::identity::Identity;
 use hither_proto::seal::{CipherFailed, ENCAPSULATED, SealCipher};
 pub use hither_proto::seal::{OpenError, SealError, SealPurpose};
-pub(crate) use hither_proto::seal::{laid_out, parts};
+pub(crate) use hither_proto::seal::{Parts, laid_out, parts};
 use hither_proto::{DeviceId, MessageId, seal};
 use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_128 as HPKE;
 use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};

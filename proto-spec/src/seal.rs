@@ -199,7 +199,11 @@ pub fn open(
         .open(secret, encapsulated, &info(purpose), &aad, ciphertext)
         .map(Zeroizing::new)
         .map_err(|_| OpenError::Unreadable)?;
-    let (signature, payload, padding) = parts(&plaintext)?;
+    let Parts {
+        signature,
+        payload,
+        padding,
+    } = parts(&plaintext)?;
     // Under a weak key a signature of almost anything can be made up.
     let weak = public_half(from).is_none();
     if weak || !from.verify(&signed_part(to, purpose, id, payload), signature) {
@@ -247,16 +251,30 @@ pub fn laid_out(signature: &[u8; 64], payload: &[u8], spare: usize) -> Zeroizing
     plaintext
 }
 
-/// Signature, payload and padding of such a plaintext: none of them is checked.
+/// What [`laid_out`] joins.
+pub struct Parts<'a> {
+    /// What the sender signed with: see [`signed_part`].
+    pub signature: &'a [u8],
+    /// The payload without its padding.
+    pub payload: &'a [u8],
+    /// What follows the payload; zeros, where it was laid out as it must be.
+    pub padding: &'a [u8],
+}
+
+/// The parts of such a plaintext: none of them is checked.
 ///
 /// Errors: it is laid out otherwise.
-pub fn parts(plaintext: &[u8]) -> Result<(&[u8], &[u8], &[u8]), OpenError> {
+pub fn parts(plaintext: &[u8]) -> Result<Parts<'_>, OpenError> {
     let (signature, rest) = plaintext.split_at_checked(64).ok_or(OpenError::Malformed)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(OpenError::Malformed)?;
     let (payload, padding) = rest
         .split_at_checked(u32::from_be_bytes(*length) as usize)
         .ok_or(OpenError::Malformed)?;
-    Ok((signature, payload, padding))
+    Ok(Parts {
+        signature,
+        payload,
+        padding,
+    })
 }
 
 /// The context of HPKE for a purpose.
