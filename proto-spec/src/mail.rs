@@ -161,7 +161,7 @@ pub enum Inside {
 /// A message that is for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// Names the service; at most [`MAX_KIND`] bytes.
+    /// Names the service; at most `MAX_KIND` bytes.
     pub kind: String,
     /// When it was written, by the sender's clock, Unix milliseconds.
     pub made_ms: u64,
