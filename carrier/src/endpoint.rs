@@ -86,11 +86,12 @@ impl Endpoint {
         let configs = Configs::new(&tls, config)?;
         let socket_error = |carrier| move |source| BindError::Socket { carrier, source };
         let mut port = config.port;
-        let (mut quic, mut socket) = (None, None);
+        let (mut quic, mut socket, mut stun) = (None, None, None);
         if config.quic {
-            let (endpoint, udp) = quic::bind(identity, config, &configs)?;
-            port = endpoint.local_addr().map_err(socket_error("UDP"))?.port();
-            (quic, socket) = (Some(endpoint), Some(udp));
+            let bound = quic::bind(identity, config, &configs)?;
+            let local = bound.quic.local_addr().map_err(socket_error("UDP"))?;
+            port = local.port();
+            (quic, socket, stun) = (Some(bound.quic), Some(bound.socket), Some(bound.stun));
         }
         let (listeners, tcp_ports) = listen(port, config)?;
         let (sender, receiver) = mpsc::channel(MAX_INCOMING);
@@ -100,6 +101,7 @@ impl Endpoint {
             configs,
             quic,
             socket,
+            stun,
             roaming: Roaming::new(),
             paths: Arc::default(),
             bounds: Bounds::new(&config.limits),

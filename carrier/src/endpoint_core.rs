@@ -7,6 +7,7 @@ use crate::other_tls::OtherTls;
 use crate::paths::Paths;
 use crate::quic_config::Configs;
 use crate::roaming::Roaming;
+use crate::stun::Stun;
 use crate::tls::Tls;
 use hither_proto::DeviceId;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,8 @@ pub(crate) struct Core {
     pub(crate) quic: Option<quinn::Endpoint>,
     /// The socket of QUIC.
     pub(crate) socket: Option<Arc<dyn quinn::AsyncUdpSocket>>,
+    /// The rest of what is on that socket.
+    pub(crate) stun: Option<Arc<Stun>>,
     pub(crate) roaming: Roaming,
     pub(crate) paths: Arc<Paths>,
     pub(crate) bounds: Bounds,

@@ -19,6 +19,7 @@ mod ahead;
 pub mod bounds;
 mod buffers;
 mod carrier_kind;
+mod checks;
 mod circuit;
 mod close_code;
 pub mod code_seal;
@@ -58,12 +59,15 @@ mod sightings;
 mod single;
 mod socket;
 mod stream;
+mod stun;
+mod stun_socket;
 mod tcp;
 mod tls;
 mod tls_handshake;
 mod vouched;
 
 pub use carrier_kind::CarrierKind;
+pub use checks::{CheckRole, Checks, PADDING_PER_CANDIDATE};
 pub use circuit::Circuits;
 pub use dial::Dial;
 pub use discovery::{

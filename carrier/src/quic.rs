@@ -20,6 +20,8 @@ use crate::quic_link::QuicLink;
 use crate::reset;
 use crate::settings::{MAX_PAYLOAD, RELAY_STREAMS};
 use crate::stream::Hold;
+use crate::stun::Stun;
+use crate::stun_socket::StunSocket;
 use crate::tls::SERVER_NAME;
 use hither_proto::DeviceId;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -39,7 +41,7 @@ pub(crate) fn bind(
     identity: &Identity,
     config: &EndpointConfig,
     configs: &Configs,
-) -> Result<(quinn::Endpoint, Arc<dyn AsyncUdpSocket>), BindError> {
+) -> Result<Bound, BindError> {
     let fail = |source| BindError::Socket {
         carrier: "UDP",
         source,
@@ -58,10 +60,24 @@ pub(crate) fn bind(
         .map_err(tls_error)?;
     let server = configs.accepting_near().clone();
     let runtime = Arc::new(quinn::TokioRuntime);
-    let socket = runtime.wrap_udp_socket(socket.into()).map_err(fail)?;
-    let bound = Arc::clone(&socket);
-    let quic = quinn::Endpoint::new_with_abstract_socket(endpoint, Some(server), bound, runtime);
-    Ok((quic.map_err(fail)?, socket))
+    let inner = runtime.wrap_udp_socket(socket.into()).map_err(fail)?;
+    let relay = config.relay_idle.is_some();
+    let stun = Arc::new(Stun::new(Arc::clone(&inner), relay));
+    let socket: Arc<dyn AsyncUdpSocket> = Arc::new(StunSocket::new(inner, Arc::clone(&stun)));
+    let shared = Arc::clone(&socket);
+    let quic = quinn::Endpoint::new_with_abstract_socket(endpoint, Some(server), shared, runtime);
+    Ok(Bound {
+        quic: quic.map_err(fail)?,
+        socket,
+        stun,
+    })
+}
+
+/// A UDP socket and what is on it.
+pub(crate) struct Bound {
+    pub(crate) quic: quinn::Endpoint,
+    pub(crate) socket: Arc<dyn AsyncUdpSocket>,
+    pub(crate) stun: Arc<Stun>,
 }
 
 /// Dials `device` at one address.

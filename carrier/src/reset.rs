@@ -40,6 +40,8 @@ pub(crate) fn endpoint_config(
     let key = identity.derive(PURPOSE)?;
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*key)));
     config.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(ID_LENGTH)));
+    // The bit tells QUIC from STUN on the same socket (RFC 9443).
+    config.grease_quic_bit(false);
     if relay {
         config.min_reset_interval(RELAY_INTERVAL);
     }

@@ -74,8 +74,9 @@ pub use manifest::{
     ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError,
 };
 pub use message::{
-    Announcement, Claims, Delta, DevicePurpose, Holder, HolderKind, Introduction, Letter, Message,
-    MessageError, OfferKind, Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want,
+    Announcement, AttemptId, Candidate, CandidateKind, Candidates, Claims, Delta, DevicePurpose,
+    Holder, HolderKind, IceCredentials, Introduction, Letter, Message, MessageError, OfferKind,
+    Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use page_link::{AskLink, InboxLink, PageLinkError};

@@ -60,6 +60,10 @@ pub const MAX_HOST_PORT: usize = MAX_HOST + 8;
 pub const MAX_RELAY_URL: usize = 400;
 /// Most holders in an [`crate::Message::Elsewhere`].
 pub const MAX_HOLDERS: usize = 16;
+/// Most candidates in a [`crate::Candidates`].
+pub const MAX_CANDIDATES: usize = 8;
+/// Most bytes of padding in a [`crate::Candidates`].
+pub const MAX_CANDIDATES_PADDING: usize = 16 * 1024;
 /// Longest answer to a lookup, bytes: [`MAX_HOLDERS`] with every address they may have.
 pub const MAX_FRAME_LOOKUP: usize = 128 * 1024;
 

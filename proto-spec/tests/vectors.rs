@@ -15,13 +15,14 @@
 mod pinned;
 
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, ChunkId, ChunkKey, ChunkRecord, ChunkToken,
-    CircuitId, CircuitMessage, Claims, Delta, DeviceId, Head, Holder, HolderKind, IndexMessage,
-    Invitation, Knock, Manifest, ManifestBuilder, Message, MessageId, PositionRange, Progress,
-    Proof, ProofKey, ProofKind, ProofPurpose, Purpose, PutRecord, Ranges, RelayMessage,
-    RelayPurpose, RelayRefusal, RelayRefusalCode, RelayUrl, Root, ShareLink, ShareSecret, Side,
-    SignedHead, Space, StreamBinding, Terms, Ticket, Want, claim_weight, decode_frame,
-    decode_relay_frame, encode_frame, encode_relay_frame,
+    Announcement, AttemptId, BlindKey, BlindQuery, BlindReply, Candidate, CandidateKind,
+    Candidates, ChunkId, ChunkKey, ChunkRecord, ChunkToken, CircuitId, CircuitMessage, Claims,
+    Delta, DeviceId, Head, Holder, HolderKind, IceCredentials, IndexMessage, Invitation, Knock,
+    Manifest, ManifestBuilder, Message, MessageId, PositionRange, Progress, Proof, ProofKey,
+    ProofKind, ProofPurpose, Purpose, PutRecord, Ranges, RelayMessage, RelayPurpose, RelayRefusal,
+    RelayRefusalCode, RelayUrl, Root, ShareLink, ShareSecret, Side, SignedHead, Space,
+    StreamBinding, Terms, Ticket, Want, claim_weight, decode_frame, decode_relay_frame,
+    encode_frame, encode_relay_frame,
 };
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use pinned::{Vector, assert_pinned, assert_quoted, hex};
@@ -197,6 +198,7 @@ fn vectors() -> Vec<Vector> {
         ("frame: claims", hex(&encode_frame(&claims()))),
         ("frame: terms", hex(&encode_frame(&terms()))),
         ("frame: progress", hex(&encode_frame(&progress()))),
+        ("frame: candidates", hex(&encode_frame(&candidates()))),
         (
             "frame: chunk token request",
             hex(&encode_frame(&Message::ChunkTokenRequest)),
@@ -258,6 +260,22 @@ fn progress() -> Message {
         bytes: 1 << 20,
         complete: true,
     })
+}
+
+fn candidates() -> Message {
+    let of = |kind, at: &str| Candidate::new(kind, at.parse().unwrap()).unwrap();
+    Message::Candidates(Box::new(Candidates {
+        attempt: AttemptId::new([3; 16]),
+        credentials: IceCredentials {
+            ufrag: "ufra+/01".into(),
+            password: "a/password/of/letters/".into(),
+        },
+        candidates: vec![
+            of(CandidateKind::Host, "192.168.1.7:47447"),
+            of(CandidateKind::ServerReflexive, "[2001:db8::7]:40000"),
+        ],
+        padding: 4,
+    }))
 }
 
 fn chunk_token() -> Message {

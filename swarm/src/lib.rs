@@ -31,6 +31,7 @@ mod marks;
 mod nameplates;
 mod network;
 mod ports;
+mod punching;
 mod roaming;
 mod routes;
 mod run;

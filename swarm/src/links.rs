@@ -34,6 +34,8 @@ pub(crate) struct Known {
     addresses: Vec<SocketAddr>,
     /// From the index, sealed by itself for those who know the share.
     indexed: Vec<SocketAddr>,
+    /// By checks, through NATs; the latest.
+    punched: Option<SocketAddr>,
     /// From tickets.
     hints: Vec<SocketAddr>,
     /// Port of its TCP carrier, when that is not the port of its addresses.
@@ -57,8 +59,9 @@ pub(crate) struct Known {
 
 impl Known {
     fn all(&self) -> Vec<SocketAddr> {
-        let mut all = self.addresses.clone();
-        for address in self.indexed.iter().chain(&self.hints) {
+        let mut all: Vec<SocketAddr> = self.punched.into_iter().collect();
+        let others = self.addresses.iter().chain(&self.indexed);
+        for address in others.chain(&self.hints) {
             if !all.contains(address) {
                 all.push(*address);
             }
@@ -192,6 +195,18 @@ impl Links {
             }
         });
         self.moved.send_replace(());
+    }
+
+    /// Checks found an address at which the device hears this one. It is tried before all others.
+    pub(crate) fn punched(&self, device: DeviceId, address: SocketAddr) {
+        self.change(device, |known| known.punched = Some(address));
+        self.moved.send_replace(());
+    }
+
+    /// This device is on another network: NATs know nothing of it there.
+    pub(crate) fn forget_punched(&self) {
+        let mut book = self.book();
+        book.values_mut().for_each(|known| known.punched = None);
     }
 
     /// Another holder of a share reports where a device is: for want of something better.
@@ -565,7 +580,7 @@ pub fn is_near(remote: IpAddr) -> bool {
 }
 
 /// The addresses behind `host:port` texts, in their order; a name that is not found has none.
-async fn look_up(places: &[HostPort]) -> Vec<SocketAddr> {
+pub(crate) async fn look_up(places: &[HostPort]) -> Vec<SocketAddr> {
     let each = join_all(places.iter().map(async |place| match place.host() {
         Host::Ip(ip) => vec![SocketAddr::new(*ip, place.port())],
         Host::Name(name) => {

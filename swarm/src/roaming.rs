@@ -36,6 +36,7 @@ async fn arrive(swarm: Arc<Swarm>, look: Option<LookAnew>) {
     if own.is_empty() {
         return; // Nowhere: nothing can be asked. The same network may be back in a moment, and links with it.
     }
+    swarm.links.forget_punched();
     if let Some(look) = look {
         look.look();
     }

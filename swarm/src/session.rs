@@ -15,7 +15,7 @@ use crate::handshake::{OpenError, greet, greet_device};
 use crate::routes::{PeerKey, TransferInput};
 use crate::shares::Share;
 use crate::swarm::Swarm;
-use crate::{circuits, download_stream};
+use crate::{circuits, download_stream, punching};
 use hither_api::SourceKind;
 use hither_carrier::{
     CarrierKind, Circuits, Link, LinkError, MessageReader, RecvHalf, SendHalf, write_message,
@@ -180,14 +180,13 @@ impl Session {
         let (found, mut moves) = mpsc::channel(1);
         match self.link.carrier() {
             CarrierKind::Relayed => {
-                let looking = direct::look(
-                    Arc::clone(swarm),
-                    Arc::clone(share),
-                    self.device,
-                    found,
-                    close.clone(),
-                );
-                swarm.tasks.spawn(looking);
+                let looking = direct::Look {
+                    swarm: Arc::clone(swarm),
+                    share: Arc::clone(share),
+                    device: self.device,
+                    out: sender.clone(),
+                };
+                swarm.tasks.spawn(looking.run(found, close.clone()));
             }
             _ => drop(found),
         }
@@ -198,6 +197,7 @@ impl Session {
                 share,
                 device: self.device,
                 tells: true,
+                answers: None,
                 close,
             };
             let shown = Some(self.head.clone());
@@ -336,6 +336,9 @@ struct ControlStream<'a> {
     device: DeviceId,
     /// The other side is told how much of the share is here.
     tells: bool,
+    /// The way to the other side of a session that it opened through a relay: it may begin to look
+    /// for a direct path.
+    answers: Option<mpsc::UnboundedSender<Message>>,
     close: &'a CancellationToken,
 }
 
@@ -502,6 +505,9 @@ impl ControlStream<'_> {
                 });
             }
             Message::Elsewhere { holders, .. } => swarm.hear_holders(share, &holders),
+            Message::Candidates(candidates) => {
+                punching::hear(swarm, share.id, device, *candidates, self.answers.as_ref());
+            }
             Message::Ping { nonce } => return Some(Message::Pong { nonce }),
             _ => {}
         }

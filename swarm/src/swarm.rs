@@ -13,6 +13,7 @@ use crate::links::Links;
 use crate::marks::Marks;
 use crate::nameplates::{Nameplates, ScannedNames};
 use crate::ports::{CircuitRelays, Membership};
+use crate::punching::Punching;
 use crate::routes::{Routes, SupervisorInput};
 use crate::shares::{Share, Shares};
 use crate::terms::Listeners;
@@ -87,6 +88,7 @@ pub struct Swarm {
     pub(crate) twins: Twins,
     pub(crate) membership: Arc<dyn Membership>,
     relays: OnceLock<Arc<dyn CircuitRelays>>,
+    pub(crate) punching: Punching,
     pub(crate) nameplates: Nameplates,
     pub(crate) scanned: ScannedNames,
     pub(crate) device_streams: Handlers,
@@ -128,6 +130,7 @@ impl Swarm {
             twins: deps.twins,
             membership: deps.membership,
             relays: OnceLock::new(),
+            punching: Punching::default(),
             nameplates: Nameplates::default(),
             scanned: ScannedNames::default(),
             device_streams: Handlers::default(),

@@ -1,8 +1,8 @@
 //! Messages of the link protocol between their types and the wire.
 
 use super::{
-    Announcement, Claims, Delta, Holder, HolderKind, Introduction, Letter, Message, MessageError,
-    Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
+    Announcement, Candidates, Claims, Delta, Holder, HolderKind, Introduction, Letter, Message,
+    MessageError, Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want, device,
 };
 use crate::code::{code_from_wire, code_to_wire};
 use crate::device::{DeviceId, DeviceName};
@@ -62,6 +62,7 @@ impl Message {
                 purpose: RelayPurpose::from_wire(m.purpose()),
             },
             Body::Elsewhere(m) => parse_elsewhere(m)?,
+            Body::Candidates(m) => Self::Candidates(Box::new(Candidates::parse(m)?)),
             Body::DeviceOpen(m) => device::parse_open(&m),
             Body::Letter(m) => Self::Letter(Letter::parse(m)?),
             Body::LetterTaken(m) => Self::LetterTaken {
@@ -182,6 +183,7 @@ impl Message {
                     .map(holder_to_wire)
                     .collect(),
             }),
+            Self::Candidates(candidates) => Body::Candidates(candidates.to_wire()),
             Self::DeviceOpen { protocol, purpose } => Body::DeviceOpen(wire::DeviceOpen {
                 protocol: *protocol,
                 purpose: device::purpose_to_wire(*purpose).into(),

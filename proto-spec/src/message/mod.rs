@@ -1,8 +1,10 @@
 //! What devices say to each other on a stream, as types that can only hold what passed the checks.
 
+mod candidates;
 mod codec;
 mod device;
 
+pub use candidates::{AttemptId, Candidate, CandidateKind, Candidates, IceCredentials};
 pub use device::{DevicePurpose, Introduction, Letter, OfferKind};
 
 pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
@@ -313,6 +315,8 @@ pub enum Message {
         /// At most [`MAX_HOLDERS`](crate::limits::MAX_HOLDERS).
         holders: Vec<Holder>,
     },
+    /// Where the sender may be reached directly.
+    Candidates(Box<Candidates>),
     /// First message on a stream that is about no share.
     DeviceOpen {
         /// Protocol version spoken.

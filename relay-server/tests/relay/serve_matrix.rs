@@ -490,6 +490,7 @@ async fn nothing_else_begins_a_stream() {
                 | Message::Ping { .. }
                 | Message::Pong { .. }
                 | Message::Elsewhere { .. }
+                | Message::Candidates(_)
                 | Message::DeviceOpen { .. }
                 | Message::Letter(_)
                 | Message::LetterTaken { .. }

@@ -243,6 +243,7 @@ async fn attend(
     if let Some(elsewhere) = swarm.elsewhere(share.id) {
         let _ = sender.send(elsewhere);
     }
+    let answers = (stream.carrier == CarrierKind::Relayed).then(|| sender.clone());
     swarm.listeners.add(
         swarm,
         id,
@@ -262,6 +263,7 @@ async fn attend(
         share,
         device,
         tells: false,
+        answers,
         close: &close,
     };
     let error = tokio::select! {

@@ -6,11 +6,12 @@
 
 use super::Control;
 use crate::handshake::greet_device;
+use crate::punching;
 use crate::shares::Share;
 use crate::swarm::Swarm;
 use hither_carrier::{Link, MessageReader};
 use hither_proto::limits::MAX_FRAME_UNPROVEN;
-use hither_proto::{DeviceId, Purpose, SignedHead};
+use hither_proto::{DeviceId, Message, Purpose, SignedHead};
 use hither_util::backoff::Pauses;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,27 +31,42 @@ pub(super) struct Moved {
     pub(super) tcp: bool,
 }
 
-/// Looks for a direct way until there is one or `close`.
-pub(super) async fn look(
-    swarm: Arc<Swarm>,
-    share: Arc<Share>,
-    device: DeviceId,
-    found: mpsc::Sender<Moved>,
-    close: CancellationToken,
-) {
-    let search = async {
+/// A search for a direct way to the device of one session.
+pub(super) struct Look {
+    pub(super) swarm: Arc<Swarm>,
+    pub(super) share: Arc<Share>,
+    pub(super) device: DeviceId,
+    /// What the device is told over.
+    pub(super) out: mpsc::UnboundedSender<Message>,
+}
+
+impl Look {
+    /// Looks until there is one, which comes out of `found`, or `close`.
+    pub(super) async fn run(self, found: mpsc::Sender<Moved>, close: CancellationToken) {
+        tokio::select! {
+            moved = self.search() => {
+                let _ = found.send(moved).await; // The session may be over.
+            }
+            () = self.punch() => {}
+            () = close.cancelled() => {}
+        }
+    }
+
+    /// Dials whenever more is known, and now and then.
+    async fn search(&self) -> Moved {
+        let Self { swarm, device, .. } = self;
         let (mut moves, mut network) = (swarm.links.moves(), swarm.network());
         let mut pauses = Pauses::new(PAUSE.0, PAUSE.1);
         loop {
             moves.mark_unchanged();
-            let before = swarm.links.whereabouts(device);
-            match attempt(&swarm, &share, device).await {
+            let before = swarm.links.whereabouts(*device);
+            match attempt(swarm, &self.share, *device).await {
                 Ok(moved) => return moved,
                 Err(error) => tracing::debug!(?device, error, "no direct way"),
             }
             let news = async {
                 // Others move too.
-                while swarm.links.whereabouts(device) == before {
+                while swarm.links.whereabouts(*device) == before {
                     tokio::select! {
                         Ok(()) = moves.changed() => {}
                         Ok(()) = network.changed() => return,
@@ -61,12 +77,25 @@ pub(super) async fn look(
                 pauses.reset();
             }
         }
-    };
-    tokio::select! {
-        moved = search => {
-            let _ = found.send(moved).await; // The session may be over.
+    }
+
+    /// Has both sides check each other's candidates, again after pauses and on every other network.
+    /// Runs until it is dropped.
+    async fn punch(&self) {
+        let mut network = self.swarm.network();
+        let mut pauses = Pauses::new(PAUSE.0, PAUSE.1);
+        loop {
+            network.mark_unchanged();
+            let on_another = tokio::select! {
+                () = punching::seek(&self.swarm, self.share.id, self.device, &self.out) => {
+                    matches!(timeout(pauses.next(), network.changed()).await, Ok(Ok(())))
+                }
+                Ok(()) = network.changed() => true,
+            };
+            if on_another {
+                pauses.reset();
+            }
         }
-        () = close.cancelled() => {}
     }
 }
 

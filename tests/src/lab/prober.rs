@@ -10,10 +10,11 @@ use hither_carrier::{
 };
 use hither_proto::limits::{MAX_FRAME, PROTOCOL};
 use hither_proto::{
-    Announcement, BlindKey, BlindQuery, BlindReply, ChunkToken, Claims, CodeConfirmation,
-    CodeMessage, Delta, DeviceId, DeviceName, DevicePurpose, Introduction, Letter, Message,
-    MessageId, OfferKind, Opened, PositionRange, Progress, Proof, ProofKey, ProofKind, Purpose,
-    Ranges, Refusal, RelayPurpose, ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
+    Announcement, AttemptId, BlindKey, BlindQuery, BlindReply, Candidate, CandidateKind,
+    Candidates, ChunkToken, Claims, CodeConfirmation, CodeMessage, Delta, DeviceId, DeviceName,
+    DevicePurpose, IceCredentials, Introduction, Letter, Message, MessageId, OfferKind, Opened,
+    PositionRange, Progress, Proof, ProofKey, ProofKind, Purpose, Ranges, Refusal, RelayPurpose,
+    ShareSecret, Side, Space, Terms, Ticket, UncheckedHead, Want,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -112,6 +113,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Letter(_) => "letter",
         Message::LetterTaken { .. } => "letter taken",
         Message::Introduction(_) => "introduction",
+        Message::Candidates(_) => "candidates",
         Message::Named(_) => "named",
     }
 }
@@ -253,6 +255,7 @@ impl Knows {
                 proof: None,
                 holders: Vec::new(),
             },
+            Message::Candidates(Box::new(candidates())),
             device_open(Some(DevicePurpose::Code)),
             Message::Code(Box::new(CodeMessage::Confirm(code_confirmation()))),
             device_open(Some(DevicePurpose::Mail)),
@@ -275,6 +278,22 @@ impl Knows {
             }),
             Message::Named(DeviceName::clean("mallory")),
         ]
+    }
+}
+
+/// Has whoever takes it check an address of somebody else.
+fn candidates() -> Candidates {
+    let victim = "203.0.113.7:47447".parse().expect("an address");
+    Candidates {
+        attempt: AttemptId::new([7; 16]),
+        credentials: IceCredentials {
+            ufrag: "mallory".into(),
+            password: "m".repeat(22),
+        },
+        candidates: Candidate::new(CandidateKind::Host, victim)
+            .into_iter()
+            .collect(),
+        padding: 1024,
     }
 }
 

@@ -40,7 +40,8 @@ impl Router {
         let router = Self::routing((lan, INNER), provider, address, gateway);
         router.rules(
             "table inet nat {\n chain out {\n  type nat hook postrouting priority 100\n  oifname \"wan0\" masquerade\n }\n \
-             chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
+             chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n \
+             chain inward {\n  type filter hook input priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
         );
         router
     }

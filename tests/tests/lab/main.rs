@@ -59,6 +59,7 @@ mod parts;
 mod patterns;
 mod pipes;
 mod prices;
+mod reach_direct;
 mod receiving;
 mod redial;
 mod relay_blind;

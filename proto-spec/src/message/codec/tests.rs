@@ -4,8 +4,10 @@ use super::*;
 use crate::code::{CodeConfirmation, CodeKind, CodeMessage, CodeName, CodeRefusal, PakeMessage};
 use crate::frame::{FRAME_PREFIX, decode_frame, encode_frame, frame_length};
 use crate::ids::ShareSecret;
-use crate::limits::MAX_MESSAGE;
-use crate::message::{DevicePurpose, OfferKind};
+use crate::limits::{MAX_CANDIDATES_PADDING, MAX_MESSAGE};
+use crate::message::{
+    AttemptId, Candidate, CandidateKind, DevicePurpose, IceCredentials, OfferKind,
+};
 use crate::proof::{BlindKey, ProofKey, Side, StreamBinding};
 use crate::relay::samples::{key, longest_relay, other_key, relay};
 use proptest::prelude::*;
@@ -112,6 +114,7 @@ fn samples() -> Vec<Message> {
             proof: None,
             holders: vec![holder(HolderKind::Device); MAX_HOLDERS],
         },
+        Message::Candidates(Box::new(candidates(MAX_CANDIDATES_PADDING))),
         Message::Claims(claims()),
         Message::Terms(terms()),
         Message::Progress(Progress {
@@ -204,6 +207,22 @@ fn hostile_tokens_are_refused() {
         !shown.contains("1, 1") && !shown.contains("0101"),
         "{shown}"
     );
+}
+
+fn candidates(padding: usize) -> Candidates {
+    let of = |kind, at: &str| Candidate::new(kind, at.parse().unwrap()).unwrap();
+    Candidates {
+        attempt: AttemptId::new([3; 16]),
+        credentials: IceCredentials {
+            ufrag: "ufra+/01".into(),
+            password: "a/password/of/letters/".into(),
+        },
+        candidates: vec![
+            of(CandidateKind::Host, "192.168.1.7:47447"),
+            of(CandidateKind::ServerReflexive, "[2001:db8::7]:40000"),
+        ],
+        padding,
+    }
 }
 
 fn claims() -> Claims {

@@ -1,0 +1,225 @@
+//! Direct paths through NATs: while a session leads through a relay, its two devices tell each other
+//! over it where they may be reached, and check all of it at once (ICE, RFC 8445). An address that
+//! is found goes into the book of links, and whoever dials the device uses it.
+//!
+//! Candidates go through the session itself: they are encrypted between the two devices, and nobody
+//! is told of an address who has not proven that it knows the share. The relay sees neither. Beside
+//! the words by which a circuit is asked for they would save one round trip, in which data already
+//! flows, and need a seal of their own.
+//!
+//! Bounds: [`MAX_ATTEMPTS`] attempts at a time, one for each session and side; each ends after
+//! [`ATTEMPT`].
+
+use crate::links::look_up;
+use crate::swarm::Swarm;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hither_carrier::{CheckRole, Checks, PADDING_PER_CANDIDATE};
+use hither_proto::limits::MAX_CANDIDATES;
+use hither_proto::{AttemptId, Candidate, CandidateKind, Candidates, DeviceId, Message, ShareId};
+use hither_util::sync::Mutex;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Most attempts at a time, whoever began them.
+const MAX_ATTEMPTS: usize = 32;
+/// How long one attempt takes at most: every check was repeated until an answer is not to be
+/// expected any more.
+const ATTEMPT: Duration = Duration::from_secs(12);
+/// Most relays that are asked where they see this device.
+const MAX_ASKED: usize = 4;
+/// Most messages of the other side that wait.
+const QUEUE: usize = 8;
+
+type Key = (DeviceId, AttemptId);
+
+/// The attempts that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Punching(Mutex<HashMap<Key, mpsc::Sender<Candidates>>>);
+
+/// One attempt, until this is dropped.
+struct Attempt<'a> {
+    punching: &'a Punching,
+    key: Key,
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.punching.0.lock().remove(&self.key);
+    }
+}
+
+impl Punching {
+    /// Begins an attempt; what the other side says comes out of the receiver. `None`: too many are
+    /// under way, or this one is.
+    fn begin(&self, key: Key) -> Option<(Attempt<'_>, mpsc::Receiver<Candidates>)> {
+        let (sender, theirs) = mpsc::channel(QUEUE);
+        let mut running = self.0.lock();
+        if running.len() >= MAX_ATTEMPTS || running.contains_key(&key) {
+            return None;
+        }
+        running.insert(key, sender);
+        let punching = self;
+        Some((Attempt { punching, key }, theirs))
+    }
+
+    /// Hands candidates to their attempt, and returns whether it is under way.
+    fn tell(&self, key: Key, candidates: &Candidates) -> bool {
+        let running = self.0.lock();
+        let attempt = running.get(&key);
+        if let Some(attempt) = attempt {
+            let _ = attempt.try_send(candidates.clone()); // the other side says too much
+        }
+        attempt.is_some()
+    }
+}
+
+/// What the other side is told over.
+type Out = mpsc::UnboundedSender<Message>;
+
+/// Tries once to find a direct path to a device, to which `out` leads through a relay.
+pub(crate) async fn seek(swarm: &Swarm, share: ShareId, device: DeviceId, out: &Out) {
+    let mut bytes = [0; AttemptId::LENGTH];
+    if getrandom::fill(&mut bytes).is_err() {
+        return;
+    }
+    let key = (device, AttemptId::new(bytes));
+    if let Some((_attempt, theirs)) = swarm.punching.begin(key) {
+        run(swarm, share, key, theirs, CheckRole::Controlling, out).await;
+    }
+}
+
+/// A device tells where it may be reached: in answer to this device, or because it begins.
+pub(crate) fn hear(
+    swarm: &Arc<Swarm>,
+    share: ShareId,
+    device: DeviceId,
+    candidates: Candidates,
+    out: Option<&Out>,
+) {
+    let key = (device, candidates.attempt);
+    if swarm.punching.tell(key, &candidates) {
+        return;
+    }
+    let Some(out) = out.cloned() else { return };
+    let (of, token) = (Arc::clone(swarm), swarm.tasks.token.clone());
+    swarm.tasks.spawn(async move {
+        let Some((_attempt, theirs)) = of.punching.begin(key) else {
+            return;
+        };
+        of.punching.tell(key, &candidates);
+        tokio::select! {
+            () = run(&of, share, key, theirs, CheckRole::Controlled, &out) => {}
+            () = token.cancelled() => {}
+        }
+    });
+}
+
+/// Checks, tells the other side where this device is seen, and notes what is found.
+async fn run(
+    swarm: &Swarm,
+    share: ShareId,
+    (device, id): Key,
+    theirs: mpsc::Receiver<Candidates>,
+    role: CheckRole,
+    out: &Out,
+) {
+    let own = swarm.addresses();
+    let Some(checks) = swarm.endpoint.checks(role, &own) else {
+        return;
+    };
+    let (sender, mut found) = mpsc::channel(QUEUE);
+    let tell = Tell::new(id, &checks, out);
+    let checking = checks.run(theirs, sender);
+    let noting = async {
+        while let Some(address) = found.recv().await {
+            tracing::debug!(?device, %address, "a direct path is found");
+            swarm.links.punched(device, address);
+        }
+    };
+    let telling = gather(swarm, share, device, &own, tell);
+    let all = async { tokio::join!(checking, noting, telling) };
+    let _ = timeout(ATTEMPT, all).await; // Its end is the usual one.
+}
+
+/// Says to the other side where this device is, each address once.
+struct Tell<'a> {
+    message: Candidates,
+    said: Vec<SocketAddr>,
+    out: &'a Out,
+}
+
+impl<'a> Tell<'a> {
+    fn new(attempt: AttemptId, checks: &Checks, out: &'a Out) -> Self {
+        let message = Candidates {
+            attempt,
+            credentials: checks.credentials().clone(),
+            candidates: Vec::new(),
+            padding: 0,
+        };
+        Self {
+            message,
+            said: Vec::new(),
+            out,
+        }
+    }
+
+    fn say(&mut self, kind: CandidateKind, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let new: Vec<Candidate> = addresses
+            .into_iter()
+            .filter(|address| !self.said.contains(address))
+            .filter_map(|address| Candidate::new(kind, address))
+            .take(MAX_CANDIDATES - self.said.len().min(MAX_CANDIDATES))
+            .collect();
+        self.said.extend(new.iter().map(|new| new.address));
+        let message = Candidates {
+            padding: new.len() * PADDING_PER_CANDIDATE,
+            candidates: new,
+            ..self.message.clone()
+        };
+        let _ = self.out.send(Message::Candidates(Box::new(message))); // The session may be over.
+    }
+}
+
+/// Tells of this device's own addresses at once, and of those at which relays see it as they
+/// answer.
+async fn gather(
+    swarm: &Swarm,
+    share: ShareId,
+    device: DeviceId,
+    own: &[SocketAddr],
+    mut tell: Tell<'_>,
+) {
+    tell.say(CandidateKind::Host, own.iter().copied());
+    let joined = swarm.relays().map(|relays| relays.joined(device));
+    let joined = joined.unwrap_or_default().into_iter().map(|of| of.address);
+    let servers = joined
+        .chain(swarm.core.routes.ticket_relays(share))
+        .take(MAX_ASKED);
+    let mut seen: FuturesUnordered<_> = servers
+        .map(async |relay| {
+            let places = look_up(&relay.udp).await;
+            // One address of each family is enough.
+            let of_family = |v4| {
+                places
+                    .iter()
+                    .find(move |at: &&SocketAddr| at.is_ipv4() == v4)
+            };
+            let asked = [true, false].map(async |v4| match of_family(v4) {
+                Some(at) => swarm.endpoint.mapped(*at).await,
+                None => None,
+            });
+            futures::future::join_all(asked).await
+        })
+        .collect();
+    while let Some(seen) = seen.next().await {
+        let new: Vec<SocketAddr> = seen.into_iter().flatten().collect();
+        if new.iter().any(|address| !tell.said.contains(address)) {
+            tell.say(CandidateKind::ServerReflexive, new);
+        }
+    }
+}
