@@ -10,13 +10,14 @@
 
 use crate::endpoint::Endpoint;
 use crate::reach::canonical;
-use crate::stun::{Checker, Datagram};
+use crate::stun::{Checker, Datagram, Stun};
 use aws_lc_rs::hmac;
 use hither_proto::{Candidate, CandidateKind, Candidates, IceCredentials};
 use is::stun::{StunMessage, StunPacket};
 use is::{IceAgent, IceAgentEvent, IceCreds, Protocol, Sha1HmacProvider};
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -84,7 +85,22 @@ impl Endpoint {
     /// Begins checks from this device, of which these are the addresses that lead to others.
     /// `None`: there is no QUIC here, no address, or too many checks run.
     pub fn checks(&self, role: CheckRole, own: &[SocketAddr]) -> Option<Checks> {
-        let stun = self.core().stun.as_ref()?;
+        Checks::new(self.core().stun.as_ref()?, role, own)
+    }
+
+    /// The address at which a server of STUN sees this device's QUIC; `None`: it does not answer.
+    pub async fn mapped(&self, server: SocketAddr) -> Option<SocketAddr> {
+        self.core().stun.as_ref()?.mapped(server).await
+    }
+}
+
+/// Now, by the clock that tests may stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Checks {
+    fn new(stun: &Arc<Stun>, role: CheckRole, own: &[SocketAddr]) -> Option<Self> {
         // 96 and 144 bits.
         let (ufrag, password) = (letters::<16>()?, letters::<24>()?);
         let checker = stun.checker(&ufrag)?;
@@ -104,7 +120,7 @@ impl Endpoint {
         for address in &local {
             agent.add_local_candidate(is::Candidate::host(*address, Protocol::Udp).ok()?);
         }
-        (!local.is_empty()).then(|| Checks {
+        (!local.is_empty()).then(|| Self {
             checker,
             agent,
             credentials: IceCredentials { ufrag, password },
@@ -114,13 +130,6 @@ impl Endpoint {
         })
     }
 
-    /// The address at which a server of STUN sees this device's QUIC; `None`: it does not answer.
-    pub async fn mapped(&self, server: SocketAddr) -> Option<SocketAddr> {
-        self.core().stun.as_ref()?.mapped(server).await
-    }
-}
-
-impl Checks {
     /// The credentials that the other side checks with.
     pub fn credentials(&self) -> &IceCredentials {
         &self.credentials
@@ -134,13 +143,13 @@ impl Checks {
         mut theirs: mpsc::Receiver<Candidates>,
         found: mpsc::Sender<SocketAddr>,
     ) {
-        self.agent.handle_timeout(Instant::now());
+        self.agent.handle_timeout(now());
         loop {
             if !self.settle(&found).await {
                 return;
             }
             let wake = self.agent.poll_timeout();
-            let wake = wake.map_or_else(|| Instant::now() + LONGEST_REPEAT, |at| at);
+            let wake = wake.unwrap_or_else(|| now() + LONGEST_REPEAT);
             tokio::select! {
                 told = theirs.recv() => match told {
                     Some(told) => self.learn(told),
@@ -149,7 +158,7 @@ impl Checks {
                 Some(packet) = self.checker.arrived.recv() => self.hear(&packet),
                 () = sleep_until(wake.into()) => {}
             }
-            self.agent.handle_timeout(Instant::now());
+            self.agent.handle_timeout(now());
         }
     }
 
@@ -218,6 +227,111 @@ impl Checks {
             destination: *destination,
             message,
         };
-        self.agent.handle_packet(Instant::now(), packet);
+        self.agent.handle_packet(now(), packet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stun::fake::{FakeSocket, stun};
+    use hither_proto::AttemptId;
+
+    fn told(checks: &Checks, padding: usize, addresses: &[&str]) -> Candidates {
+        let of = |at: &&str| Candidate::new(CandidateKind::Host, at.parse().unwrap()).unwrap();
+        Candidates {
+            attempt: AttemptId::new([1; 16]),
+            credentials: checks.credentials().clone(),
+            candidates: addresses.iter().map(of).collect(),
+            padding,
+        }
+    }
+
+    fn checks(socket: &Arc<FakeSocket>, role: CheckRole, own: &str) -> (Arc<Stun>, Checks) {
+        let stun = stun(socket, false);
+        let checks = Checks::new(&stun, role, &[own.parse().unwrap()]).unwrap();
+        (stun, checks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r8_who_does_not_answer_gets_no_more_than_was_sent_here() {
+        const PAID: usize = 1000;
+        let (socket, other) = (FakeSocket::new(), FakeSocket::new());
+        let (_stun, checks) = checks(&socket, CheckRole::Controlled, "192.0.2.1:47447");
+        let (_, theirs) = self::checks(&other, CheckRole::Controlling, "192.0.2.2:47447");
+        let many: Vec<String> = (1..=8).map(|n| format!("198.51.100.{n}:47447")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (sender, receiver) = mpsc::channel(4);
+        sender.send(told(&theirs, PAID, &many)).await.unwrap();
+        let (found, mut paths) = mpsc::channel(1);
+        let run = tokio::time::timeout(Duration::from_secs(60), checks.run(receiver, found));
+        assert!(run.await.is_err(), "it checks until it is dropped");
+        let sent: usize = socket.sent().iter().map(|(_, packet)| packet.len()).sum();
+        assert!((PAID - 200..=PAID).contains(&sent), "{sent} bytes");
+        assert!(paths.recv().await.is_none());
+    }
+
+    /// Passes what each sends on to the other, which sees it come from `addresses`.
+    async fn carry(sides: [(&Arc<FakeSocket>, &Arc<Stun>, SocketAddr); 2]) {
+        loop {
+            for (from, to) in [(0, 1), (1, 0)] {
+                for (destination, packet) in sides[from].0.take() {
+                    if destination == sides[to].2 {
+                        sides[to].1.take(&packet, sides[from].2, None);
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r1_both_sides_find_the_path_that_leads_to_the_other() {
+        let (a, b) = (FakeSocket::new(), FakeSocket::new());
+        let (stun_a, checks_a) = checks(&a, CheckRole::Controlling, "192.0.2.1:47447");
+        let (stun_b, checks_b) = checks(&b, CheckRole::Controlled, "192.0.2.2:47447");
+        // As the other side sees them: another port, of which only one side was told.
+        let seen_a: SocketAddr = "203.0.113.1:40001".parse().unwrap();
+        let seen_b: SocketAddr = "203.0.113.2:47447".parse().unwrap();
+        let dead = "198.51.100.9:47447";
+        let (to_a, theirs_a) = mpsc::channel(4);
+        let (to_b, theirs_b) = mpsc::channel(4);
+        let about_b = told(&checks_b, 4096, &[dead, "203.0.113.2:47447"]);
+        to_a.send(about_b).await.unwrap();
+        to_b.send(told(&checks_a, 4096, &[dead])).await.unwrap();
+        let (found_a, mut paths_a) = mpsc::channel(4);
+        let (found_b, mut paths_b) = mpsc::channel(4);
+        let both = async { tokio::join!(paths_a.recv(), paths_b.recv()) };
+        tokio::select! {
+            found = both => assert_eq!(found, (Some(seen_b), Some(seen_a))),
+            () = checks_a.run(theirs_a, found_a) => unreachable!(),
+            () = checks_b.run(theirs_b, found_b) => unreachable!(),
+            () = carry([(&a, &stun_a, seen_a), (&b, &stun_b, seen_b)]) => unreachable!(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r8_checks_with_another_password_or_name_are_not_answered() {
+        let (socket, other) = (FakeSocket::new(), FakeSocket::new());
+        let (stun, checks) = checks(&socket, CheckRole::Controlled, "192.0.2.1:47447");
+        let (_, mut theirs) = self::checks(&other, CheckRole::Controlling, "192.0.2.2:47447");
+        // It takes this side's credentials to be other ones.
+        let mut wrong = told(&checks, 4096, &["203.0.113.1:47447"]);
+        wrong.credentials.password = "x".repeat(24);
+        theirs.learn(wrong);
+        theirs.agent.handle_timeout(now());
+        while let Some(transmit) = theirs.agent.poll_transmit() {
+            stun.take(
+                &transmit.contents,
+                "203.0.113.2:47447".parse().unwrap(),
+                None,
+            );
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        sender.send(told(&theirs, 0, &[])).await.unwrap();
+        let (found, _paths) = mpsc::channel(1);
+        let run = tokio::time::timeout(Duration::from_secs(5), checks.run(receiver, found));
+        assert!(run.await.is_err());
+        assert_eq!(socket.sent(), []);
     }
 }

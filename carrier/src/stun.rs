@@ -284,3 +284,118 @@ impl Drop for Asked<'_> {
         lock(&self.0.asked).remove(&self.1);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+#[cfg(test)]
+mod tests {
+    use super::fake::{FakeSocket, stun};
+    use super::*;
+
+    /// A Binding request with an attribute of its own, padded to a length.
+    fn request(attribute: u16, length: usize) -> Vec<u8> {
+        let mut packet = vec![0, 1, 0, 0];
+        packet.extend(MAGIC);
+        packet.extend([7; 12]);
+        if length > packet.len() {
+            let value = length - packet.len() - 4;
+            packet.extend(attribute.to_be_bytes());
+            packet.extend(u16::try_from(value).unwrap().to_be_bytes());
+            packet.resize(length, 0);
+        }
+        let body = u16::try_from(packet.len() - 20).unwrap();
+        packet[2..4].copy_from_slice(&body.to_be_bytes());
+        packet
+    }
+
+    const V4: &str = "203.0.113.9:5000";
+    const V6: &str = "[2001:db8::9]:5000";
+    const PADDING: u16 = 0x0026;
+
+    fn answers(relay: bool, packet: &[u8], from: &str) -> usize {
+        let socket = FakeSocket::new();
+        assert!(is_stun(packet));
+        stun(&socket, relay).take(packet, from.parse().unwrap(), None);
+        let sent = socket.sent();
+        for (to, answer) in &sent {
+            assert_eq!(to.to_string(), from);
+            assert!(
+                answer.len() <= packet.len(),
+                "{} for {}",
+                answer.len(),
+                packet.len()
+            );
+        }
+        sent.len()
+    }
+
+    #[test]
+    fn r8_a_relay_answers_and_never_with_more_than_it_was_asked_with() {
+        for (length, v4, v6) in [(20, 0, 0), (28, 0, 0), (32, 1, 0), (44, 1, 1), (512, 1, 1)] {
+            let packet = request(PADDING, length);
+            assert_eq!(answers(true, &packet, V4), v4, "{length}");
+            assert_eq!(answers(true, &packet, V6), v6, "{length}");
+            // A device is no server.
+            assert_eq!(answers(false, &packet, V4), 0);
+        }
+        // Attributes that must be understood and are not (RFC 8489, section 6.3.1).
+        assert_eq!(answers(true, &request(0x7fff, 100), V4), 1);
+        // Names and other methods are for others.
+        assert_eq!(answers(true, &request(0x0006, 100), V4), 0);
+        let mut allocate = request(PADDING, 100);
+        allocate[1] = 3;
+        assert_eq!(answers(true, &allocate, V4), 0);
+    }
+
+    #[test]
+    fn r8_whatever_looks_like_stun_is_harmless() {
+        let socket = FakeSocket::new();
+        let stun = stun(&socket, true);
+        let whole = request(PADDING, 200);
+        let mut seed = 1_u32;
+        for round in 0..20_000_u32 {
+            let mut packet = whole.clone();
+            for _ in 0..1 + round % 8 {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let at = (seed >> 8) as usize % packet.len();
+                packet[at] = seed as u8;
+            }
+            packet.truncate(packet.len() - (seed >> 24) as usize % 16);
+            if is_stun(&packet) {
+                stun.take(&packet, V4.parse().unwrap(), None);
+            }
+        }
+        assert!(socket.sent().iter().all(|(_, answer)| answer.len() <= 200));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_from_a_relay_tells_where_this_device_is_seen() {
+        let (asks, answers) = (FakeSocket::new(), FakeSocket::new());
+        let (device, relay) = (stun(&asks, false), stun(&answers, true));
+        let server: SocketAddr = "198.51.100.1:47447".parse().unwrap();
+        let seen: SocketAddr = V6.parse().unwrap();
+        let passing = async {
+            // The first request is lost.
+            for round in 0.. {
+                for (to, packet) in asks.take() {
+                    assert_eq!(to, server);
+                    if round > 0 {
+                        relay.take(&packet, seen, None);
+                    }
+                }
+                for (_, packet) in answers.take() {
+                    device.take(&packet, server, None);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            mapped = device.mapped(server) => assert_eq!(mapped, Some(seen)),
+            () = passing => unreachable!(),
+        }
+        // Nobody answers.
+        assert_eq!(device.mapped(server).await, None);
+        assert!(lock(&device.asked).is_empty());
+    }
+}

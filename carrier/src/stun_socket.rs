@@ -84,3 +84,57 @@ impl AsyncUdpSocket for StunSocket {
         self.inner.may_fragment()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stun::fake::{FakeSocket, stun};
+
+    const STRIDE: usize = 60;
+
+    fn quic(mark: u8, length: usize) -> Vec<u8> {
+        let mut packet = vec![mark; length];
+        packet[0] = 0x40;
+        packet
+    }
+
+    /// A request that a relay answers.
+    fn request() -> Vec<u8> {
+        let mut packet = vec![0; STRIDE];
+        packet[1] = 1;
+        packet[3] = 40;
+        packet[4..8].copy_from_slice(&0x2112_a442_u32.to_be_bytes());
+        // PADDING, 36 bytes.
+        packet[20..24].copy_from_slice(&[0, 0x26, 0, 36]);
+        packet
+    }
+
+    fn sorted(packets: &[Vec<u8>]) -> (Vec<u8>, usize) {
+        let fake = FakeSocket::new();
+        let socket = StunSocket::new(
+            Arc::clone(&fake) as Arc<dyn AsyncUdpSocket>,
+            stun(&fake, true),
+        );
+        let mut all = packets.concat();
+        let mut meta = RecvMeta::default();
+        meta.addr = "203.0.113.9:5000".parse().unwrap();
+        (meta.len, meta.stride) = (all.len(), STRIDE);
+        let left = socket.sort_out(&mut all, &meta);
+        all.truncate(left);
+        (all, fake.sent().len())
+    }
+
+    #[test]
+    fn what_is_stun_is_taken_out_of_packets_that_came_together() {
+        let (a, b, last) = (quic(1, STRIDE), quic(2, STRIDE), quic(3, 20));
+        let plain = [a.clone(), b.clone(), last.clone()];
+        assert_eq!(sorted(&plain), (plain.concat(), 0));
+        let mixed = [request(), a.clone(), request(), b.clone(), last.clone()];
+        assert_eq!(sorted(&mixed), (plain.concat(), 2));
+        assert_eq!(sorted(&[request(), request()]), (Vec::new(), 2));
+        // With the fixed bit it is QUIC, whatever else it looks like.
+        let mut looks = request();
+        looks[0] = 0x40;
+        assert_eq!(sorted(&[looks.clone()]), (looks, 0));
+    }
+}

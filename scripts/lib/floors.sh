@@ -11,12 +11,12 @@ declare -A floor=(
     [swarm]=2 [relay-server]=2 [cli]=2
     [relay-client]=3
     [daemon]=4
-    [tests]=5 [tests/decoders]=5
+    [tests]=5 [tests/decoders]=5 [tests/sim]=5
 )
 declare -A folder=(
     [hither-proto]=proto-spec [hither-util]=util [hither-web-assets]=web-assets [hither-engine]=engine [hither-content]=content [hither-carrier]=carrier
     [hither-api]=api [hither-swarm]=swarm [hither-relay-client]=relay-client [hither-daemon]=daemon [hither-cli]=cli
-    [hither-relay]=relay-server [hither-tests]=tests [hither-decoders]=tests/decoders
+    [hither-relay]=relay-server [hither-tests]=tests [hither-decoders]=tests/decoders [hither-sim]=tests/sim
 )
 failed=0
 complain() {

@@ -7,7 +7,7 @@ trap 'rm -rf "$copy"' EXIT
 fresh() {
     rm -rf "${copy:?}"/*
     cp Cargo.toml "$copy/"
-    for manifest in */Cargo.toml tests/decoders/Cargo.toml; do
+    for manifest in */Cargo.toml tests/decoders/Cargo.toml tests/sim/Cargo.toml; do
         mkdir -p "$copy/$(dirname "$manifest")"
         cp "$manifest" "$copy/$manifest"
     done

@@ -1,4 +1,4 @@
-//! Simulation and lab tests of Hither.
+//! The lab of Hither: the real programs on networks of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,4 +9,3 @@
 
 #[cfg(target_os = "linux")]
 pub mod lab;
-pub mod sim;

@@ -1,4 +1,4 @@
-//! The simulation: every scenario over many seeds; see `hither_tests::sim`.
+//! The simulation: every scenario over many seeds; see `hither_sim`.
 //!
 //! `HITHER_SIM_SEED=n` replays one seed of every scenario (or of `HITHER_SIM_SCENARIO=name`) and
 //! prints what happened; `HITHER_SIM_SEEDS=n` runs that many seeds of each, `HITHER_SIM_FIRST=n`
@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use hither_tests::sim::{Outcome, Scenario, Summary, run_all, run_one, scenarios};
+use hither_sim::{Outcome, Scenario, Summary, run_all, run_one, scenarios};
 
 /// Seeds that once broke a rule, run whatever the number of seeds is.
 const PINNED: &[(&str, u64)] = &[

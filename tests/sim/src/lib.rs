@@ -14,6 +14,14 @@
 //! (connections) → `uplink` and `sites` (bytes) → `fetcher` (what a transfer does) → `faults` →
 //! `book` (what is checked) → `scenario`, `table` and `stores` (what is run).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "test support: a broken test stops"
+)]
+
 mod book;
 mod bulk;
 mod content;
