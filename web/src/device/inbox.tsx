@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Arrived, PageDevice } from "../core/device-api.ts";
 import { save_file } from "../give/files.ts";
 import { useWords } from "../i18n/index.ts";
-import { Button, Confirm, Live, Name, Notice, copy_text } from "../ui-kit/components.tsx";
+import { Button, Confirm, Live, Name, Notice, copy_text, useFocusHeir } from "../ui-kit/components.tsx";
 import { Icon, type IconName } from "../ui-kit/icons.tsx";
 import { display_name, save_name } from "../ui-kit/names.ts";
 import { Badge, Written } from "./parts.tsx";
@@ -38,7 +38,7 @@ function Item({ device, one }: { device: PageDevice; one: Arrived }) {
   const save = (index: number, name: string) => device.file(one.id, index).then((blob) => save_file(blob, save_name(name)), () => say("not_read"));
   const from = one.from_name.trim() === "" ? `…${one.from.slice(-8)}` : one.from_name;
   return (
-    <li class="card padded stack item">
+    <li class="card padded stack item" ref={useFocusHeir()}>
       <div class="item-head">
         <Icon name={ICONS[one.kind]} />
         <h2><Name text={from} /></h2>

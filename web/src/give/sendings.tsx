@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { GivenFile, Sending } from "../core/device-api.ts";
 import { useWords } from "../i18n/index.ts";
-import { Button, Live, Name, Notice, Parts, Progress } from "../ui-kit/components.tsx";
+import { Button, Live, Name, Notice, Parts, Progress, useFocusHeir } from "../ui-kit/components.tsx";
 import { Icon, type IconName } from "../ui-kit/icons.tsx";
 import { display_name } from "../ui-kit/names.ts";
 import { of_input } from "./files.ts";
@@ -21,7 +21,9 @@ const ICONS: Record<Sending["state"], IconName> = {
 };
 const UNDER_WAY: readonly Sending["state"][] = ["preparing", "uploading", "waiting"];
 /** Failures that have words of their own. */
-const KNOWN = new Set(["unreachable", "quota", "too_large", "not_found", "gone", "busy", "changed", "refused", "no_space", "removed", "unreadable"]);
+const KNOWN = new Set(["unreachable", "quota", "too_large", "not_found", "gone", "busy", "changed", "refused", "no_space", "removed", "unreadable", "lost"]);
+/** Failures after which the files may be chosen anew, when nothing of them is left here. */
+const CHOSEN_ANEW = new Set(["unreadable", "lost"]);
 /** Most names of files that one entry shows. */
 const NAMES = 3;
 
@@ -44,6 +46,7 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
   const title = title_of(one, (n) => t("and_more", { n }));
   const name = display_name(title);
   const moving = is_under_way(one) || one.state === "paused" || one.state === "needs_file";
+  const choose = one.state === "needs_file" || (one.spent && one.kind === "files" && CHOSEN_ANEW.has(one.error?.code ?? ""));
   const left = one.rate > 0 ? (one.bytes - one.done) / one.rate : undefined;
   const go_on = (files?: GivenFile[]) => {
     set_wrong(undefined);
@@ -56,7 +59,7 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
     one.state === "uploading" && left !== undefined ? t("left", { time: format.duration(left) }) : "",
   ];
   return (
-    <li class="sending" data-state={one.state}>
+    <li class="sending" data-state={one.state} ref={useFocusHeir()}>
       <Icon name={ICONS[one.state]} />
       <div class="sending-text">
         <strong class="clamp"><Name text={title} /></strong>
@@ -69,10 +72,10 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
           </Notice>
         )}
         {wrong && <span class="small error" role="alert">{t(wrong === "changed" ? "other_file" : "not_resumed")}</span>}
-        {(one.state === "failed" || one.state === "waiting") && one.error && <span class="small error">{t((KNOWN.has(one.error.code) ? `failed.${one.error.code}` : "failed.other") as GiveKey)}</span>}
+        {(one.state === "failed" || one.state === "waiting") && one.error && <span class="small error">{t((KNOWN.has(one.error.code) ? `failed.${one.error.code}` : one.spent ? "failed.lost" : "failed.other") as GiveKey)}</span>}
       </div>
       <div class="cluster sending-acts">
-        {one.state === "needs_file" && (
+        {choose && (
           <>
             <input
               ref={input}
@@ -90,7 +93,7 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
         )}
         {is_under_way(one) && one.kind !== "text" && <Button kind="quiet" icon="pause" label={t("pause_name", { name })} onClick={() => sender.pause(one.id)} />}
         {one.state === "paused" && <Button kind="quiet" icon="play" label={t("resume_name", { name })} onClick={() => go_on()} />}
-        {one.state === "failed" && <Button kind="quiet" icon="refresh" label={t("again_name", { name })} onClick={() => go_on()} />}
+        {one.state === "failed" && !one.spent && <Button kind="quiet" icon="refresh" label={t("again_name", { name })} onClick={() => go_on()} />}
         <Button kind="quiet" icon="close" label={t(moving ? "cancel_name" : "clear_name", { name })} onClick={() => void sender.clear(one.id)} />
       </div>
     </li>
