@@ -181,14 +181,11 @@ export class DatabaseKeep implements Keep {
   }
 }
 
-/** Empties a database of this origin and deletes it, or leaves it empty where another tab holds it. */
-export async function forget_database(name: string): Promise<void> {
-  // It is there for sure then.
-  const keep = await DatabaseKeep.open(name);
-  await keep.clear();
-  if (keep instanceof DatabaseKeep) await keep.close();
-  await new Promise<void>((resolve, reject) => {
+/** Deletes a database of this origin; tabs that have it go on with an empty one. */
+export function forget_database(name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
     const deleting = indexedDB.deleteDatabase(name);
+    // A tab with an older page does not let go: it is deleted when that tab is closed.
     deleting.onsuccess = deleting.onblocked = () => resolve();
     deleting.onerror = () => reject(deleting.error ?? new Error("the browser keeps it"));
   });
