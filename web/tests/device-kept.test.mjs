@@ -204,6 +204,7 @@ test("w4_a_text_is_durable_with_its_letter_or_not_sent", async () => {
   part.keep.written = [];
   const sending = await part.send_text(PEER.id, "both or none");
   assert.deepEqual(part.keep.written.map((writes) => writes.map(({ store }) => store).sort()), [["outbox", "sendings"]]);
+  assert.equal(part.view().sendings[0].letter, true);
   part.keep.refuses = () => true;
   const said = part.module.commands("send").length;
   await assert.rejects(part.send_text(PEER.id, "no room"), { name: "QuotaExceededError" });

@@ -282,6 +282,58 @@ test("w2_what_cannot_be_kept_is_said_with_what_helps", async () => {
   }
 });
 
+test("w2_a_tab_that_nobody_looks_at_reads_nothing_and_has_seen_nothing", async () => {
+  const opened = await show("/#requests", { asked: [{ kind: "photo" }] }, { setup: (page) => page.addInitScript(() => {
+    globalThis.seen = "hidden";
+    Object.defineProperty(document, "visibilityState", { get: () => globalThis.seen });
+    globalThis.look = () => {
+      globalThis.seen = "visible";
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+  }) });
+  const { page } = opened;
+  await page.locator(".asked").waitFor();
+  assert.deepEqual(await acts(page, "seen"), []);
+  await page.evaluate(() => globalThis.look());
+  assert.deepEqual(await acts(page, "seen"), [["seen", "asked-0"]]);
+  await page.evaluate(() => {
+    globalThis.seen = "hidden";
+    location.hash = "#inbox";
+  });
+  await page.locator(".badge", { hasText: "New" }).waitFor();
+  await page.evaluate(() => globalThis.look());
+  await page.locator(".badge", { hasText: "New" }).waitFor({ state: "detached" });
+  await done(opened);
+});
+
+test("w4_a_letter_that_waits_is_not_paused_and_the_page_may_be_left", async () => {
+  const opened = await show("/#sent", { sendings: [{ state: "waiting", letter: true }] });
+  const { page } = opened;
+  await button(page, "Do not send: film.mkv").waitFor();
+  assert.equal(await button(page, "Pause: film.mkv").count(), 0);
+  assert.equal(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), true);
+  await done(opened);
+});
+
+test("w4_a_new_request_is_made_by_keyboard", async () => {
+  const opened = await show("/#requests", {});
+  const { page } = opened;
+  const focused = () => page.evaluate(() => document.activeElement.closest("label")?.querySelector(".label")?.textContent ?? document.activeElement.textContent);
+  await button(page, "Ask for something").focus();
+  await page.keyboard.press("Enter");
+  await button(page.getByRole("dialog"), "A file").focus();
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Which device").waitFor();
+  assert.equal(await focused(), "Which device");
+  await button(page.getByRole("dialog"), "Something else").focus();
+  await page.keyboard.press("Enter");
+  await button(page.getByRole("dialog"), "A photo").waitFor();
+  assert.equal(await focused(), "A photo");
+  await page.keyboard.press("Escape");
+  assert.equal(await focused(), "Ask for something");
+  await done(opened);
+});
+
 test("w4_a_file_that_could_not_be_read_is_chosen_anew_and_nothing_else_is_offered", async () => {
   const lost = { state: "failed", error: { code: "lost", message: "" }, spent: true };
   const opened = await show("/#sent", { sendings: [{ state: "failed", error: { code: "unreadable", message: "" }, spent: true }, { ...lost, kind: "text", text: "hello" }] });

@@ -45,6 +45,8 @@ export interface Sending {
    * before it was kept).
    */
   error?: { code: string; message: string; retry_after_ms?: number };
+  /** It goes in one letter, which is kept here: nothing of it is paused, and the page may be left. */
+  letter?: true;
   /** Only when failed: nothing of it is left here, so that `resume` needs files where there were some, and a text is written anew. */
   spent?: true;
 }

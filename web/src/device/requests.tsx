@@ -1,5 +1,5 @@
 /** Requests that stand before the user of this page, and requests of this page. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import type { Asked, Asking, PageDevice, Thing } from "../core/device-api.ts";
 import { AnswerForm, KIND_ICONS } from "../give/answer.tsx";
 import { save_file } from "../give/files.ts";
@@ -8,7 +8,7 @@ import { Button, Confirm, Live, Name, Notice, Row, Spinner, copy_text, useFocusH
 import { Icon } from "../ui-kit/icons.tsx";
 import { display_name, save_name } from "../ui-kit/names.ts";
 import { AskDialog, MANNERS } from "./ask.tsx";
-import { Badge, Written, useBlobUrl, useTick } from "./parts.tsx";
+import { Badge, Written, useBlobUrl, useLook, useTick } from "./parts.tsx";
 import { go } from "./route.ts";
 import { device_words } from "./words.ts";
 
@@ -92,7 +92,7 @@ function AskedCard({ device, one }: { device: PageDevice; one: Asked }) {
   const { t, format } = useWords(device_words);
   const [busy, set_busy] = useState(false);
   const [failed, set_failed] = useState(false);
-  useEffect(() => device.seen(one.id), [one.id]);
+  useLook(() => device.seen(one.id), [one.id]);
   const act = (what: () => Promise<unknown>) => {
     set_busy(true);
     set_failed(false);
@@ -120,11 +120,12 @@ function AskedCard({ device, one }: { device: PageDevice; one: Asked }) {
 function AskingCard({ device, one }: { device: PageDevice; one: Asking }) {
   const { t, format } = useWords(device_words);
   const [ending, set_ending] = useState(false);
+  const to_id = useId();
   const waits = one.state === "waiting" || one.state === "sent" || one.state === "seen";
   return (
     <li class="card padded stack item" ref={useFocusHeir()}>
       <div class="item-head">
-        <h3><Name text={one.to_name} /></h3>
+        <h3 id={to_id}><Name text={one.to_name} /></h3>
         <Badge tone={TONES[one.state]}>{t(`asking.${one.state}`)}</Badge>
         <span class="small muted">{format.relative(one.made_ms)}</span>
       </div>
@@ -135,8 +136,8 @@ function AskingCard({ device, one }: { device: PageDevice; one: Asking }) {
       {one.answer?.kind === "things" && one.answer.things.map((thing, at) => <ThingView key={at} thing={thing} />)}
       {one.answer?.kind === "things" && one.answer.ticket !== undefined && <div><Button kind="primary" icon="folder" onClick={() => go("share", one.id)}>{t("open_answer")}</Button></div>}
       <div class="cluster">
-        {waits && <Button kind="danger" onClick={() => set_ending(true)}>{t("take_back")}</Button>}
-        {!waits && <Button icon="close" onClick={() => void device.delete(one.id)}>{t("clear")}</Button>}
+        {waits && <Button kind="danger" describedby={to_id} onClick={() => set_ending(true)}>{t("take_back")}</Button>}
+        {!waits && <Button icon="close" describedby={to_id} onClick={() => void device.delete(one.id)}>{t("clear")}</Button>}
       </div>
       {ending && (
         <Confirm

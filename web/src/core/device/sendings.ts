@@ -99,7 +99,8 @@ export class Sendings {
   }
 
   views(): Sending[] {
-    const views = [...this.#kept.values()].sort((a, b) => b.made - a.made).map(({ view }) => view);
+    const by_letter = ({ view, upload }: Kept): Sending => (upload && !upload.ticket ? view : { ...view, letter: true });
+    const views = [...this.#kept.values()].sort((a, b) => b.made - a.made).map(by_letter);
     // Without the relay nothing moves.
     const waits = (view: Sending) => !this.online && (view.state === "uploading" || view.state === "waiting");
     return views.map((view) => (waits(view) ? { ...view, state: "waiting", rate: 0 } : view));
