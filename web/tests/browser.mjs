@@ -41,6 +41,19 @@ export async function open(browser, url, { scheme = "light", size = WIDE, langua
   return { page, context, problems };
 }
 
+/** Resolves when the page shows what it is to show: nothing opens or starts any more, and what moves to an end has reached it. */
+export async function settled(page) {
+  // Something that is waited for by others, as a request, goes on turning.
+  await page.waitForFunction(() => !document.querySelector(".opening") && ![...document.querySelectorAll("main .spinner")].some((one) => !one.closest(".item")));
+  await page.evaluate(async () => {
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    await frame();
+    await frame();
+    const ending = document.getAnimations().filter((one) => one.effect?.getComputedTiming().endTime !== Infinity);
+    await Promise.all(ending.map((one) => one.finished.catch(() => undefined)));
+  });
+}
+
 /** Everything that went wrong in a page, also what its policy stopped. */
 export async function wrong({ page, problems }) {
   return [...problems, ...(await page.evaluate(() => globalThis.violations ?? []))];

@@ -134,7 +134,8 @@ export function until(part, look, what = look.toString(), patience_ms = 60_000) 
     }, patience_ms);
     const check = () => {
       const found = look(part.view());
-      if (found === undefined || found === false) return;
+      // A name that is not there yet is an empty one.
+      if (!found) return;
       clearTimeout(late);
       stop();
       resolve(found);

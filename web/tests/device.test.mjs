@@ -3,7 +3,7 @@
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { axe, launch, layout, open, PHONE, WIDE, wrong } from "./browser.mjs";
+import { axe, launch, layout, open, PHONE, settled, WIDE, wrong } from "./browser.mjs";
 import { compiled } from "./compiled.mjs";
 import { serve, test_build } from "./serve.mjs";
 import { HOSTILE } from "./tools/names.mjs";
@@ -17,6 +17,7 @@ const SENDINGS = [
   { state: "uploading", done: 3e8, rate: 12e6 },
   { state: "needs_file", done: 2e8, files: [FILM] },
   { state: "failed", error: { code: "quota", message: "" } },
+  { state: "failed", error: { code: "unreadable", message: "" }, spent: true },
   { state: "taken", done: FILM.size },
   { state: "declined" },
   { state: "paused", done: 4e8 },
@@ -73,6 +74,7 @@ for (const [scheme, size, language] of [["light", WIDE, "en"], ["dark", WIDE, "z
       ["/", { state: "removed" }],
       [`/p#${PAIR}`, {}],
       ["/", { asked: ANSWERS.asked, state: "offline" }],
+      ["/", { stuck: "unread" }],
       ["/", { empty: true }],
       ["/", { fails: "elsewhere" }],
       [`/#send/${LAPTOP}`, { sendings: SENDINGS }],
@@ -94,7 +96,7 @@ for (const [scheme, size, language] of [["light", WIDE, "en"], ["dark", WIDE, "z
     for (const [path, fake] of screens) {
       const opened = await show(path, fake, { scheme, size, language });
       const what = `${path} ${JSON.stringify(fake).slice(0, 80)}`;
-      await opened.page.waitForTimeout(150);
+      await settled(opened.page);
       assert.deepEqual(await axe(opened.page), [], what);
       assert.deepEqual(await layout(opened.page), [], what);
       await done(opened);
@@ -107,7 +109,7 @@ test("w7_axe_finds_nothing_in_dialogs", { timeout: 300_000 }, async () => {
   const { page } = opened;
   const good = async (what) => {
     await page.locator("dialog[open]").waitFor();
-    await page.waitForTimeout(150);
+    await settled(page);
     assert.deepEqual(await axe(page), [], what);
     assert.deepEqual(await layout(page), [], what);
   };
@@ -231,8 +233,8 @@ test("w4_a_page_is_asked_and_answers_with_a_picture_that_it_takes", async () => 
   await page.waitForFunction(() => document.querySelectorAll(".asked").length === 1);
   await button(card(0), "Record sound").click();
   await button(page, "Begin").click();
-  await page.getByRole("timer").waitFor();
-  await page.waitForTimeout(1_200);
+  const began = await page.getByRole("timer").innerText();
+  await page.waitForFunction((began) => document.querySelector("[role=timer]").innerText !== began, began);
   await button(page, "End").click();
   await button(page, "Use it").click();
   await button(card(0), "Refuse").click();
@@ -242,6 +244,110 @@ test("w4_a_page_is_asked_and_answers_with_a_picture_that_it_takes", async () => 
   assert.deepEqual(await acts(page, "answer_text"), [["answer_text", "asked-1", "https://example.org"]]);
   assert.deepEqual(await acts(page, "refuse"), [["refuse", "asked-2"]]);
   await done(opened);
+});
+
+test("w4_a_request_that_has_ended_is_removed_and_the_focus_goes_on", async () => {
+  const opened = await show("/#requests", { asked: [{ kind: "file", state: "refused" }, { kind: "photo", state: "answered" }, { kind: "audio", state: "expired" }] });
+  const { page } = opened;
+  const clear = (what) => button(page, `Remove from the list: ${what}, laptop`);
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.id);
+  await clear("A photo").focus();
+  await page.keyboard.press("Enter");
+  await clear("A photo").waitFor({ state: "detached" });
+  assert.equal(await focused(), "Remove from the list: A recording, laptop");
+  await page.keyboard.press("Enter");
+  await clear("A recording").waitFor({ state: "detached" });
+  assert.equal(await focused(), "Remove from the list: A file, laptop");
+  await page.keyboard.press("Enter");
+  await clear("A file").waitFor({ state: "detached" });
+  assert.equal(await focused(), "main");
+  assert.deepEqual((await acts(page, "delete")).map(([, id]) => id), ["asked-1", "asked-2", "asked-0"]);
+  await done(opened);
+});
+
+test("w2_what_cannot_be_kept_is_said_with_what_helps", async () => {
+  for (const [stuck, words] of [["unread", "2,000 things in the inbox are unread"], ["room", "This browser has no room for it"]]) {
+    const opened = await show("/", { stuck });
+    const { page } = opened;
+    await page.getByRole("status").filter({ hasText: words }).waitFor();
+    await button(page, "To the inbox").click();
+    await page.getByRole("heading", { name: "Inbox" }).waitFor();
+    assert.equal(await button(page, "To the inbox").count(), 0);
+    await page.evaluate(() => {
+      globalThis.page.stuck = undefined;
+      globalThis.page.tell();
+    });
+    await page.getByText(words).waitFor({ state: "detached" });
+    await done(opened);
+  }
+});
+
+test("w2_a_tab_that_nobody_looks_at_reads_nothing_and_has_seen_nothing", async () => {
+  const opened = await show("/#requests", { asked: [{ kind: "photo" }] }, { setup: (page) => page.addInitScript(() => {
+    globalThis.seen = "hidden";
+    Object.defineProperty(document, "visibilityState", { get: () => globalThis.seen });
+    globalThis.look = () => {
+      globalThis.seen = "visible";
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+  }) });
+  const { page } = opened;
+  await page.locator(".asked").waitFor();
+  assert.deepEqual(await acts(page, "seen"), []);
+  await page.evaluate(() => globalThis.look());
+  assert.deepEqual(await acts(page, "seen"), [["seen", "asked-0"]]);
+  await page.evaluate(() => {
+    globalThis.seen = "hidden";
+    location.hash = "#inbox";
+  });
+  await page.locator(".badge", { hasText: "New" }).waitFor();
+  await page.evaluate(() => globalThis.look());
+  await page.locator(".badge", { hasText: "New" }).waitFor({ state: "detached" });
+  await done(opened);
+});
+
+test("w4_a_letter_that_waits_is_not_paused_and_the_page_may_be_left", async () => {
+  const opened = await show("/#sent", { sendings: [{ state: "waiting", letter: true }] });
+  const { page } = opened;
+  await button(page, "Do not send: film.mkv").waitFor();
+  assert.equal(await button(page, "Pause: film.mkv").count(), 0);
+  assert.equal(await page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true }))), true);
+  await done(opened);
+});
+
+test("w4_a_new_request_is_made_by_keyboard", async () => {
+  const opened = await show("/#requests", {});
+  const { page } = opened;
+  const focused = () => page.evaluate(() => document.activeElement.closest("label")?.querySelector(".label")?.textContent ?? document.activeElement.textContent);
+  await button(page, "Ask for something").focus();
+  await page.keyboard.press("Enter");
+  await button(page.getByRole("dialog"), "A file").focus();
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Which device").waitFor();
+  assert.equal(await focused(), "Which device");
+  await button(page.getByRole("dialog"), "Something else").focus();
+  await page.keyboard.press("Enter");
+  await button(page.getByRole("dialog"), "A photo").waitFor();
+  assert.equal(await focused(), "A photo");
+  await page.keyboard.press("Escape");
+  assert.equal(await focused(), "Ask for something");
+  await done(opened);
+});
+
+test("w4_a_file_that_could_not_be_read_is_chosen_anew_and_nothing_else_is_offered", async () => {
+  const lost = { state: "failed", error: { code: "lost", message: "" }, spent: true };
+  const opened = await show("/#sent", { sendings: [{ state: "failed", error: { code: "unreadable", message: "" }, spent: true }, { ...lost, kind: "text", text: "hello" }] });
+  const { page } = opened;
+  const [file, text] = [page.locator(".sending").nth(0), page.locator(".sending").nth(1)];
+  await text.getByText("It was not sent. Send it anew.").waitFor();
+  assert.equal(await text.getByRole("button").count(), 1, "a text can only be removed");
+  await file.getByText("cannot read the file any more").waitFor();
+  assert.equal(await file.getByRole("button", { name: /^Try again/ }).count(), 0);
+  await button(file, "Choose the file again").waitFor();
+  await file.locator("input[type=file]").setInputFiles({ name: "film.mkv", mimeType: "", buffer: Buffer.from("x") });
+  await file.locator(":scope[data-state=failed]").waitFor({ state: "detached" });
+  assert.deepEqual((await acts(page, "resume"))[0].slice(2), [["film.mkv"]]);
+  await opened.context.close();
 });
 
 test("w4_where_the_camera_is_refused_the_system_s_own_is_offered", async () => {
@@ -308,7 +414,7 @@ test("w8_names_of_devices_files_people_and_sites_are_text", async () => {
   for (const [path, more] of [["/", {}], [`/#send/${LAPTOP}`, { sendings: SENDINGS }], ["/#inbox", {}], ["/#requests", { asked: [{ reason: HOSTILE[0], name: HOSTILE[2], which: "named" }], asking: [{ state: "refused", answer: { kind: "refused", refusal: "declined", words: HOSTILE[1] } }, { state: "answered", answer: { kind: "text", text: HOSTILE[4] } }] }], ["/#sent", { sendings: SENDINGS }], [`/i#${INBOX}`, { sendings: SENDINGS }], [`/a#${ASK}`, { visit: { ask: { reason: HOSTILE.join("\n") }, origin: HOSTILE[0] } }]]) {
     const opened = await show(path, { hostile: HOSTILE, ...more }, { size: PHONE });
     const { page } = opened;
-    await page.waitForTimeout(200);
+    await settled(page);
     const found = await page.evaluate(() => ({
       hit: globalThis.hit,
       made: [...document.querySelectorAll("#root iframe, #root script, #root style, #root base, #root form[action], #root [onerror], #root [onload], #root [onmouseover], #root img[src='x'], #root a[href^='javascript:']")].map((one) => one.outerHTML.slice(0, 100)),
@@ -474,6 +580,10 @@ test("w7_nobody_is_asked_for_notifications_before_a_click", async () => {
 test("w3_this_page_is_renamed_and_forgotten", async () => {
   const opened = await show("/#page", {});
   const { page } = opened;
+  await page.evaluate(async () => {
+    localStorage.setItem("hither.language", "en");
+    await new Promise((done) => (indexedDB.open("hither-visits", 1).onsuccess = ({ target }) => (target.result.close(), done())));
+  });
   await page.getByLabel("Name of this page").fill("Kitchen");
   await button(page, "Change the name").click();
   assert.deepEqual(await acts(page, "rename"), [["rename", "Kitchen"]]);
@@ -482,6 +592,7 @@ test("w3_this_page_is_renamed_and_forgotten", async () => {
   await button(page.getByRole("dialog"), "Forget this page").click();
   await page.waitForFunction(() => globalThis.before === undefined);
   assert.equal(new URL(page.url()).pathname, "/");
+  assert.deepEqual(await page.evaluate(async () => [(await indexedDB.databases()).filter(({ name }) => name === "hither-visits"), localStorage.length]), [[], 0], "visits and the language are gone too");
   await done(opened);
 });
 
@@ -489,8 +600,15 @@ test("w1_a_link_s_first_view_loads_nothing_of_devices", async () => {
   const seen = server.seen.length;
   const opened = await open(browser, `${server.origin}/l#hither1${"q".repeat(60)}`);
   await opened.page.locator(".list .row").first().waitFor();
-  await opened.page.evaluate(() => navigator.serviceWorker.ready);
-  await opened.page.waitForTimeout(500);
+  // A worker is ready when it has all that it keeps; its answer comes after what the page told it before.
+  await opened.page.evaluate(async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    const { port1, port2 } = new MessageChannel();
+    const answered = new Promise((done) => (port1.onmessage = done));
+    active.postMessage({ kind: "ping" }, [port2]);
+    await answered;
+  });
+  assert.ok(server.seen.slice(seen).some((line) => line.includes("/assets/words-link-")), "the worker keeps the link's files");
   assert.deepEqual(server.seen.slice(seen).filter((line) => /device|visit/.test(line)), []);
   await opened.context.close();
 });

@@ -20,6 +20,7 @@ export interface FakeDevice {
   asked?: Partial<Asked>[];
   asking?: Partial<Asking>[];
   push_key?: boolean;
+  stuck?: "unread" | "room";
   send_fails?: string;
   visit?: { kind?: "inbox" | "ask"; fails?: string; origin?: string; host_name?: string; ended?: boolean; offline?: boolean; bytes?: number; ask?: Partial<AskRequest & { multiple: boolean }> };
   asker?: { fails?: string; things?: { name: string; media_type: string; content?: string; bytes?: number; digest?: boolean }[]; opened_ms?: number; answer_ms?: number };
@@ -147,6 +148,7 @@ function first_asking(): Asking[] {
 class FakePage extends Outgoing implements PageDevice {
   readonly device_id = "12D3KooWThisPage00000000000000page0";
   state: DeviceState = config().state ?? "online";
+  stuck = config().stuck;
   name = "Chrome, Android";
   #peers = first_peers();
   #inbox = first_inbox();
@@ -203,6 +205,7 @@ class FakePage extends Outgoing implements PageDevice {
     act("delete", id);
     this.#inbox = this.#inbox.filter((one) => one.id !== id);
     this.#asking = this.#asking.filter((one) => one.id !== id);
+    this.#asked = this.#asked.filter((one) => one.id !== id);
     this.tell();
   }
   file = async (id: string, index: number) => new Blob([`${id} ${index}`]);

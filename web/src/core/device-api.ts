@@ -41,9 +41,14 @@ export interface Sending {
   rate: number;
   /**
    * Only when failed. `code`: "changed" (a file is not what it was), "unreadable", "too_large", "quota", "no_space" (at the relay), "not_found" (the
-   * other device is not the user's any more), "refused", "removed", "unreachable" (the store is not at this relay).
+   * other device is not the user's any more), "refused", "removed", "unreachable" (the store is not at this relay), "lost" (the page ended
+   * before it was kept).
    */
   error?: { code: string; message: string; retry_after_ms?: number };
+  /** It goes in one letter, which is kept here: nothing of it is paused, and the page may be left. */
+  letter?: true;
+  /** Only when failed: nothing of it is left here, so that `resume` needs files where there were some, and a text is written anew. */
+  spent?: true;
 }
 
 export type AskKind = "photo" | "video" | "audio" | "file" | "qr" | "location" | "playing" | "clipboard" | "place";
@@ -139,6 +144,8 @@ export interface PageDevice {
   inbox(): Arrived[];
   asked(): Asked[];
   asking(): Asking[];
+  /** Why what came last is not kept: too much waits to be read, or the browser has no room. It is tried again by itself. */
+  readonly stuck?: "unread" | "room" | undefined;
   /** Anything above changed. */
   onchange(listener: () => void): () => void;
   /**
@@ -148,7 +155,10 @@ export interface PageDevice {
    */
   pair(text: string, name: string, words: (words: string[]) => void, signal?: AbortSignal): Promise<{ name: string }>;
   rename(name: string): Promise<void>;
-  /** Gives everything up here; the other devices list the page until it is removed there, or for a month; also to be used when the state is "removed", before pairing again. */
+  /**
+   * Gives everything up here; the other devices list the page until it is removed there, or for a month; also to be used when the state is
+   * "removed", before pairing again. This one is of no use afterwards: a page that is loaded anew makes another device.
+   */
   forget(): Promise<void>;
   send_text(to: string, text: string): Promise<Sending>;
   send_files(to: string, files: GivenFile[]): Promise<Sending>;
@@ -157,6 +167,7 @@ export interface PageDevice {
   resume(id: string, files?: GivenFile[]): Promise<void>;
   clear(id: string): Promise<void>;
   mark_read(id: string): Promise<void>;
+  /** Deletes something that came, or a request that has ended. */
   delete(id: string): Promise<void>;
   /** A file that came in a letter. */
   file(id: string, index: number): Promise<Blob>;
@@ -164,6 +175,7 @@ export interface PageDevice {
   open(ticket: string, signal?: AbortSignal): Promise<OpenShare>;
   ask(to: string, request: AskRequest): Promise<Asking>;
   cancel(id: string): Promise<void>;
+  /** The request is before the user; its asker is told so once. */
   seen(id: string): void;
   answer(id: string, files: GivenFile[]): Promise<Sending>;
   answer_text(id: string, text: string): Promise<void>;

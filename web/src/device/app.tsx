@@ -14,7 +14,7 @@ import { Requests } from "./requests.tsx";
 import { TABS, address, go, useRoute, type Route, type Tab } from "./route.ts";
 import { Send, Shared } from "./send.tsx";
 import { ShareView } from "./share-view.tsx";
-import { ThisPage, forget_page } from "./this-page.tsx";
+import { ThisPage, useForget } from "./this-page.tsx";
 import { device_words } from "./words.ts";
 
 const ICONS: Record<Tab, IconName> = { devices: "device", inbox: "inbox", requests: "question", sent: "send", page: "settings" };
@@ -114,12 +114,14 @@ function Starting() {
 
 function Removed({ device }: { device: PageDevice }) {
   const { t } = useWords(device_words);
+  const { forget, busy, failed } = useForget(device);
   useTitle(`${t("removed_title")} – Hither`);
   return (
     <>
       <h1>{t("removed_title")}</h1>
       <p>{t("removed")}</p>
-      <div><Button kind="primary" onClick={() => void forget_page(device)}>{t("begin_anew")}</Button></div>
+      {failed && <Notice tone="bad">{t("not_forgotten")}</Notice>}
+      {busy ? <Spinner label={t("starting")} /> : <div><Button kind="primary" onClick={forget}>{t("begin_anew")}</Button></div>}
     </>
   );
 }
@@ -178,6 +180,12 @@ function Views({ device, route, link }: { device: PageDevice; route: Route; link
     <>
       <Tabs device={device} tab={tab_of(route)} />
       {device.state === "offline" && <Notice tone="warn" title={t("offline_title")}>{t("offline")}</Notice>}
+      {device.stuck && (
+        <Notice tone="warn" title={t("stuck_title")}>
+          <p>{t(`stuck.${device.stuck}`)}</p>
+          {view !== "inbox" && <div><Button onClick={() => go("inbox")}>{t("to_inbox")}</Button></div>}
+        </Notice>
+      )}
       {open.length > 0 && view !== "requests" && (
         <Notice tone="info" title={t("asked_notice", { n: open.length })}>
           <div><Button kind="primary" onClick={() => go("requests")}>{t("look")}</Button></div>

@@ -1,5 +1,5 @@
 /** A new request: what, of which device, in which manner, why. */
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { AskKind, AskRequest, PageDevice } from "../core/device-api.ts";
 import { KIND_ICONS } from "../give/answer.tsx";
 import { useWords } from "../i18n/index.ts";
@@ -22,16 +22,25 @@ const VALID: readonly (readonly [string, number])[] = [["valid.hour", 3_600], ["
 export function AskDialog({ device, to, onClose }: { device: PageDevice; to: string; onClose: () => void }) {
   const { t, locale } = useWords(device_words);
   const [kind, set_kind] = useState<AskKind>();
+  const step = useRef<HTMLDivElement>(null);
+  const before = useRef(kind);
+  useEffect(() => {
+    // What had the focus is gone with its step.
+    if (before.current !== kind) step.current?.querySelector<HTMLElement>("select, button")?.focus();
+    before.current = kind;
+  }, [kind]);
   return (
     <Dialog title={t("ask_something")} onClose={onClose}>
-      {kind === undefined ? (
-        <>
-          <p>{t("ask_what")}</p>
-          <div class="kinds">{KINDS.map((one) => <Button key={one} icon={KIND_ICONS[one]} onClick={() => set_kind(one)}>{t(`kind.${one}`)}</Button>)}</div>
-        </>
-      ) : (
-        <Details device={device} to={to} kind={kind} locale={locale} onBack={() => set_kind(undefined)} onClose={onClose} />
-      )}
+      <div class="stack" ref={step}>
+        {kind === undefined ? (
+          <>
+            <p>{t("ask_what")}</p>
+            <div class="kinds">{KINDS.map((one) => <Button key={one} icon={KIND_ICONS[one]} onClick={() => set_kind(one)}>{t(`kind.${one}`)}</Button>)}</div>
+          </>
+        ) : (
+          <Details device={device} to={to} kind={kind} locale={locale} onBack={() => set_kind(undefined)} onClose={onClose} />
+        )}
+      </div>
     </Dialog>
   );
 }

@@ -35,6 +35,23 @@ export function useTick(ms: number): void {
   }, [ms]);
 }
 
+/** Calls `seen` when the page is before somebody: now, or when its tab is looked at again. The answer ends what it began. */
+export function useLook(seen: () => (() => void) | void, about: readonly unknown[]): void {
+  useEffect(() => {
+    let end: (() => void) | void;
+    const look = () => {
+      end?.();
+      end = document.visibilityState === "visible" ? seen() : undefined;
+    };
+    look();
+    document.addEventListener("visibilitychange", look);
+    return () => {
+      end?.();
+      document.removeEventListener("visibilitychange", look);
+    };
+  }, about);
+}
+
 /** An address for a blob while it is shown. */
 export function useBlobUrl(blob: Blob | undefined): string | undefined {
   const [url, set_url] = useState<string>();

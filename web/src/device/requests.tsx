@@ -1,14 +1,14 @@
 /** Requests that stand before the user of this page, and requests of this page. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import type { Asked, Asking, PageDevice, Thing } from "../core/device-api.ts";
 import { AnswerForm, KIND_ICONS } from "../give/answer.tsx";
 import { save_file } from "../give/files.ts";
 import { useWords } from "../i18n/index.ts";
-import { Button, Confirm, Live, Name, Notice, Spinner, copy_text } from "../ui-kit/components.tsx";
+import { Button, Confirm, Live, Name, Notice, Row, Spinner, copy_text, useFocusHeir } from "../ui-kit/components.tsx";
 import { Icon } from "../ui-kit/icons.tsx";
 import { display_name, save_name } from "../ui-kit/names.ts";
 import { AskDialog, MANNERS } from "./ask.tsx";
-import { Badge, Written, useBlobUrl, useTick } from "./parts.tsx";
+import { Badge, Written, useBlobUrl, useLook, useTick } from "./parts.tsx";
 import { go } from "./route.ts";
 import { device_words } from "./words.ts";
 
@@ -38,11 +38,7 @@ export function Requests({ device, to }: { device: PageDevice; to: string }) {
         <section class="stack" aria-labelledby="past">
           <h2 id="past">{t("past_requests")}</h2>
           <ul class="rows card">
-            {past.map((one) => (
-              <li class="row" key={one.id}>
-                <div class="row-main"><Icon name={KIND_ICONS[one.kind]} /><span class="row-text"><span class="row-title">{t(`kind.${one.kind}`)}</span><span class="row-detail"><Name text={one.from_name} /> · {t(`asked.${one.state as "answered" | "refused" | "expired" | "cancelled"}`)}</span></span></div>
-              </li>
-            ))}
+            {past.map((one) => <PastRow key={one.id} device={device} one={one} />)}
           </ul>
         </section>
       )}
@@ -57,6 +53,21 @@ export function Requests({ device, to }: { device: PageDevice; to: string }) {
         />
       )}
     </>
+  );
+}
+
+/** A request that has ended. */
+function PastRow({ device, one }: { device: PageDevice; one: Asked }) {
+  const { t } = useWords(device_words);
+  const kind = t(`kind.${one.kind}`);
+  return (
+    <Row
+      rowRef={useFocusHeir()}
+      icon={KIND_ICONS[one.kind]}
+      title={kind}
+      detail={<><Name text={one.from_name} /> · {t(`asked.${one.state as "answered" | "refused" | "expired" | "cancelled"}`)}</>}
+      after={<Button kind="quiet" icon="close" label={t("clear_name", { name: `${kind}, ${display_name(one.from_name)}` })} onClick={() => void device.delete(one.id)} />}
+    />
   );
 }
 
@@ -81,7 +92,7 @@ function AskedCard({ device, one }: { device: PageDevice; one: Asked }) {
   const { t, format } = useWords(device_words);
   const [busy, set_busy] = useState(false);
   const [failed, set_failed] = useState(false);
-  useEffect(() => device.seen(one.id), [one.id]);
+  useLook(() => device.seen(one.id), [one.id]);
   const act = (what: () => Promise<unknown>) => {
     set_busy(true);
     set_failed(false);
@@ -89,7 +100,7 @@ function AskedCard({ device, one }: { device: PageDevice; one: Asked }) {
   };
   const left = Math.max(0, (one.ends_ms - Date.now()) / 1000);
   return (
-    <li class="card padded stack item asked">
+    <li class="card padded stack item asked" ref={useFocusHeir()}>
       <h2><Name text={one.from_name} /> {t("asks")}</h2>
       <Wanted one={one} here />
       <Reason text={one.reason} label={t("reason_of")} />
@@ -109,11 +120,12 @@ function AskedCard({ device, one }: { device: PageDevice; one: Asked }) {
 function AskingCard({ device, one }: { device: PageDevice; one: Asking }) {
   const { t, format } = useWords(device_words);
   const [ending, set_ending] = useState(false);
+  const to_id = useId();
   const waits = one.state === "waiting" || one.state === "sent" || one.state === "seen";
   return (
-    <li class="card padded stack item">
+    <li class="card padded stack item" ref={useFocusHeir()}>
       <div class="item-head">
-        <h3><Name text={one.to_name} /></h3>
+        <h3 id={to_id}><Name text={one.to_name} /></h3>
         <Badge tone={TONES[one.state]}>{t(`asking.${one.state}`)}</Badge>
         <span class="small muted">{format.relative(one.made_ms)}</span>
       </div>
@@ -124,8 +136,8 @@ function AskingCard({ device, one }: { device: PageDevice; one: Asking }) {
       {one.answer?.kind === "things" && one.answer.things.map((thing, at) => <ThingView key={at} thing={thing} />)}
       {one.answer?.kind === "things" && one.answer.ticket !== undefined && <div><Button kind="primary" icon="folder" onClick={() => go("share", one.id)}>{t("open_answer")}</Button></div>}
       <div class="cluster">
-        {waits && <Button kind="danger" onClick={() => set_ending(true)}>{t("take_back")}</Button>}
-        {!waits && <Button icon="close" onClick={() => void device.delete(one.id)}>{t("clear")}</Button>}
+        {waits && <Button kind="danger" describedby={to_id} onClick={() => set_ending(true)}>{t("take_back")}</Button>}
+        {!waits && <Button icon="close" describedby={to_id} onClick={() => void device.delete(one.id)}>{t("clear")}</Button>}
       </div>
       {ending && (
         <Confirm

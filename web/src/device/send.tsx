@@ -73,7 +73,7 @@ export function Shared({ device }: { device: PageDevice }) {
   const send = async (peer: Peer) => {
     set_failed(false);
     try {
-      if (thing.files.length > 0) await device.send_files(peer.id, thing.files);
+      if (thing.files.length > 0 && (await device.send_files(peer.id, thing.files)).state === "failed") return set_failed(true);
       if (thing.text !== "") await device.send_text(peer.id, thing.text);
       await forget_shared();
       go("send", peer.id);

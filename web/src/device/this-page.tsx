@@ -1,8 +1,9 @@
 /** This page itself: its name, notifications, installing, whom it has to be trusted with, and forgetting all of it. */
 import { useEffect, useState } from "preact/hooks";
 import type { PageDevice } from "../core/device-api.ts";
-import { useWords } from "../i18n/index.ts";
-import { Button, Confirm, Field, Live, Notice } from "../ui-kit/components.tsx";
+import { forget_database, VISITS } from "../core/device/keep.ts";
+import { forget_language, useWords } from "../i18n/index.ts";
+import { Button, Confirm, Field, Live, Notice, Spinner } from "../ui-kit/components.tsx";
 import { Notifications, turn_off } from "./notify.tsx";
 import { forget_shared } from "./shared.ts";
 import { device_words } from "./words.ts";
@@ -10,12 +11,25 @@ import { device_words } from "./words.ts";
 const NAME_MOST = 64;
 
 /** Gives everything up, and begins as a browser that was never here. */
-export async function forget_page(device: PageDevice): Promise<void> {
+async function forget_page(device: PageDevice): Promise<void> {
   await turn_off(device).catch(() => {});
   await forget_shared().catch(() => {});
   await device.forget();
+  // Links of others that were opened here, too.
+  await forget_database(VISITS).catch(() => {});
+  forget_language();
   history.replaceState(null, "", "/");
   location.reload();
+}
+
+/** Forgetting, which takes a moment: the relay is to hear it. */
+export function useForget(device: PageDevice): { forget: () => void; busy: boolean; failed: boolean } {
+  const [state, set_state] = useState<"" | "busy" | "failed">("");
+  const forget = () => {
+    set_state("busy");
+    forget_page(device).catch(() => set_state("failed"));
+  };
+  return { forget, busy: state === "busy", failed: state === "failed" };
 }
 
 /** The browser's offer to install the page; it comes once, and early. */
@@ -101,13 +115,13 @@ function Install() {
 function Forget({ device }: { device: PageDevice }) {
   const { t } = useWords(device_words);
   const [asking, set_asking] = useState(false);
-  const [failed, set_failed] = useState(false);
+  const { forget, busy, failed } = useForget(device);
   return (
     <section class="card padded stack" aria-labelledby="forget">
       <h2 id="forget">{t("forget")}</h2>
       <p>{t("forget_about")}</p>
       {failed && <Notice tone="bad">{t("not_forgotten")}</Notice>}
-      <div><Button kind="danger" icon="trash" onClick={() => set_asking(true)}>{t("forget")}</Button></div>
+      {busy ? <Spinner label={t("starting")} /> : <div><Button kind="danger" icon="trash" onClick={() => set_asking(true)}>{t("forget")}</Button></div>}
       {asking && (
         <Confirm
           title={t("forget_title")}
@@ -115,7 +129,7 @@ function Forget({ device }: { device: PageDevice }) {
           danger
           onDo={() => {
             set_asking(false);
-            forget_page(device).catch(() => set_failed(true));
+            forget();
           }}
           onClose={() => set_asking(false)}
         >

@@ -1,8 +1,8 @@
 /** Everything that goes out of this page: its state, its progress, and what can be done about it. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import type { GivenFile, Sending } from "../core/device-api.ts";
 import { useWords } from "../i18n/index.ts";
-import { Button, Live, Name, Notice, Parts, Progress } from "../ui-kit/components.tsx";
+import { Button, Live, Name, Notice, Parts, Progress, useFocusHeir } from "../ui-kit/components.tsx";
 import { Icon, type IconName } from "../ui-kit/icons.tsx";
 import { display_name } from "../ui-kit/names.ts";
 import { of_input } from "./files.ts";
@@ -21,7 +21,9 @@ const ICONS: Record<Sending["state"], IconName> = {
 };
 const UNDER_WAY: readonly Sending["state"][] = ["preparing", "uploading", "waiting"];
 /** Failures that have words of their own. */
-const KNOWN = new Set(["unreachable", "quota", "too_large", "not_found", "gone", "busy", "changed", "refused", "no_space", "removed", "unreadable"]);
+const KNOWN = new Set(["unreachable", "quota", "too_large", "not_found", "gone", "busy", "changed", "refused", "no_space", "removed", "unreadable", "lost"]);
+/** Failures after which the files may be chosen anew, when nothing of them is left here. */
+const CHOSEN_ANEW = new Set(["unreadable", "lost"]);
 /** Most names of files that one entry shows. */
 const NAMES = 3;
 
@@ -40,10 +42,12 @@ export function title_of(one: Sending, more: (n: number) => string): string {
 function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: boolean }) {
   const { t, format } = useWords(give_words);
   const input = useRef<HTMLInputElement>(null);
+  const title_id = useId();
   const [wrong, set_wrong] = useState<"changed" | "again">();
   const title = title_of(one, (n) => t("and_more", { n }));
   const name = display_name(title);
   const moving = is_under_way(one) || one.state === "paused" || one.state === "needs_file";
+  const choose = one.state === "needs_file" || (one.spent && one.kind === "files" && CHOSEN_ANEW.has(one.error?.code ?? ""));
   const left = one.rate > 0 ? (one.bytes - one.done) / one.rate : undefined;
   const go_on = (files?: GivenFile[]) => {
     set_wrong(undefined);
@@ -56,10 +60,10 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
     one.state === "uploading" && left !== undefined ? t("left", { time: format.duration(left) }) : "",
   ];
   return (
-    <li class="sending" data-state={one.state}>
+    <li class="sending" data-state={one.state} ref={useFocusHeir()}>
       <Icon name={ICONS[one.state]} />
       <div class="sending-text">
-        <strong class="clamp"><Name text={title} /></strong>
+        <strong class="clamp" id={title_id}><Name text={title} /></strong>
         {moving && one.kind !== "text" && <Progress value={one.state === "preparing" ? undefined : one.bytes > 0 ? one.done / one.bytes : 0} label={t("progress_of", { name })} />}
         <span class="small muted numeric"><Parts of={[t(`state.${one.state}`), ...facts]} /></span>
         {one.state === "needs_file" && (
@@ -69,10 +73,10 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
           </Notice>
         )}
         {wrong && <span class="small error" role="alert">{t(wrong === "changed" ? "other_file" : "not_resumed")}</span>}
-        {(one.state === "failed" || one.state === "waiting") && one.error && <span class="small error">{t((KNOWN.has(one.error.code) ? `failed.${one.error.code}` : "failed.other") as GiveKey)}</span>}
+        {(one.state === "failed" || one.state === "waiting") && one.error && <span class="small error">{t((KNOWN.has(one.error.code) ? `failed.${one.error.code}` : one.spent ? "failed.lost" : "failed.other") as GiveKey)}</span>}
       </div>
       <div class="cluster sending-acts">
-        {one.state === "needs_file" && (
+        {choose && (
           <>
             <input
               ref={input}
@@ -85,12 +89,12 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
                 if (files.length > 0) go_on(files);
               }}
             />
-            <Button kind="primary" icon="file" onClick={() => input.current?.click()}>{t("choose_again")}</Button>
+            <Button kind="primary" icon="file" describedby={title_id} onClick={() => input.current?.click()}>{t("choose_again")}</Button>
           </>
         )}
-        {is_under_way(one) && one.kind !== "text" && <Button kind="quiet" icon="pause" label={t("pause_name", { name })} onClick={() => sender.pause(one.id)} />}
+        {is_under_way(one) && one.kind !== "text" && !one.letter && <Button kind="quiet" icon="pause" label={t("pause_name", { name })} onClick={() => sender.pause(one.id)} />}
         {one.state === "paused" && <Button kind="quiet" icon="play" label={t("resume_name", { name })} onClick={() => go_on()} />}
-        {one.state === "failed" && <Button kind="quiet" icon="refresh" label={t("again_name", { name })} onClick={() => go_on()} />}
+        {one.state === "failed" && !one.spent && <Button kind="quiet" icon="refresh" label={t("again_name", { name })} onClick={() => go_on()} />}
         <Button kind="quiet" icon="close" label={t(moving ? "cancel_name" : "clear_name", { name })} onClick={() => void sender.clear(one.id)} />
       </div>
     </li>
@@ -101,7 +105,7 @@ function Item({ one, sender, reader }: { one: Sending; sender: Sender; reader: b
 export function Sendings({ sender, reader = false }: { sender: Sender; reader?: boolean }) {
   const { t } = useWords(give_words);
   const all = sender.sendings();
-  const under_way = all.some((one) => is_under_way(one) && one.kind !== "text");
+  const under_way = all.some((one) => is_under_way(one) && one.kind !== "text" && !one.letter);
   useEffect(() => {
     if (!under_way) return;
     // The browser asks before it leaves; what it says is its own.

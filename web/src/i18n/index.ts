@@ -15,6 +15,15 @@ function kept_language(): string | null {
   }
 }
 
+/** Forgets the choice: the next page speaks the browser's language. */
+export function forget_language(): void {
+  try {
+    localStorage.removeItem(KEPT);
+  } catch {
+    // Storage is forbidden: nothing was kept.
+  }
+}
+
 type Change = (language: Language) => void;
 const LanguageContext = createContext<{ language: Language; locale: string; change: Change }>({
   language: "en",

@@ -1,6 +1,6 @@
 /** The pieces that all pages are made of. Text from outside goes through `<Name>` or `display_name`. */
 import { type ComponentChildren, type Ref } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { LANGUAGES, useLanguage, useWords, type Language } from "../i18n/index.ts";
 import { kit } from "../i18n/kit.ts";
 import { Icon, Mark, type IconName } from "./icons.tsx";
@@ -367,6 +367,20 @@ export function Page({ children, foot, aside }: { children: ComponentChildren; f
       {foot !== undefined && <footer>{foot}</footer>}
     </div>
   );
+}
+
+/** For a row of a list: when it goes while the focus is in it, the next row has the focus, or else the one before, or the page. */
+export function useFocusHeir(): Ref<HTMLLIElement> {
+  const ref = useRef<HTMLLIElement>(null);
+  useLayoutEffect(() => {
+    const row = ref.current;
+    return () => {
+      if (!row?.contains(document.activeElement)) return;
+      const heir = row.nextElementSibling ?? row.previousElementSibling;
+      (heir?.querySelector<HTMLElement>("button, a[href]") ?? document.getElementById("main"))?.focus();
+    };
+  }, []);
+  return ref;
 }
 
 /** Sets the title of the document. */

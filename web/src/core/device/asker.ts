@@ -2,6 +2,7 @@
 
 import { CoreError } from "../api.ts";
 import type { AskRequest, Thing } from "../device-api.ts";
+import type { Changes } from "./changes.ts";
 import type { DeviceEvent, LetterEvent } from "./commands.ts";
 import type { PartMeans } from "./link.ts";
 import { ask_json, Part, things_of } from "./part.ts";
@@ -74,13 +75,13 @@ export class AskerPart extends Part {
   }
 
   /** Says that the answer is here, then lets nobody come any more: the other page must hear it first. */
-  async #taken(from: string, of: string): Promise<void> {
+  #taken(changes: Changes, from: string, of: string): void {
     clearTimeout(this.#ends);
     this.#ends = setTimeout(() => this.#leave(), LAST_WORDS_MS);
-    this.#receipt = await this.post(from, { kind: "receipt", of, taken: true });
+    this.#receipt = this.post(changes, from, { kind: "receipt", of, taken: true });
   }
 
-  protected override async posted(id: string): Promise<void> {
+  protected override posted(_: Changes, id: string): void {
     if (id === this.#receipt) this.#leave();
   }
 
@@ -98,7 +99,7 @@ export class AskerPart extends Part {
     }
   }
 
-  protected override async letter({ letter, number, from, id }: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  protected override letter(changes: Changes, { letter, number, from, id }: LetterEvent, bytes: Uint8Array<ArrayBuffer>): void {
     // Only who knows the link's secret has a number; only the first valid answer counts.
     if (number === undefined || !("ask" in letter) || letter.ask !== this.#id) return;
     if (this.#view.state !== "waiting" && this.#view.state !== "opened") return;
@@ -110,12 +111,12 @@ export class AskerPart extends Part {
       case "answer": {
         const things = things_of(letter.things, bytes);
         this.#change({ state: "answered", number, things, ...(letter.ticket ? { ticket: letter.ticket } : {}) });
-        return this.#taken(from, id);
+        return this.#taken(changes, from, id);
       }
       case "answer_text": {
         const content = new Blob([letter.text], { type: "text/plain" });
         this.#change({ state: "answered", number, things: [{ name: "answer.txt", media_type: "text/plain", bytes: content.size, content }] });
-        return this.#taken(from, id);
+        return this.#taken(changes, from, id);
       }
     }
   }

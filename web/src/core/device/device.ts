@@ -2,6 +2,8 @@
 
 import { CoreError } from "../api.ts";
 import type { Answer, Arrived, Asked, Asking, AskRefusal, AskRequest, DeviceState, GivenFile, Peer, Sending } from "../device-api.ts";
+import { type Stuck, Unread } from "./arrivals.ts";
+import { Changes } from "./changes.ts";
 import { type DeviceEvent, hex, type LetterEvent, type LetterJson } from "./commands.ts";
 import type { PartMeans } from "./link.ts";
 import { ask_json, ask_request, not_there, Part, split, things_of } from "./part.ts";
@@ -12,8 +14,20 @@ const KEEP_S = 30 * 86_400;
 const MAX_LETTERS = 2000;
 /** Requests of one device that may stand before the user. */
 const MAX_ASKED = 32;
+/** Requests that have ended and are kept, those of this page and those to it: beyond that the oldest goes. */
+const MAX_ENDED = 200;
+/** Time in which the relay must have heard the last words, milliseconds. */
+const LAST_WORDS_MS = 2_000;
 
-type KeptAsk = { asked: Asked } | { asking: Asking; letter: string };
+/** `seen`: the asker was told that the request is before the user. */
+type KeptAsk = ({ asked: Asked; seen?: true } | { asking: Asking; letter: string }) & { ended_ms?: number };
+
+function is_open(kept: KeptAsk): boolean {
+  return "asked" in kept ? kept.asked.state === "open" : ["waiting", "sent", "seen"].includes(kept.asking.state);
+}
+
+/** When it ended; of what earlier versions kept, when it was made. */
+const ended_ms = (kept: KeptAsk) => kept.ended_ms ?? ("asked" in kept ? kept.asked.received_ms : kept.asking.made_ms);
 
 /** All of it at one moment, as the screens see it. */
 export interface DeviceView {
@@ -25,6 +39,8 @@ export interface DeviceView {
   inbox: Arrived[];
   asked: Asked[];
   asking: Asking[];
+  /** Why what came is not kept, while it is not. */
+  stuck?: Stuck;
 }
 
 interface Facts {
@@ -47,6 +63,8 @@ export class DevicePart extends Part {
   #pairing: (Waiting<{ name: string }> & { name: string; words: (words: string[]) => void }) | undefined;
   #push: Waiting<{ key?: Uint8Array; set: boolean }> | undefined;
   #push_set: Waiting<void> | undefined;
+  /** The relay has heard everything that was said until then. */
+  #heard: (() => void) | undefined;
   readonly #instance: number;
   #ends: ReturnType<typeof setTimeout> | undefined;
 
@@ -64,9 +82,10 @@ export class DevicePart extends Part {
     for (const [id, kept] of await keep.all<Arrived>("letters")) this.#inbox.set(id, kept);
     for (const [id, kept] of await keep.all<KeptAsk>("asks")) this.#asks.set(id, kept);
     await this.begin(seed);
+    await this.outbox.load();
     if (this.#facts.paired && !this.#facts.removed) {
       this.#connect();
-      await this.outbox.start();
+      this.outbox.start();
     }
     await this.sendings.start();
     this.#expire();
@@ -92,7 +111,7 @@ export class DevicePart extends Part {
   view(): DeviceView {
     const letters = [...this.#inbox.values()].sort((a, b) => b.received_ms - a.received_ms);
     const asks = [...this.#asks.values()];
-    return {
+    const view: DeviceView = {
       device_id: this.link.device_id,
       state: this.#facts.removed ? "removed" : this.#facts.paired ? this.connection : "new",
       name: this.#facts.name,
@@ -102,6 +121,8 @@ export class DevicePart extends Part {
       asked: asks.flatMap((kept) => ("asked" in kept ? [kept.asked] : [])).sort((a, b) => b.received_ms - a.received_ms),
       asking: asks.flatMap((kept) => ("asking" in kept ? [kept.asking] : [])).sort((a, b) => b.made_ms - a.made_ms),
     };
+    if (this.stuck) view.stuck = this.stuck;
+    return view;
   }
 
   protected override on(event: DeviceEvent, bytes: Uint8Array<ArrayBuffer>): void {
@@ -132,12 +153,13 @@ export class DevicePart extends Part {
       case "wake_kept":
         this.#push_set?.resolve();
         this.#push_set = undefined;
-        return;
+        return this.#heard?.();
       case "wake_failed": {
         const error = new CoreError(event.code, "the relay does not wake this page");
         this.#push?.reject(error);
         this.#push_set?.reject(error);
         this.#push = this.#push_set = undefined;
+        this.#heard?.();
       }
     }
   }
@@ -172,8 +194,8 @@ export class DevicePart extends Part {
   }
 
   async forget(): Promise<void> {
-    if (this.connection === "online") this.link.tell({ do: "wake" });
     for (const { id } of this.sendings.views()) await this.sendings.clear(id);
+    await this.#last_words();
     this.link.tell({ do: "leave" });
     await this.link.means.keep.clear();
     this.#inbox.clear();
@@ -181,6 +203,20 @@ export class DevicePart extends Part {
     this.#peers = [];
     this.#facts = { name: "", paired: false };
     this.changed();
+  }
+
+  /** Ends waking. The relay answers it after it has read what was said before: which shares it need not keep. */
+  async #last_words(): Promise<void> {
+    if (this.connection !== "online") return;
+    await new Promise<void>((resolve) => {
+      const patience = setTimeout(resolve, LAST_WORDS_MS);
+      this.#heard = () => {
+        clearTimeout(patience);
+        resolve();
+      };
+      this.link.tell({ do: "wake" });
+    });
+    this.#heard = undefined;
   }
 
   // --- letters ---
@@ -193,7 +229,7 @@ export class DevicePart extends Part {
     return this.#peer(id)?.name ?? "";
   }
 
-  protected override async letter(event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  protected override letter(changes: Changes, event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): void {
     // The relay brings letters of the user's own devices only; whoever was removed meanwhile is none.
     if (!this.#peer(event.from)) return;
     const { letter, from, id } = event;
@@ -202,30 +238,31 @@ export class DevicePart extends Part {
       case "service":
         return;
       case "receipt":
-        return this.sendings.receipt(letter.of, from, letter.taken);
+        return this.sendings.receipt(changes, letter.of, from, letter.taken);
       case "ask":
-        return this.#asked_for(event, letter);
+        return this.#asked_for(changes, event, letter);
       case "cancel":
-        return this.#cancelled(from, letter.ask);
+        return this.#cancelled(changes, from, letter.ask);
       case "seen":
-        return this.#advance(from, letter.ask, { state: "seen" });
+        return this.#advance(changes, from, letter.ask, { state: "seen" });
       case "refused":
-        return this.#advance(from, letter.ask, { state: "refused", answer: { kind: "refused", refusal: letter.refusal as AskRefusal, words: letter.words } });
+        return this.#advance(changes, from, letter.ask, { state: "refused", answer: { kind: "refused", refusal: letter.refusal as AskRefusal, words: letter.words } });
       case "answer_text":
-        return this.#advance(from, letter.ask, { state: "answered", answer: { kind: "text", text: letter.text } });
+        return this.#advance(changes, from, letter.ask, { state: "answered", answer: { kind: "text", text: letter.text } });
       case "answer": {
         const answer: Answer = { kind: "things", things: things_of(letter.things, bytes), ...(letter.ticket ? { ticket: letter.ticket } : {}) };
-        return this.#advance(from, letter.ask, { state: "answered", answer });
+        return this.#advance(changes, from, letter.ask, { state: "answered", answer });
       }
       default:
-        await this.#arrived(event, letter, bytes);
-        if (event.receipt) await this.post(from, { kind: "receipt", of: id, taken: true });
+        this.#arrived(changes, event, letter, bytes);
+        if (event.receipt) this.post(changes, from, { kind: "receipt", of: id, taken: true });
     }
   }
 
-  async #arrived(event: LetterEvent, letter: LetterJson, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  #arrived(changes: Changes, event: LetterEvent, letter: LetterJson, bytes: Uint8Array<ArrayBuffer>): void {
     const { from, id } = event;
     const view: Arrived = { id: `${from}/${id}`, from, from_name: this.#name_of(from), received_ms: this.link.means.date(), read: false, kind: "unknown" };
+    this.#make_room(changes);
     if (letter.kind === "text") Object.assign(view, { kind: "text", text: letter.text });
     else if (letter.kind === "ticket") {
       const { ticket, name, files, bytes: size } = letter;
@@ -233,41 +270,38 @@ export class DevicePart extends Part {
     } else if (letter.kind === "files") {
       Object.assign(view, { kind: "files", files: letter.files.map(({ name, length }) => ({ name, bytes: length })) });
       // Apart from what is shown, which is all in memory.
-      await this.link.means.keep.put("records", contents_of(view.id), split(bytes, letter.files.map(({ length }) => length)));
+      changes.put("records", contents_of(view.id), split(bytes, letter.files.map(({ length }) => length)));
     }
-    await this.#make_room();
-    await this.#keep_letter(view);
+    changes.set(this.#inbox, "letters", view.id, view);
   }
 
-  async #make_room(): Promise<void> {
+  #make_room(changes: Changes): void {
     if (this.#inbox.size < MAX_LETTERS) return;
     const [oldest] = [...this.#inbox.values()].filter(({ read }) => read).sort((a, b) => a.received_ms - b.received_ms);
-    if (!oldest) throw new Error("too many letters wait to be read");
-    await this.delete(oldest.id);
+    if (!oldest) throw new Unread();
+    this.#delete_letter(changes, oldest.id);
   }
 
-  async #keep_letter(view: Arrived): Promise<void> {
-    await this.link.means.keep.put("letters", view.id, view);
-    this.#inbox.set(view.id, view);
-    this.changed();
+  #delete_letter(changes: Changes, id: string): void {
+    changes.remove(this.#inbox, "letters", id);
+    changes.delete("records", contents_of(id));
   }
 
   async mark_read(id: string): Promise<void> {
     const view = this.#inbox.get(id);
-    if (view && !view.read) await this.#keep_letter({ ...view, read: true });
+    if (!view || view.read) return;
+    await this.change((changes) => changes.set(this.#inbox, "letters", id, { ...view, read: true }));
+    this.room();
   }
 
+  /** Deletes something that came, or a request that has ended. */
   async delete(id: string): Promise<void> {
-    if (this.#inbox.delete(id)) {
-      await this.link.means.keep.delete("letters", id);
-      await this.link.means.keep.delete("records", contents_of(id));
-    }
     const ask = this.#asks.get(id);
-    if (ask) {
-      this.#asks.delete(id);
-      await this.link.means.keep.delete("asks", id);
-    }
-    this.changed();
+    await this.change((changes) => {
+      if (this.#inbox.has(id)) this.#delete_letter(changes, id);
+      if (ask && !is_open(ask)) changes.remove(this.#asks, "asks", id);
+    });
+    this.room();
   }
 
   async file(id: string, index: number): Promise<Blob> {
@@ -292,66 +326,79 @@ export class DevicePart extends Part {
 
   // --- requests ---
 
-  async #keep_ask(id: string, kept: KeptAsk): Promise<void> {
-    this.#asks.set(id, kept);
-    await this.link.means.keep.put("asks", id, kept);
-    this.#expire();
-    this.changed();
+  #keep_ask(changes: Changes, id: string, kept: KeptAsk): void {
+    changes.set(this.#asks, "asks", id, is_open(kept) ? kept : { ...kept, ended_ms: this.link.means.date() });
+    this.#forget_ended(changes);
+    this.#expire_next();
+  }
+
+  /** Drops the oldest of too many requests that have ended. */
+  #forget_ended(changes: Changes): void {
+    const ended = [...this.#asks].filter(([, kept]) => !is_open(kept));
+    if (ended.length <= MAX_ENDED) return;
+    ended.sort(([, a], [, b]) => ended_ms(b) - ended_ms(a));
+    for (const [id] of ended.slice(MAX_ENDED)) changes.remove(this.#asks, "asks", id);
+  }
+
+  #ends_of(kept: KeptAsk): number {
+    return "asked" in kept ? kept.asked.ends_ms : kept.asking.made_ms + kept.asking.valid_s * 1000;
   }
 
   /** Requests whose time is over end by this page's clock. */
   #expire(): void {
-    clearTimeout(this.#ends);
     const now = this.link.means.date();
-    let next = Infinity;
+    const changes = new Changes();
     for (const [id, kept] of this.#asks) {
-      const ends = "asked" in kept ? kept.asked.ends_ms : kept.asking.made_ms + kept.asking.valid_s * 1000;
-      const open = "asked" in kept ? kept.asked.state === "open" : ["waiting", "sent", "seen"].includes(kept.asking.state);
-      if (!open) continue;
-      if (ends > now) {
-        next = Math.min(next, ends);
-        continue;
-      }
-      if ("asked" in kept) kept.asked = { ...kept.asked, state: "expired" };
-      else kept.asking = { ...kept.asking, state: "expired" };
-      void this.link.means.keep.put("asks", id, kept);
-      this.changed();
+      if (!is_open(kept) || this.#ends_of(kept) > now) continue;
+      const over: KeptAsk = "asked" in kept ? { ...kept, asked: { ...kept.asked, state: "expired" } } : { ...kept, asking: { ...kept.asking, state: "expired" } };
+      changes.set(this.#asks, "asks", id, { ...over, ended_ms: now });
     }
-    if (next < Infinity) this.#ends = setTimeout(() => this.#expire(), Math.min(next - now, 2 ** 30));
+    this.#forget_ended(changes);
+    void changes.settle(this.link.means.keep);
+    this.changed();
+    this.#expire_next();
   }
 
-  async #asked_for({ from }: LetterEvent, { ask }: LetterJson & { kind: "ask" }): Promise<void> {
+  #expire_next(): void {
+    clearTimeout(this.#ends);
+    const open = [...this.#asks.values()].filter(is_open);
+    if (open.length === 0) return;
+    const next = Math.min(...open.map((kept) => this.#ends_of(kept))) - this.link.means.date();
+    this.#ends = setTimeout(() => this.#expire(), Math.min(Math.max(next, 0), 2 ** 30));
+  }
+
+  #asked_for(changes: Changes, { from }: LetterEvent, { ask }: LetterJson & { kind: "ask" }): void {
     const id = `${from}/${ask.id}`;
     if (this.#asks.has(id)) return;
     const of_it = [...this.#asks.values()].filter((kept) => "asked" in kept && kept.asked.from === from && kept.asked.state === "open");
     if (of_it.length >= MAX_ASKED) {
-      await this.post(from, { kind: "refused", ask: ask.id, refusal: "busy", words: "" });
+      this.post(changes, from, { kind: "refused", ask: ask.id, refusal: "busy", words: "" });
       return;
     }
     const now = this.link.means.date();
     const asked: Asked = { ...ask_request(ask), id, from, from_name: this.#name_of(from), received_ms: now, ends_ms: now + ask.valid_s * 1000, state: "open" };
-    await this.#keep_ask(id, { asked });
+    this.#keep_ask(changes, id, { asked });
   }
 
-  async #cancelled(from: string, ask: string): Promise<void> {
+  #cancelled(changes: Changes, from: string, ask: string): void {
     const kept = this.#asks.get(`${from}/${ask}`);
-    if (kept && "asked" in kept && kept.asked.state === "open") await this.#keep_ask(kept.asked.id, { asked: { ...kept.asked, state: "cancelled" } });
+    if (kept && "asked" in kept && kept.asked.state === "open") this.#keep_ask(changes, kept.asked.id, { ...kept, asked: { ...kept.asked, state: "cancelled" } });
   }
 
   /** Something about a request of this page: only of whom it asked, and only while nothing has ended it. */
-  async #advance(from: string, id: string, change: Partial<Asking>): Promise<void> {
+  #advance(changes: Changes, from: string, id: string, change: Partial<Asking>): void {
     const kept = this.#asks.get(id);
-    if (!kept || !("asking" in kept) || kept.asking.to !== from) return;
-    if (!["waiting", "sent", "seen"].includes(kept.asking.state)) return;
-    await this.#keep_ask(id, { ...kept, asking: { ...kept.asking, ...change } });
+    if (!kept || !("asking" in kept) || kept.asking.to !== from || !is_open(kept)) return;
+    this.#keep_ask(changes, id, { ...kept, asking: { ...kept.asking, ...change } });
   }
 
-  protected override async posted(letter: string, code?: string): Promise<void> {
+  protected override posted(changes: Changes, letter: string, code?: string): void {
     for (const [id, kept] of this.#asks) {
       if (!("asking" in kept) || kept.letter !== letter || kept.asking.state !== "waiting") continue;
       const answer: Answer = { kind: "refused", refusal: "failed", words: "" };
-      await this.#keep_ask(id, { ...kept, asking: code ? { ...kept.asking, state: "refused", answer } : { ...kept.asking, state: "sent" } });
+      this.#keep_ask(changes, id, { ...kept, asking: code ? { ...kept.asking, state: "refused", answer } : { ...kept.asking, state: "sent" } });
     }
+    this.changed();
   }
 
   async ask(to: string, request: AskRequest): Promise<Asking> {
@@ -359,56 +406,72 @@ export class DevicePart extends Part {
     const id = this.link.random(16);
     const letter = this.link.random(16);
     const asking: Asking = { ...request, id, to, to_name, made_ms: this.link.means.date(), state: "waiting" };
-    await this.#keep_ask(id, { asking, letter });
-    await this.outbox.post(letter, to, { kind: "ask", ask: ask_json(id, request) });
+    await this.change((changes) => {
+      this.#keep_ask(changes, id, { asking, letter });
+      this.outbox.post(changes, letter, to, { kind: "ask", ask: ask_json(id, request) });
+    });
     return asking;
   }
 
   async cancel(id: string): Promise<void> {
     const kept = this.#asks.get(id);
-    if (!kept || !("asking" in kept) || !["waiting", "sent", "seen"].includes(kept.asking.state)) return;
-    await this.#keep_ask(id, { ...kept, asking: { ...kept.asking, state: "cancelled" } });
-    if (this.outbox.has(kept.letter)) await this.outbox.forget(kept.letter);
-    else await this.post(kept.asking.to, { kind: "cancel", ask: id });
+    if (!kept || !("asking" in kept) || !is_open(kept)) return;
+    await this.change((changes) => {
+      this.#keep_ask(changes, id, { ...kept, asking: { ...kept.asking, state: "cancelled" } });
+      if (this.outbox.has(kept.letter)) this.outbox.forget(changes, kept.letter);
+      else this.post(changes, kept.asking.to, { kind: "cancel", ask: id });
+    });
   }
 
   /** An open request with the id by which its asker knows it. */
-  #open(id: string): { asked: Asked; ask: string } {
+  #open(id: string): { kept: KeptAsk & { asked: Asked }; asked: Asked; ask: string } {
     const kept = this.#asks.get(id);
     if (!kept || !("asked" in kept)) throw not_there("request");
     if (kept.asked.state !== "open") throw new CoreError("gone", "the request has ended");
-    return { asked: kept.asked, ask: id.slice(kept.asked.from.length + 1) };
+    return { kept, asked: kept.asked, ask: id.slice(kept.asked.from.length + 1) };
   }
 
-  seen(id: string): void {
+  /** The request is before the user: its asker is told so once, however often it is shown. */
+  async seen(id: string): Promise<void> {
     const kept = this.#asks.get(id);
-    if (!kept || !("asked" in kept) || kept.asked.state !== "open") return;
-    void this.post(kept.asked.from, { kind: "seen", ask: this.#open(id).ask });
+    if (!kept || !("asked" in kept) || kept.seen || kept.asked.state !== "open") return;
+    await this.change((changes) => {
+      this.#keep_ask(changes, id, { ...kept, seen: true });
+      this.post(changes, kept.asked.from, { kind: "seen", ask: this.#open(id).ask });
+    });
   }
 
   async answer(id: string, files: GivenFile[]): Promise<Sending> {
-    const { asked, ask } = this.#open(id);
-    // The decision is durable before anything is sent.
-    await this.#keep_ask(id, { asked: { ...asked, state: "answered" } });
+    const { kept, asked, ask } = this.#open(id);
+    // It is answered once: at once in memory, and durable with what is given.
+    const answered: KeptAsk = { ...kept, asked: { ...asked, state: "answered" } };
+    this.#asks.set(id, answered);
+    this.changed();
+    const also = (changes: Changes) => this.#keep_ask(changes, id, answered);
     try {
-      return await this.sendings.files({ to: asked.from, to_name: asked.from_name, ask }, files, asked.digest);
+      return await this.sendings.files({ to: asked.from, to_name: asked.from_name, ask, also }, files, asked.digest);
     } catch (error) {
       // A file that cannot be read answers nothing: the request stands again.
-      await this.#keep_ask(id, { asked });
+      if (this.#asks.get(id) === answered) this.#asks.set(id, kept);
+      this.#expire();
       throw error;
     }
   }
 
   async answer_text(id: string, text: string): Promise<void> {
-    const { asked, ask } = this.#open(id);
-    await this.#keep_ask(id, { asked: { ...asked, state: "answered" } });
-    await this.post(asked.from, { kind: "answer_text", ask, text });
+    const { kept, asked, ask } = this.#open(id);
+    await this.change((changes) => {
+      this.#keep_ask(changes, id, { ...kept, asked: { ...asked, state: "answered" } });
+      this.post(changes, asked.from, { kind: "answer_text", ask, text });
+    });
   }
 
   async refuse(id: string, words = ""): Promise<void> {
-    const { asked, ask } = this.#open(id);
-    await this.#keep_ask(id, { asked: { ...asked, state: "refused" } });
-    await this.post(asked.from, { kind: "refused", ask, refusal: "declined", words });
+    const { kept, asked, ask } = this.#open(id);
+    await this.change((changes) => {
+      this.#keep_ask(changes, id, { ...kept, asked: { ...asked, state: "refused" } });
+      this.post(changes, asked.from, { kind: "refused", ask, refusal: "declined", words });
+    });
   }
 
   // --- waking ---
@@ -420,6 +483,7 @@ export class DevicePart extends Part {
     this.#push?.reject(error);
     this.#push_set?.reject(error);
     this.#push = this.#push_set = undefined;
+    this.#heard?.();
   }
 
   push(): Promise<{ key?: Uint8Array; set: boolean }> {

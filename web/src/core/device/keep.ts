@@ -4,9 +4,20 @@
 export const STORES = ["facts", "letters", "outbox", "sendings", "records", "asks"] as const;
 export type Store = (typeof STORES)[number];
 
+/** A new value of a key; without one the key goes. */
+export interface Write {
+  store: Store;
+  key: string;
+  value?: unknown;
+}
+
+/** The database of all visits; each has a prefix of its own. */
+export const VISITS = "hither-visits";
+
 export interface Keep {
   get<T>(store: Store, key: string): Promise<T | undefined>;
-  /** Durable when it resolves. */
+  /** Durable when it resolves: all of it, or nothing. */
+  write(writes: readonly Write[]): Promise<void>;
   put(store: Store, key: string, value: unknown): Promise<void>;
   delete(store: Store, key: string): Promise<void>;
   /** Everything whose key begins with `start`, in the order of the keys. */
@@ -23,11 +34,18 @@ export class MemoryKeep implements Keep {
   async get<T>(store: Store, key: string): Promise<T | undefined> {
     return this.#of(store).get(key) as T | undefined;
   }
-  async put(store: Store, key: string, value: unknown): Promise<void> {
-    this.#of(store).set(key, structuredClone(value));
+  async write(writes: readonly Write[]): Promise<void> {
+    const copies = writes.map((write) => structuredClone(write));
+    for (const { store, key, value } of copies) {
+      if (value === undefined) this.#of(store).delete(key);
+      else this.#of(store).set(key, value);
+    }
   }
-  async delete(store: Store, key: string): Promise<void> {
-    this.#of(store).delete(key);
+  put(store: Store, key: string, value: unknown): Promise<void> {
+    return this.write([{ store, key, value }]);
+  }
+  delete(store: Store, key: string): Promise<void> {
+    return this.write([{ store, key }]);
   }
   async all<T>(store: Store, start = ""): Promise<[string, T][]> {
     const found = [...this.#of(store)].filter(([key]) => key.startsWith(start)).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -38,41 +56,69 @@ export class MemoryKeep implements Keep {
   }
 }
 
+function open_database(name: string): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open(name, 1);
+    opening.onupgradeneeded = () => STORES.forEach((store) => opening.result.createObjectStore(store));
+    opening.onerror = () => reject(opening.error ?? new Error("no database"));
+    opening.onblocked = () => reject(new Error("the database is in use"));
+    opening.onsuccess = () => resolve(opening.result);
+  });
+}
+
 /** A database of the browser; `prefix` keeps apart what shares it. */
 export class DatabaseKeep implements Keep {
-  readonly #database: Promise<IDBDatabase>;
+  readonly #name: string;
   readonly #prefix: string;
+  #database: Promise<IDBDatabase> | undefined;
 
-  private constructor(database: Promise<IDBDatabase>, prefix: string) {
-    this.#database = database;
+  private constructor(name: string, prefix: string) {
+    this.#name = name;
     this.#prefix = prefix;
   }
 
   /** Memory where the browser keeps nothing, as in some private windows. */
   static async open(name: string, prefix = ""): Promise<Keep> {
-    const database = new Promise<IDBDatabase>((resolve, reject) => {
-      const opening = indexedDB.open(name, 1);
-      opening.onupgradeneeded = () => STORES.forEach((store) => opening.result.createObjectStore(store));
-      opening.onerror = () => reject(opening.error ?? new Error("no database"));
-      opening.onblocked = () => reject(new Error("the database is in use"));
-      opening.onsuccess = () => resolve(opening.result);
-    });
+    const keep = new DatabaseKeep(name, prefix);
     try {
-      await database;
-      return new DatabaseKeep(database, prefix);
+      await keep.#open();
+      return keep;
     } catch {
       return new MemoryKeep();
     }
   }
 
-  async #with<T>(store: Store, mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
-    const transaction = (await this.#database).transaction(store, mode, { durability: "strict" });
+  #open(): Promise<IDBDatabase> {
+    this.#database ??= open_database(this.#name).then((database) => {
+      // Another tab forgets everything: what is kept from now on goes into a new one.
+      database.onversionchange = () => void this.close();
+      // The browser has closed it, as when somebody deletes the data of the site.
+      database.onclose = () => (this.#database = undefined);
+      return database;
+    });
+    this.#database.catch(() => (this.#database = undefined));
+    return this.#database;
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database;
+    this.#database = undefined;
+    (await database)?.close();
+  }
+
+  /** One transaction; what `work` gives is read when it is done: then it is durable. */
+  async #with<T>(stores: readonly Store[], mode: IDBTransactionMode, work: (of: (store: Store) => IDBObjectStore) => () => T): Promise<T> {
+    const transaction = (await this.#open()).transaction(stores, mode, { durability: "strict" });
     return new Promise((resolve, reject) => {
-      const request = work(transaction.objectStore(store));
-      // Not before the transaction is done: then it is durable.
-      transaction.oncomplete = () => resolve(request.result);
       transaction.onabort = () => reject(transaction.error ?? new Error("the browser keeps nothing"));
-      transaction.onerror = () => reject(transaction.error ?? new Error("the browser keeps nothing"));
+      try {
+        const result = work((store) => transaction.objectStore(store));
+        transaction.oncomplete = () => resolve(result());
+      } catch (error) {
+        // What the browser does not copy: nothing of it is kept.
+        transaction.abort();
+        reject(error as Error);
+      }
     });
   }
 
@@ -82,20 +128,65 @@ export class DatabaseKeep implements Keep {
   }
 
   get<T>(store: Store, key: string): Promise<T | undefined> {
-    return this.#with(store, "readonly", (of) => of.get(this.#prefix + key)) as Promise<T | undefined>;
+    return this.#with([store], "readonly", (of) => {
+      const found = of(store).get(this.#prefix + key);
+      return () => found.result as T | undefined;
+    });
   }
-  async put(store: Store, key: string, value: unknown): Promise<void> {
-    await this.#with(store, "readwrite", (of) => of.put(value, this.#prefix + key));
+  async write(writes: readonly Write[]): Promise<void> {
+    const stores = [...new Set(writes.map(({ store }) => store))];
+    if (stores.length === 0) return;
+    await this.#with(stores, "readwrite", (of) => {
+      for (const { store, key, value } of writes) {
+        if (value === undefined) of(store).delete(this.#prefix + key);
+        else of(store).put(value, this.#prefix + key);
+      }
+      return () => undefined;
+    });
   }
-  async delete(store: Store, key: string): Promise<void> {
-    await this.#with(store, "readwrite", (of) => of.delete(this.#prefix + key));
+  put(store: Store, key: string, value: unknown): Promise<void> {
+    return this.write([{ store, key, value }]);
   }
-  async all<T>(store: Store, start = ""): Promise<[string, T][]> {
-    const keys = await this.#with(store, "readonly", (of) => of.getAllKeys(this.#range(start)));
-    const values = await this.#with(store, "readonly", (of) => of.getAll(this.#range(start)));
-    return keys.slice(0, values.length).map((key, at) => [String(key).slice(this.#prefix.length), values[at] as T]);
+  delete(store: Store, key: string): Promise<void> {
+    return this.write([{ store, key }]);
+  }
+  all<T>(store: Store, start = ""): Promise<[string, T][]> {
+    return this.#with([store], "readonly", (of) => {
+      const keys = of(store).getAllKeys(this.#range(start));
+      const values = of(store).getAll(this.#range(start));
+      return () => keys.result.map((key, at) => [String(key).slice(this.#prefix.length), values.result[at] as T]);
+    });
   }
   async clear(): Promise<void> {
-    for (const store of STORES) await this.#with(store, "readwrite", (of) => of.delete(this.#range("")));
+    await this.#clear([this.#prefix]);
   }
+  async #clear(prefixes: readonly string[]): Promise<void> {
+    await this.#with(STORES, "readwrite", (of) => {
+      for (const store of STORES) for (const prefix of prefixes) of(store).delete(IDBKeyRange.bound(prefix, `${prefix}\uffff`));
+      return () => undefined;
+    });
+  }
+
+  /** Deletes the parts of what shares this database whose end has passed, or who say none. `ends`: the name of the fact that says it, in milliseconds. */
+  async sweep(ends: string, now: number): Promise<void> {
+    const facts = await this.#with(["facts"], "readonly", (of) => {
+      const keys = of("facts").getAllKeys();
+      const values = of("facts").getAll();
+      return () => keys.result.map((key, at) => [String(key), values.result[at] as unknown] as const);
+    });
+    const known = new Map(facts);
+    const prefixes = new Set(facts.map(([key]) => key.slice(0, key.indexOf("/") + 1)));
+    const over = [...prefixes].filter((prefix) => prefix !== "" && !(Number(known.get(prefix + ends)) > now));
+    if (over.length > 0) await this.#clear(over);
+  }
+}
+
+/** Deletes a database of this origin; tabs that have it go on with an empty one. */
+export function forget_database(name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const deleting = indexedDB.deleteDatabase(name);
+    // A tab with an older page does not let go: it is deleted when that tab is closed.
+    deleting.onsuccess = deleting.onblocked = () => resolve();
+    deleting.onerror = () => reject(deleting.error ?? new Error("the browser keeps it"));
+  });
 }

@@ -88,6 +88,7 @@ class Remote<View> {
 
   end(): void {
     this.#port.terminate?.();
+    this.#break(aborted());
   }
 
   onchange(listener: () => void): () => void {
@@ -127,17 +128,10 @@ class Remote<View> {
 }
 
 class RemoteDevice implements PageDevice {
-  #remote: Remote<DeviceView>;
-  readonly #make: () => Promise<Remote<DeviceView>>;
-  readonly #listeners = new Set<() => void>();
+  readonly #remote: Remote<DeviceView>;
 
-  constructor(remote: Remote<DeviceView>, make: () => Promise<Remote<DeviceView>>) {
+  constructor(remote: Remote<DeviceView>) {
     this.#remote = remote;
-    this.#make = make;
-    remote.onchange(() => this.#changed());
-  }
-  #changed(): void {
-    for (const listener of this.#listeners) listener();
   }
   get #view(): DeviceView {
     return this.#remote.view ?? { device_id: "", state: "connecting", name: "", peers: [], sendings: [], inbox: [], asked: [], asking: [] };
@@ -156,10 +150,10 @@ class RemoteDevice implements PageDevice {
   inbox = () => this.#view.inbox;
   asked = (): Asked[] => this.#view.asked;
   asking = (): Asking[] => this.#view.asking;
-  onchange = (listener: () => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
+  get stuck() {
+    return this.#view.stuck;
+  }
+  onchange = (listener: () => void) => this.#remote.onchange(listener);
   pair(text: string, name: string, words: (words: string[]) => void, signal?: AbortSignal): Promise<{ name: string }> {
     this.#remote.words = words;
     signal?.addEventListener("abort", () => this.#remote.tell("pair_no_more"), { once: true });
@@ -168,11 +162,8 @@ class RemoteDevice implements PageDevice {
   rename = (name: string) => this.#remote.call<void>("rename", name);
   async forget(): Promise<void> {
     await this.#remote.call("forget");
+    // Its place is free for the device of the page that is loaded next.
     this.#remote.end();
-    // Another device, with another key.
-    this.#remote = await this.#make();
-    this.#remote.onchange(() => this.#changed());
-    this.#changed();
   }
   send_text = (to: string, text: string) => this.#remote.call<Sending>("send_text", to, text);
   send_files = (to: string, files: GivenFile[]) => this.#remote.call<Sending>("send_files", to, files);
@@ -355,7 +346,7 @@ export function load_device_core({ worker, asker }: Workers = workers): DeviceCo
   };
   return {
     device() {
-      device ??= begin_device().then((remote) => new RemoteDevice(remote, begin_device));
+      device ??= begin_device().then((remote) => new RemoteDevice(remote));
       // Another tab may be closed later.
       device.catch(() => (device = undefined));
       return device;

@@ -1,5 +1,6 @@
 /** Letters on their way: kept until the relay has them, under the same id on every attempt. */
 
+import { Changes } from "./changes.ts";
 import { type LetterJson, NOTHING } from "./commands.ts";
 import type { CoreLink } from "./link.ts";
 
@@ -17,27 +18,29 @@ export interface Posted {
 export class Outbox {
   readonly #link: CoreLink;
   readonly #letters = new Map<string, Posted>();
-  /** It is at the relay; or, with a code, it never will be. */
-  ondone: (id: string, code?: string) => Promise<void> | void = () => {};
+  /** It is at the relay; or, with a code, it never will be. What changes by that becomes durable together. */
+  ondone: (changes: Changes, id: string, code?: string) => void = () => {};
 
   constructor(link: CoreLink) {
     this.#link = link;
   }
 
-  /** Sends what an earlier page left. */
-  async start(): Promise<void> {
-    for (const [id, posted] of await this.#link.means.keep.all<Posted>("outbox")) {
-      this.#letters.set(id, posted);
-      this.#send(id, posted);
-    }
+  /** Takes up what an earlier page left. */
+  async load(): Promise<void> {
+    for (const [id, posted] of await this.#link.means.keep.all<Posted>("outbox")) this.#letters.set(id, posted);
   }
 
-  async post(id: string, to: string, letter: LetterJson, options: { bytes?: Uint8Array; receipt?: boolean } = {}): Promise<void> {
+  /** Sends it. */
+  start(): void {
+    for (const [id, posted] of this.#letters) this.#send(id, posted);
+  }
+
+  /** Sends a letter as soon as it is durable, with everything else that changes. */
+  post(changes: Changes, id: string, to: string, letter: LetterJson, options: { bytes?: Uint8Array; receipt?: boolean } = {}): void {
     const posted: Posted = { to, made_ms: this.#link.means.date(), receipt: options.receipt ?? false, letter };
     if (options.bytes) posted.bytes = options.bytes;
-    await this.#link.means.keep.put("outbox", id, posted);
-    this.#letters.set(id, posted);
-    this.#send(id, posted);
+    changes.set(this.#letters, "outbox", id, posted);
+    changes.then(() => this.#letters.get(id) === posted && this.#send(id, posted));
   }
 
   #send(id: string, { to, made_ms, receipt, letter, bytes }: Posted): void {
@@ -48,16 +51,26 @@ export class Outbox {
     return this.#letters.has(id);
   }
 
-  async forget(id: string): Promise<void> {
-    if (!this.#letters.delete(id)) return;
-    this.#link.tell({ do: "unsend", id });
-    await this.#link.means.keep.delete("outbox", id);
+  get empty(): boolean {
+    return this.#letters.size === 0;
   }
 
-  async sent(id: string): Promise<void> {
-    if (!this.#letters.delete(id)) return;
-    await this.ondone(id);
-    await this.#link.means.keep.delete("outbox", id);
+  forget(changes: Changes, id: string): void {
+    if (!this.#letters.has(id)) return;
+    changes.remove(this.#letters, "outbox", id);
+    this.#link.tell({ do: "unsend", id });
+  }
+
+  sent(id: string): Promise<void> {
+    return this.#done(id);
+  }
+
+  async #done(id: string, code?: string): Promise<void> {
+    if (!this.#letters.has(id)) return;
+    const changes = new Changes();
+    changes.remove(this.#letters, "outbox", id);
+    this.ondone(changes, id, code);
+    await changes.settle(this.#link.means.keep);
   }
 
   async unsent(id: string, code: string, retry_ms: number): Promise<void> {
@@ -65,11 +78,9 @@ export class Outbox {
     if (!posted) return;
     if (code === "busy" || code === "quota" || code === "no_space" || code === "unreachable") {
       const pause = Math.min(Math.max(retry_ms, AGAIN_MS[0]), AGAIN_MS[1]);
-      setTimeout(() => this.#letters.has(id) && this.#send(id, posted), pause);
+      setTimeout(() => this.#letters.get(id) === posted && this.#send(id, posted), pause);
       return;
     }
-    this.#letters.delete(id);
-    await this.ondone(id, code);
-    await this.#link.means.keep.delete("outbox", id);
+    await this.#done(id, code);
   }
 }

@@ -2,6 +2,8 @@
 
 import { CoreError } from "../api.ts";
 import type { AskRequest, Thing } from "../device-api.ts";
+import { Arrivals, type Stuck } from "./arrivals.ts";
+import { Changes } from "./changes.ts";
 import type { AskJson, DeviceEvent, LetterEvent, LetterJson, ThingJson } from "./commands.ts";
 import { CoreLink, type PartMeans } from "./link.ts";
 import { Outbox } from "./outbox.ts";
@@ -20,15 +22,16 @@ export abstract class Part {
   protected code: string | undefined;
   readonly #listeners = new Set<() => void>();
   #announced = false;
-  #letters: Promise<void> = Promise.resolve();
+  readonly #arrivals: Arrivals;
   #seen: string[] = [];
 
   protected constructor(means: PartMeans, keep_s: number) {
     this.link = new CoreLink(means, (event, bytes) => this.#event(event, bytes));
     this.outbox = new Outbox(this.link);
     this.sendings = new Sendings(this.link, this.outbox, keep_s, () => this.changed());
-    this.outbox.ondone = async (id, code) => {
-      if (!(await this.sendings.letter(id, code))) await this.posted(id, code);
+    this.#arrivals = new Arrivals((event, bytes) => this.#letter(event, bytes), () => this.changed());
+    this.outbox.ondone = (changes, id, code) => {
+      if (!this.sendings.letter(changes, id, code)) this.posted(changes, id, code);
     };
   }
 
@@ -54,13 +57,23 @@ export abstract class Part {
   }
 
   /** A letter that is no sending is at the relay, or never will be. */
-  protected async posted(_id: string, _code?: string): Promise<void> {}
+  protected posted(_changes: Changes, _id: string, _code?: string): void {}
   /** The connection stands otherwise. */
   protected stood(_state: string): void {}
   /** Something that only one part hears. */
   protected on(_event: DeviceEvent, _bytes: Uint8Array<ArrayBuffer>): void {}
-  /** A letter came; durable when this resolves. */
-  protected abstract letter(event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** A letter came: everything that it changes becomes durable together. */
+  protected abstract letter(changes: Changes, event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): void;
+
+  /** Why what came is not kept, while it is not. */
+  protected get stuck(): Stuck | undefined {
+    return this.#arrivals.stuck;
+  }
+
+  /** Something was deleted or read: what could not be kept is tried again. */
+  room(): void {
+    this.#arrivals.again();
+  }
 
   #event(event: DeviceEvent, bytes: Uint8Array<ArrayBuffer>): void {
     switch (event.on) {
@@ -69,15 +82,12 @@ export abstract class Part {
         this.code = event.code;
         this.sendings.online = event.state === "online";
         // The relay brings again, on its next connection, what was not acknowledged.
-        if (event.state !== "online") this.#letters = this.#letters.catch(() => undefined);
+        if (event.state !== "online") this.#arrivals.lost();
         this.stood(event.state);
         this.changed();
         break;
       case "letter":
-        this.#letters = this.#letters.then(() => this.#letter(event, bytes));
-        // A letter that could not be kept is not acknowledged, and nothing behind it: the relay brings it again.
-        this.#letters.catch((error: unknown) => console.error("a letter could not be kept", error));
-        return;
+        return this.#arrivals.add(event, bytes);
       case "sent":
         return void this.outbox.sent(event.id);
       case "unsent":
@@ -90,18 +100,39 @@ export abstract class Part {
   async #letter(event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const key = `${event.from}/${event.id}`;
     if (!this.#seen.includes(key)) {
-      await this.letter(event, bytes);
-      this.#seen = [...this.#seen.slice(1 - REMEMBERED), key];
-      await this.link.means.keep.put("facts", "seen", this.#seen);
+      const changes = new Changes();
+      const seen = [...this.#seen.slice(1 - REMEMBERED), key];
+      try {
+        this.letter(changes, event, bytes);
+      } catch (error) {
+        changes.undo();
+        throw error;
+      }
+      changes.put("facts", "seen", seen);
+      await changes.commit(this.link.means.keep);
+      this.#seen = seen;
+      this.changed();
     }
     this.link.tell({ do: "received", seq: event.seq });
   }
 
   /** Sends a letter that nobody sees as a sending. */
-  async post(to: string, letter: LetterJson): Promise<string> {
+  post(changes: Changes, to: string, letter: LetterJson): string {
     const id = this.link.random(16);
-    await this.outbox.post(id, to, letter);
+    this.outbox.post(changes, id, to, letter);
     return id;
+  }
+
+  /** Makes changes durable: everything that `make` changes, or nothing. */
+  protected async change(make: (changes: Changes) => void): Promise<void> {
+    const changes = new Changes();
+    make(changes);
+    this.changed();
+    try {
+      await changes.commit(this.link.means.keep);
+    } finally {
+      this.changed();
+    }
   }
 }
 

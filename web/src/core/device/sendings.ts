@@ -8,6 +8,7 @@
 
 import { CoreError } from "../api.ts";
 import type { GivenFile, Sending, SendState } from "../device-api.ts";
+import { Changes } from "./changes.ts";
 import { type DeviceEvent, joined, type LetterJson, type ThingJson, type UploadSecrets } from "./commands.ts";
 import { Feed } from "./feed.ts";
 import type { CoreLink } from "./link.ts";
@@ -16,6 +17,8 @@ import type { Outbox } from "./outbox.ts";
 /** Files that are together at most so long go in the letter. */
 export const IN_LETTER = 192 * 1024;
 const MAX_IN_LETTER = 64;
+/** Bytes that are kept for a chunk. */
+const RECORD = 68;
 /** Uploads at a time: the others wait. */
 const MAX_UPLOADS = 3;
 
@@ -36,6 +39,8 @@ interface Kept {
   upload?: Upload;
   /** The request that it answers, and what it gives. */
   ask?: string;
+  /** Only what is known of the files is given. */
+  digest?: boolean;
   things?: ThingJson[];
   thumbnails?: Uint8Array;
 }
@@ -50,8 +55,9 @@ interface Running {
 export interface Outgoing {
   to: string;
   to_name: string;
-  /** The request that is answered. */
+  /** The request that is answered, and what becomes durable with the answer. */
   ask?: string;
+  also?: (changes: Changes) => void;
 }
 
 export class Sendings {
@@ -77,7 +83,9 @@ export class Sendings {
     for (const [id, kept] of await this.#link.means.keep.all<Kept>("sendings")) {
       this.#kept.set(id, kept);
       const { state } = kept.view;
-      if (kept.upload && !kept.upload.ticket && (state === "preparing" || state === "uploading")) await this.#take_up(id, kept);
+      const waits = state === "preparing" || state === "waiting";
+      if (!kept.upload && waits && !this.#outbox.has(id)) await this.#fail(id, { code: "lost", message: "the page ended before it was kept" });
+      else if (kept.upload && !kept.upload.ticket && (state === "preparing" || state === "uploading")) await this.#take_up(id, kept);
       else if (state === "uploading" && kept.upload?.ticket && !this.#outbox.has(id)) await this.#announce(id, kept);
     }
     this.#changed();
@@ -91,7 +99,8 @@ export class Sendings {
   }
 
   views(): Sending[] {
-    const views = [...this.#kept.values()].sort((a, b) => b.made - a.made).map(({ view }) => view);
+    const by_letter = ({ view, upload }: Kept): Sending => (upload && !upload.ticket ? view : { ...view, letter: true });
+    const views = [...this.#kept.values()].sort((a, b) => b.made - a.made).map(by_letter);
     // Without the relay nothing moves.
     const waits = (view: Sending) => !this.online && (view.state === "uploading" || view.state === "waiting");
     return views.map((view) => (waits(view) ? { ...view, state: "waiting", rate: 0 } : view));
@@ -101,19 +110,44 @@ export class Sendings {
     return { id, to: out.to, to_name: out.to_name, kind, files: [], state, done: 0, bytes: 0, rate: 0 };
   }
 
+  async #change(make: (changes: Changes) => void): Promise<void> {
+    const changes = new Changes();
+    make(changes);
+    this.#changed();
+    try {
+      await changes.commit(this.#link.means.keep);
+    } finally {
+      this.#changed();
+    }
+  }
+
   async #save(id: string): Promise<void> {
     const kept = this.#kept.get(id);
     if (kept) await this.#link.means.keep.put("sendings", id, kept);
     this.#changed();
   }
 
-  async #state(id: string, state: SendState, error?: Sending["error"]): Promise<void> {
+  #set(changes: Changes, id: string, state: SendState, error?: Sending["error"]): void {
     const kept = this.#kept.get(id);
     if (!kept) return;
-    kept.view = { ...kept.view, state, rate: 0 };
+    const { error: _, spent: __, ...view } = kept.view;
+    kept.view = { ...view, state, rate: 0 };
     if (error) kept.view.error = error;
-    else delete kept.view.error;
-    await this.#save(id);
+    // A letter that never comes to the relay is not kept: nothing is there to be sent again.
+    if (error && !kept.upload) kept.view.spent = true;
+    changes.put("sendings", id, kept);
+  }
+
+  #state(id: string, state: SendState, error?: Sending["error"]): Promise<void> {
+    return this.#change((changes) => this.#set(changes, id, state, error));
+  }
+
+  /** It has failed, also where the browser does not keep that. */
+  async #fail(id: string, error: NonNullable<Sending["error"]>): Promise<void> {
+    const changes = new Changes();
+    this.#set(changes, id, "failed", error);
+    this.#changed();
+    await changes.settle(this.#link.means.keep);
   }
 
   // --- beginning ---
@@ -121,32 +155,54 @@ export class Sendings {
   async text(out: Outgoing, text: string): Promise<Sending> {
     const id = this.#link.random(16);
     const view = { ...this.#view(id, out, "text", "waiting"), text: text.slice(0, 120), bytes: text.length };
-    this.#kept.set(id, { view, made: this.#link.means.date() });
-    await this.#save(id);
-    await this.#outbox.post(id, out.to, { kind: "text", text }, { receipt: true });
+    await this.#change((changes) => {
+      changes.set(this.#kept, "sendings", id, { view, made: this.#link.means.date() });
+      this.#outbox.post(changes, id, out.to, { kind: "text", text }, { receipt: true });
+    });
     return view;
   }
 
   async files(out: Outgoing, given: GivenFile[], digest = false): Promise<Sending> {
     if (given.length === 0) throw new CoreError("too_large", "there is no file");
     const id = this.#link.random(16);
-    const files = given.map(({ file }) => file);
-    const bytes = files.reduce((sum, file) => sum + file.size, 0);
-    const view = { ...this.#view(id, out, out.ask ? "answer" : "files", "preparing"), bytes };
-    view.files = files.map((file) => ({ name: file.name, size: file.size, modified_ms: file.lastModified }));
-    const kept: Kept = { view, made: this.#link.means.date() };
+    const kept: Kept = { view: this.#view(id, out, out.ask ? "answer" : "files", "preparing"), made: this.#link.means.date() };
     if (out.ask) kept.ask = out.ask;
+    if (digest) kept.digest = true;
     this.#kept.set(id, kept);
-    const paths = paths_of(given, out.ask !== undefined);
-    if (out.ask) kept.things = files.map((file, at) => thing(file, paths[at]?.at(-1) ?? file.name));
-    const flat = paths.every((path) => path.length === 1);
-    if (digest || (bytes <= IN_LETTER && files.length <= MAX_IN_LETTER && flat)) await this.#in_letter(id, kept, files, paths, digest);
-    else await this.#begin_upload(id, kept, given, paths);
+    try {
+      await this.#begin(id, kept, given, out.also);
+    } catch (error) {
+      // Nothing of it is durable: whoever sends hears of it.
+      this.#kept.delete(id);
+      this.#changed();
+      throw error;
+    }
     return kept.view;
   }
 
-  async #in_letter(id: string, kept: Kept, files: File[], paths: string[][], digest: boolean): Promise<void> {
-    const contents = digest ? [] : await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+  async #begin(id: string, kept: Kept, given: GivenFile[], also?: Outgoing["also"]): Promise<void> {
+    const files = given.map(({ file }) => file);
+    const bytes = files.reduce((sum, file) => sum + file.size, 0);
+    kept.view = { ...kept.view, bytes, files: files.map((file) => ({ name: file.name, size: file.size, modified_ms: file.lastModified })) };
+    const paths = paths_of(given, kept.ask !== undefined);
+    if (kept.ask) kept.things = files.map((file, at) => thing(file, paths[at]?.at(-1) ?? file.name));
+    const flat = paths.every((path) => path.length === 1);
+    if (kept.digest || (bytes <= IN_LETTER && files.length <= MAX_IN_LETTER && flat)) await this.#in_letter(id, kept, files, paths, also);
+    else await this.#begin_upload(id, kept, given, paths, also);
+  }
+
+  /** Files that go in the letter itself: read, and then durable with it in one step. */
+  async #in_letter(id: string, kept: Kept, files: File[], paths: string[][], also?: Outgoing["also"]): Promise<void> {
+    let contents: Uint8Array<ArrayBuffer>[];
+    try {
+      contents = kept.digest ? [] : await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+    } catch {
+      const error = { code: "unreadable", message: "a file cannot be read" };
+      // The request stands again, and is answered anew.
+      if (kept.ask) throw new CoreError(error.code, error.message);
+      return this.#fail(id, error);
+    }
+    if (this.#kept.get(id) !== kept) return;
     let letter: LetterJson;
     if (kept.ask) {
       const things = (kept.things ?? []).map((thing, at) => ({ ...thing, content: contents[at]?.length ?? null }));
@@ -154,12 +210,14 @@ export class Sendings {
     } else {
       letter = { kind: "files", files: contents.map((content, at) => ({ name: paths[at]?.at(-1) ?? "", length: content.length })) };
     }
-    kept.view = { ...kept.view, state: "waiting" };
-    await this.#save(id);
-    await this.#outbox.post(id, kept.view.to, letter, { bytes: joined(contents), receipt: !kept.ask });
+    await this.#change((changes) => {
+      this.#set(changes, id, "waiting");
+      this.#outbox.post(changes, id, kept.view.to, letter, { bytes: joined(contents), receipt: !kept.ask });
+      also?.(changes);
+    });
   }
 
-  async #begin_upload(id: string, kept: Kept, given: GivenFile[], paths: string[][]): Promise<void> {
+  async #begin_upload(id: string, kept: Kept, given: GivenFile[], paths: string[][], also?: Outgoing["also"]): Promise<void> {
     const { means } = this.#link;
     kept.upload = {
       secret: this.#link.random(16),
@@ -170,8 +228,11 @@ export class Sendings {
       paths,
       handles: given.map(({ handle }) => handle),
     };
-    await this.#save(id);
-    this.#queue(id, given.map(({ file }) => file));
+    await this.#change((changes) => {
+      this.#set(changes, id, "preparing");
+      also?.(changes);
+    });
+    if (this.#kept.get(id) === kept) this.#queue(id, given.map(({ file }) => file));
   }
 
   // --- uploads ---
@@ -198,7 +259,7 @@ export class Sendings {
     if (!kept?.upload || this.#running.get(id)?.number !== number) return;
     const { secret, domain, salt, published_ms, name, paths } = kept.upload;
     const files = kept.view.files.map(({ size, modified_ms }, at) => ({ path: paths[at] ?? [], size, modified_ms }));
-    const known = joined(records.map(([, bytes]) => bytes));
+    const known = joined(without_gaps(records));
     // Before the core hears of it: it may have prepared, or refused, all of it when that returns.
     await this.#state(id, "preparing");
     if (this.#running.get(id)?.number !== number) return;
@@ -253,7 +314,7 @@ export class Sendings {
         this.#stop(id);
         // Records of a file that changed are of no use.
         if (code === "changed") await this.#forget_records(id);
-        return this.#state(id, "failed", { code, message, ...(retry_ms > 0 ? { retry_after_ms: retry_ms } : {}) });
+        return this.#fail(id, { code, message, ...(retry_ms > 0 ? { retry_after_ms: retry_ms } : {}) });
       }
     }
   }
@@ -290,32 +351,36 @@ export class Sendings {
     const { ticket, shown } = kept.upload ?? {};
     if (!ticket || !shown) return;
     const letter: LetterJson = kept.ask ? { kind: "answer", ask: kept.ask, things: kept.things ?? [], ticket } : { kind: "ticket", ticket, ...shown };
-    await this.#outbox.post(id, kept.view.to, letter, { receipt: !kept.ask });
+    await this.#change((changes) => this.#outbox.post(changes, id, kept.view.to, letter, { receipt: !kept.ask }));
+  }
+
+  async #records_of(id: string): Promise<string[]> {
+    return (await this.#link.means.keep.all("records", `${id}/`)).map(([key]) => key);
   }
 
   async #forget_records(id: string): Promise<void> {
-    const { keep } = this.#link.means;
-    for (const [key] of await keep.all("records", `${id}/`)) await keep.delete("records", key);
+    const keys = await this.#records_of(id);
+    await this.#change((changes) => keys.forEach((key) => changes.delete("records", key)));
   }
 
   // --- letters ---
 
   /** The relay has the letter, or never will. */
-  async letter(id: string, code?: string): Promise<boolean> {
+  letter(changes: Changes, id: string, code?: string): boolean {
     const kept = this.#kept.get(id);
     if (!kept) return false;
-    if (code) await this.#state(id, "failed", { code, message: "the relay does not take it" });
+    if (code) this.#set(changes, id, "failed", { code, message: "the relay does not take it" });
     else if (!["taken", "declined"].includes(kept.view.state)) {
       kept.view = { ...kept.view, done: kept.view.bytes };
-      await this.#state(id, "sent");
+      this.#set(changes, id, "sent");
     }
+    this.#changed();
     return true;
   }
 
   /** The other side's word about a letter, when it is that side's. */
-  async receipt(id: string, from: string, taken: boolean): Promise<void> {
-    if (this.#kept.get(id)?.view.to !== from) return;
-    await this.#state(id, taken ? "taken" : "declined");
+  receipt(changes: Changes, id: string, from: string, taken: boolean): void {
+    if (this.#kept.get(id)?.view.to === from) this.#set(changes, id, taken ? "taken" : "declined");
   }
 
   // --- what the user wants ---
@@ -329,7 +394,8 @@ export class Sendings {
 
   async resume(id: string, given?: GivenFile[]): Promise<void> {
     const kept = this.#kept.get(id);
-    if (!kept?.upload || this.#running.has(id) || this.#waiting.some((waiting) => waiting.id === id)) return;
+    if (!kept || this.#running.has(id) || this.#waiting.some((waiting) => waiting.id === id)) return;
+    if (!kept.upload) return this.#once_more(id, kept, given);
     if (kept.upload.ticket) return this.#announce(id, kept);
     const files = given ? given.map(({ file }) => file) : await given_again(kept);
     if (!files) return this.#state(id, "needs_file");
@@ -339,17 +405,35 @@ export class Sendings {
     await this.#state(id, "preparing");
   }
 
+  /** Files that could not be read when they were to go: whatever is chosen now goes instead. */
+  async #once_more(id: string, kept: Kept, given: GivenFile[] | undefined): Promise<void> {
+    if (kept.view.state !== "failed" || !given || given.length === 0 || kept.view.kind !== "files") return;
+    const before = kept.view;
+    const { error: _, spent: __, ...view } = before;
+    kept.view = { ...view, state: "preparing" };
+    this.#changed();
+    try {
+      await this.#begin(id, kept, given);
+    } catch (error) {
+      delete kept.upload;
+      kept.view = before;
+      this.#changed();
+      throw error;
+    }
+  }
+
   async clear(id: string): Promise<void> {
     const kept = this.#kept.get(id);
     if (!kept) return;
     this.#stop(id);
     const left = !["sent", "taken"].includes(kept.view.state);
     if (left && kept.upload?.share) this.#link.tell({ do: "release", share: kept.upload.share });
-    this.#kept.delete(id);
-    await this.#outbox.forget(id);
-    await this.#forget_records(id);
-    await this.#link.means.keep.delete("sendings", id);
-    this.#changed();
+    const records = kept.upload ? await this.#records_of(id) : [];
+    await this.#change((changes) => {
+      changes.remove(this.#kept, "sendings", id);
+      this.#outbox.forget(changes, id);
+      for (const key of records) changes.delete("records", key);
+    });
   }
 }
 
@@ -364,6 +448,18 @@ function paths_of(given: GivenFile[], flat: boolean): string[][] {
     names.add(name);
     return [name];
   });
+}
+
+/** Records up to the first that was not kept: the core takes them as those of the first chunks. */
+function without_gaps(records: [string, Uint8Array][]): Uint8Array[] {
+  const found: Uint8Array[] = [];
+  let chunks = 0;
+  for (const [key, bytes] of records) {
+    if (Number(key.slice(key.lastIndexOf("/") + 1)) !== chunks) break;
+    found.push(bytes);
+    chunks += bytes.length / RECORD;
+  }
+  return found;
 }
 
 /** The name that all files are below, or have. */

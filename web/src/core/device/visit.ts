@@ -2,7 +2,9 @@
 
 import { CoreError } from "../api.ts";
 import type { AskRequest, GivenFile, Sending } from "../device-api.ts";
+import { Changes } from "./changes.ts";
 import type { AskJson, DeviceEvent, LetterEvent } from "./commands.ts";
+import { MemoryKeep } from "./keep.ts";
 import type { PartMeans } from "./link.ts";
 import { ask_request, Part } from "./part.ts";
 
@@ -10,6 +12,9 @@ import { ask_request, Part } from "./part.ts";
 const KEEP_S = 7 * 86_400;
 /** Time in which the relay must have let the page in, milliseconds. */
 const PATIENCE_MS = 30_000;
+/** The fact that says when a visit ends, milliseconds; and the end until the relay has said it. */
+export const ENDS = "ends";
+const UNKNOWN_END_MS = 86_400_000;
 
 export interface VisitView {
   kind: "inbox" | "ask";
@@ -28,7 +33,10 @@ export class VisitPart extends Part {
   #ends_ms = 0;
   #bytes = 0;
   #origin: string | undefined;
+  /** The request was taken back, refused or answered. */
   #ended = false;
+  #forgotten = false;
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #in: ((error?: CoreError) => void) | undefined;
 
   constructor(means: PartMeans) {
@@ -42,9 +50,10 @@ export class VisitPart extends Part {
     if (!seed) {
       seed = new Uint8Array(32);
       this.link.means.random(seed as Uint8Array<ArrayBuffer>);
-      await keep.put("facts", "seed", seed);
+      await keep.write([{ store: "facts", key: "seed", value: seed }, { store: "facts", key: ENDS, value: this.link.means.date() + UNKNOWN_END_MS }]);
     }
     const name = (await keep.get<string>("facts", "name")) ?? "";
+    this.#ends_ms = (await keep.get<number>("facts", ENDS)) ?? this.link.means.date() + UNKNOWN_END_MS;
     await this.begin(seed);
     await new Promise<void>((resolve, reject) => {
       const over = (error?: CoreError) => {
@@ -59,7 +68,8 @@ export class VisitPart extends Part {
       this.#in = over;
       this.link.tell({ do: "visit", link, name });
     });
-    await this.outbox.start();
+    await this.outbox.load();
+    this.outbox.start();
     await this.sendings.start();
   }
 
@@ -92,20 +102,66 @@ export class VisitPart extends Part {
         this.#bytes = event.bytes;
         this.#origin = event.origin;
         this.changed();
-        if (this.#in && this.#link?.ask) void this.post(this.#link.host, { kind: "seen", ask: this.#link.ask.id });
+        void this.#let_in();
         return this.#in?.();
       case "state":
+        if (event.state !== "removed") return;
+        this.#look();
         // Unknown, used up and ended are one answer.
-        if (event.state === "removed") this.#in?.(new CoreError("gone", `the relay says: ${event.code}`));
+        this.#in?.(new CoreError("gone", `the relay says: ${event.code}`));
     }
   }
 
-  protected override async letter({ letter, from }: LetterEvent): Promise<void> {
-    if (letter.kind === "receipt") await this.sendings.receipt(letter.of, from, letter.taken);
-    if (letter.kind === "cancel" && letter.ask === this.#link?.ask?.id) {
-      this.#ended = true;
-      this.changed();
+  /** Keeps how long the visit lasts, and tells a site once that its request is before somebody. */
+  async #let_in(): Promise<void> {
+    this.#look();
+    const ask = this.#link?.ask;
+    const told = !ask || (await this.link.means.keep.get("facts", "told"));
+    const changes = new Changes();
+    changes.put("facts", ENDS, this.#ends_ms);
+    if (!told && this.#link) {
+      changes.put("facts", "told", true);
+      this.post(changes, this.#link.host, { kind: "seen", ask: ask.id });
     }
+    await changes.settle(this.link.means.keep);
+  }
+
+  protected override letter(changes: Changes, { letter, from }: LetterEvent): void {
+    if (letter.kind === "receipt") {
+      this.sendings.receipt(changes, letter.of, from, letter.taken);
+      // A site takes one answer.
+      if (this.#link?.ask && letter.taken) this.#end();
+    }
+    if (letter.kind === "cancel" && letter.ask === this.#link?.ask?.id) this.#end();
+  }
+
+  protected override posted(): void {
+    this.#look();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.changed();
+    this.#look();
+  }
+
+  /** Forgets what the browser keeps of the visit when nothing of it can go on after a reload; the page goes on showing what became of it. */
+  #look(): void {
+    clearTimeout(this.#timer);
+    const gone = this.connection === "removed" && this.code === "gone";
+    const left = this.#ends_ms - this.link.means.date();
+    // A refusal has to be said first.
+    if (gone || left <= 0 || (this.#ended && this.outbox.empty)) void this.#forget();
+    else this.#timer = setTimeout(() => this.#look(), Math.min(left, 2 ** 30));
+  }
+
+  async #forget(): Promise<void> {
+    if (this.#forgotten) return;
+    this.#forgotten = true;
+    const { keep } = this.link.means;
+    this.link.means.keep = new MemoryKeep();
+    await keep.clear();
+    this.changed();
   }
 
   #out(): { to: string; to_name: string } {
@@ -137,12 +193,14 @@ export class VisitPart extends Part {
   }
 
   async refuse(words = ""): Promise<void> {
-    await this.post(this.#out().to, { kind: "refused", ask: this.#ask().id, refusal: "declined", words });
-    this.#ended = true;
-    this.changed();
+    const { to } = this.#out();
+    const { id: ask } = this.#ask();
+    await this.change((changes) => this.post(changes, to, { kind: "refused", ask, refusal: "declined", words }));
+    this.#end();
   }
 
   close(): void {
+    clearTimeout(this.#timer);
     this.link.tell({ do: "leave" });
   }
 }

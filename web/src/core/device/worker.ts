@@ -3,10 +3,10 @@
 import { CoreError } from "../api.ts";
 import { input } from "../wire.ts";
 import { DevicePart } from "./device.ts";
-import { DatabaseKeep, type Keep, MemoryKeep } from "./keep.ts";
+import { DatabaseKeep, type Keep, MemoryKeep, VISITS } from "./keep.ts";
 import type { Begin, FromPart, ToPart } from "./messages.ts";
 import { hear } from "./reading.ts";
-import { VisitPart } from "./visit.ts";
+import { ENDS, VisitPart } from "./visit.ts";
 import { means_of } from "./world.ts";
 
 interface Scope {
@@ -28,15 +28,19 @@ const METHODS = {
 let part: DevicePart | VisitPart | undefined;
 let kind: Begin["part"] = "device";
 
+/** Time in which the page that was here before a reload must have let go, milliseconds. */
+const LET_GO_MS = 1_000;
+
 /** Keeps a lock until the worker ends; `false`: another tab has it. */
 function locked(name: string): Promise<boolean> {
   const { locks } = navigator as Partial<Navigator>;
   if (!locks) return Promise.resolve(true);
   return new Promise((resolve) => {
-    void locks.request(name, { ifAvailable: true }, (lock) => {
-      resolve(lock !== null);
-      return lock ? new Promise(() => {}) : undefined;
-    });
+    const hold = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    locks.request(name, { signal: AbortSignal.timeout(LET_GO_MS) }, hold).catch(() => resolve(false));
   });
 }
 
@@ -57,14 +61,16 @@ async function keep_of(begin: Begin): Promise<Keep> {
   const name = await name_of(begin.link);
   // A second tab with the same link is another visitor.
   if (!name || !(await locked(`hither-visit-${name}`))) return new MemoryKeep();
-  return DatabaseKeep.open("hither-visits", `${name}/`);
+  const keep = await DatabaseKeep.open(VISITS, `${name}/`);
+  if (keep instanceof DatabaseKeep) await keep.sweep(ENDS, Date.now());
+  return keep;
 }
 
 /** The relay as it was known before, so that the page begins without a network; what it is called now counts the next time. */
-async function known(asked: Promise<string>, keep: Keep): Promise<string> {
-  const before = await keep.get<string>("facts", "relay");
+async function known(asked: Promise<string>, means: { keep: Keep }): Promise<string> {
+  const before = await means.keep.get<string>("facts", "relay");
   const now = asked.then(async (id) => {
-    if (id !== before) await keep.put("facts", "relay", id);
+    if (id !== before) await means.keep.put("facts", "relay", id);
     return id;
   });
   now.catch(() => undefined);
@@ -75,7 +81,7 @@ async function begin(wanted: Begin): Promise<void> {
   kind = wanted.part;
   const keep = await keep_of(wanted);
   const means = means_of(location.origin, keep);
-  means.relay = known(means.relay, keep);
+  means.relay = known(means.relay, means);
   const made = wanted.part === "device" ? new DevicePart(means) : new VisitPart(means);
   made.link.onreport = (report) => {
     if (report.kind === "bytes") scope.postMessage({ kind: "core", message: report }, [report.bytes.buffer]);
