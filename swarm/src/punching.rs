@@ -42,12 +42,12 @@ type Key = (DeviceId, AttemptId);
 pub(crate) struct Punching(Mutex<HashMap<Key, mpsc::Sender<Candidates>>>);
 
 /// One attempt, until this is dropped.
-struct Attempt<'a> {
-    punching: &'a Punching,
+struct Attempt {
+    punching: Arc<Punching>,
     key: Key,
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         self.punching.0.lock().remove(&self.key);
     }
@@ -56,14 +56,14 @@ impl Drop for Attempt<'_> {
 impl Punching {
     /// Begins an attempt; what the other side says comes out of the receiver. `None`: too many are
     /// under way, or this one is.
-    fn begin(&self, key: Key) -> Option<(Attempt<'_>, mpsc::Receiver<Candidates>)> {
+    fn begin(self: &Arc<Self>, key: Key) -> Option<(Attempt, mpsc::Receiver<Candidates>)> {
         let (sender, theirs) = mpsc::channel(QUEUE);
         let mut running = self.0.lock();
         if running.len() >= MAX_ATTEMPTS || running.contains_key(&key) {
             return None;
         }
         running.insert(key, sender);
-        let punching = self;
+        let punching = Arc::clone(self);
         Some((Attempt { punching, key }, theirs))
     }
 
@@ -102,16 +102,20 @@ pub(crate) fn hear(
     out: Option<&Out>,
 ) {
     let key = (device, candidates.attempt);
+    tracing::debug!(?device, candidates = ?candidates.candidates, "candidates are heard");
     if swarm.punching.tell(key, &candidates) {
         return;
     }
-    let Some(out) = out.cloned() else { return };
+    // Before anything else is heard of the attempt.
+    let (Some(out), Some((attempt, theirs))) =
+        (out.cloned(), out.and_then(|_| swarm.punching.begin(key)))
+    else {
+        return;
+    };
+    swarm.punching.tell(key, &candidates);
     let (of, token) = (Arc::clone(swarm), swarm.tasks.token.clone());
     swarm.tasks.spawn(async move {
-        let Some((_attempt, theirs)) = of.punching.begin(key) else {
-            return;
-        };
-        of.punching.tell(key, &candidates);
+        let _attempt = attempt;
         tokio::select! {
             () = run(&of, share, key, theirs, CheckRole::Controlled, &out) => {}
             () = token.cancelled() => {}
@@ -175,6 +179,7 @@ impl<'a> Tell<'a> {
             .filter_map(|address| Candidate::new(kind, address))
             .take(MAX_CANDIDATES - self.said.len().min(MAX_CANDIDATES))
             .collect();
+        tracing::debug!(?new, "candidates are told");
         self.said.extend(new.iter().map(|new| new.address));
         let message = Candidates {
             padding: new.len() * PADDING_PER_CANDIDATE,
