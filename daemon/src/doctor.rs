@@ -5,7 +5,7 @@ use crate::failure::size;
 use hither_api::{Finding, Level, Metered, RelayInfo, RelayState, SourceKind};
 use hither_carrier::{CarrierKind, Link};
 use hither_proto::{DeviceId, display_name};
-use hither_swarm::Battery;
+use hither_swarm::{Battery, Mapping};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ pub(crate) async fn examine(diagnostics: &Arc<Diagnostics>) -> Vec<Finding> {
     ];
     findings.extend(crate::firewall::finding(&diagnostics.swarm));
     findings.extend(relays(diagnostics));
+    findings.extend(router(diagnostics.swarm.mapping().await));
     findings.extend(relayed(diagnostics));
     findings.extend(link(diagnostics));
     findings.extend(battery(diagnostics));
@@ -202,6 +203,42 @@ fn relays(diagnostics: &Diagnostics) -> Vec<Finding> {
     all.iter().map(|relay| one(relay.info())).collect()
 }
 
+/// The router before this device, as relays see it.
+fn router(mapping: Mapping) -> Option<Finding> {
+    let (level, message, hint) = match mapping {
+        Mapping::NoRelay => return None,
+        Mapping::Silent => (
+            Level::Warning,
+            "No relay answers over UDP: devices on other networks are reached through relays, over TCP.".to_owned(),
+            "Have the firewall or router of this network let UDP out, and answers to it in.",
+        ),
+        Mapping::Public(at) => (
+            Level::Ok,
+            format!("Relays see this device at its own address, {at}."),
+            "",
+        ),
+        Mapping::Translated(at, 1) => (
+            Level::Ok,
+            format!("A router translates this device's address; a relay sees it at {at}."),
+            "",
+        ),
+        Mapping::Translated(at, _) => (
+            Level::Ok,
+            format!("A router translates this device's address, to {at} for everybody: direct paths to most devices are possible."),
+            "",
+        ),
+        Mapping::PerDestination(all) => (
+            Level::Warning,
+            format!(
+                "The router of this network gives every destination another port ({}): devices behind strict routers are reached through a relay.",
+                all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            "For direct paths, forward the UDP port of `hither status` to this device in the router, or turn on IPv6.",
+        ),
+    };
+    Some(finding("router", level, message, hint))
+}
+
 /// Every device that is reached through a relay.
 fn relayed(diagnostics: &Diagnostics) -> Vec<Finding> {
     let links = diagnostics.swarm.links().open();
@@ -223,7 +260,7 @@ fn relayed(diagnostics: &Diagnostics) -> Vec<Finding> {
             .relay_to(device)
             .unwrap_or_default();
         let message = format!("{name} is reached through the relay {relay}.");
-        let hint = "No direct way to it was found: a router or firewall is in between. What it gives passes the relay, encrypted.";
+        let hint = "No direct path to it was found: the routers or firewalls in between let none through. What it gives passes the relay, encrypted. A UDP port that is forwarded to one of the two devices makes a direct path.";
         finding("relayed", Level::Ok, message, hint)
     };
     devices.into_iter().map(one).collect()

@@ -27,6 +27,7 @@ mod host_state;
 mod interfaces;
 mod known_devices;
 mod links;
+mod mapping;
 mod marks;
 mod nameplates;
 mod network;
@@ -64,6 +65,7 @@ pub use links::watching::{
     UNSEEN, Verdict, Watch, Writing, given_up, loses, takes_little, takes_nothing,
 };
 pub use links::{Links, is_near, place};
+pub use mapping::Mapping;
 pub use marks::Marks;
 pub use nameplates::{Nameplates, ScannedNames};
 pub use network::addresses;

@@ -10,10 +10,9 @@
 //! Bounds: [`MAX_ATTEMPTS`] attempts at a time, one for each session and side; each ends after
 //! [`ATTEMPT`].
 
-use crate::links::look_up;
+use crate::mapping::seen_by;
 use crate::swarm::Swarm;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use hither_carrier::{CheckRole, Checks, PADDING_PER_CANDIDATE};
 use hither_proto::limits::MAX_CANDIDATES;
 use hither_proto::{AttemptId, Candidate, CandidateKind, Candidates, DeviceId, Message, ShareId};
@@ -30,8 +29,6 @@ const MAX_ATTEMPTS: usize = 32;
 /// How long one attempt takes at most: every check was repeated until an answer is not to be
 /// expected any more.
 const ATTEMPT: Duration = Duration::from_secs(12);
-/// Most relays that are asked where they see this device.
-const MAX_ASKED: usize = 4;
 /// Most messages of the other side that wait.
 const QUEUE: usize = 8;
 
@@ -202,29 +199,11 @@ async fn gather(
     tell.say(CandidateKind::Host, own.iter().copied());
     let joined = swarm.relays().map(|relays| relays.joined(device));
     let joined = joined.unwrap_or_default().into_iter().map(|of| of.address);
-    let servers = joined
-        .chain(swarm.core.routes.ticket_relays(share))
-        .take(MAX_ASKED);
-    let mut seen: FuturesUnordered<_> = servers
-        .map(async |relay| {
-            let places = look_up(&relay.udp).await;
-            // One address of each family is enough.
-            let of_family = |v4| {
-                places
-                    .iter()
-                    .find(move |at: &&SocketAddr| at.is_ipv4() == v4)
-            };
-            let asked = [true, false].map(async |v4| match of_family(v4) {
-                Some(at) => swarm.endpoint.mapped(*at).await,
-                None => None,
-            });
-            futures::future::join_all(asked).await
-        })
-        .collect();
+    let relays = joined.chain(swarm.core.routes.ticket_relays(share));
+    let mut seen = seen_by(swarm, relays);
     while let Some(seen) = seen.next().await {
-        let new: Vec<SocketAddr> = seen.into_iter().flatten().collect();
-        if new.iter().any(|address| !tell.said.contains(address)) {
-            tell.say(CandidateKind::ServerReflexive, new);
+        if seen.iter().any(|address| !tell.said.contains(address)) {
+            tell.say(CandidateKind::ServerReflexive, seen);
         }
     }
 }
