@@ -1,8 +1,10 @@
 //! The cable between a device and a switch: its speed, its end, its filters, its counters.
 
+use super::ipv6;
 use super::namespace::Namespace;
 use super::tool::{command, fed, tool};
 use serde_json::Value;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 /// The interfaces of devices: the one that all have, and the one of those that have two.
@@ -40,7 +42,7 @@ pub struct Traffic {
 #[derive(Debug, Clone)]
 pub(super) struct Socket {
     /// A number that no other cable of the lab has.
-    pub(super) number: u8,
+    pub(super) number: u16,
     /// The switch.
     pub(super) switch: String,
     /// The device's address there, in a network of 256.
@@ -172,6 +174,31 @@ impl Cable {
             "ip",
             &format!("addr add {address}/24 dev {}", self.interface),
         );
+    }
+
+    /// The device gets an address of IPv6 with this number in a network of /64, and the way out.
+    /// The interface is up.
+    pub(super) fn add_ipv6(&self, network: &str, number: u16) {
+        let address = format!("{network}::{number:x}");
+        self.inside(
+            "ip",
+            &format!("addr add {address}/64 dev {} nodad", self.interface),
+        );
+        self.inside(
+            "ip",
+            &format!("-6 route add default via {network}::{}", ipv6::GATEWAY),
+        );
+        ipv6::settles(|| self.device.command("ip"));
+    }
+
+    /// The device's address of IPv6, where its network has any.
+    pub fn ipv6(&self) -> Ipv6Addr {
+        let line = format!("-6 -j addr show dev {} scope global", self.interface);
+        let mut show = self.device.command("ip");
+        let text = tool(show.args(line.split_whitespace()));
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        let address = parsed[0]["addr_info"][0]["local"].as_str();
+        address.expect("an address of IPv6").parse().unwrap()
     }
 
     /// Somebody pulls the cable.

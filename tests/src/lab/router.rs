@@ -1,11 +1,19 @@
 //! A router as people have at home: one public address for everybody behind it; or as companies
 //! have: everybody behind it has an address that others reach.
+//!
+//! Rules of each kind have a table of their own, so that they add up: `nat` what is translated
+//! (`nat.rs`), `lab` what is blocked, one at a time.
 
 use super::cable::{Protocol, bucket};
 use super::delay;
+use super::ipv6;
 use super::namespace::Namespace;
+use super::nat::Nat;
+use super::port_mapper::PortMapper;
 use super::tool::{command, fed, tool};
 use serde_json::Value;
+use std::net::SocketAddrV4;
+use std::path::Path;
 use std::time::Duration;
 
 /// The address of every router in its LAN.
@@ -23,31 +31,32 @@ pub enum Direction {
     In,
 }
 
-/// A router that translates addresses (masquerading), and lets in only what answers something; or
-/// one that just routes.
+/// A router that translates addresses, as its [`Nat`] says; or one that just routes.
 #[derive(Debug)]
 pub struct Router {
     network: Namespace,
+    /// Its address in the LAN.
+    inner: String,
     /// Its public address.
     pub address: String,
-    /// The provider's.
-    gateway: String,
 }
 
 impl Router {
-    /// A router between the switch of a LAN and that of its provider, who has `gateway`.
-    pub(super) fn new(lan: &str, provider: &str, address: &str, gateway: &str) -> Self {
-        let router = Self::routing((lan, INNER), provider, address, gateway);
-        router.rules(
-            "table inet nat {\n chain out {\n  type nat hook postrouting priority 100\n  oifname \"wan0\" masquerade\n }\n \
-             chain in {\n  type filter hook forward priority 0\n  iifname \"wan0\" ct state new drop\n }\n \
-             chain inward {\n  type filter hook input priority 0\n  iifname \"wan0\" ct state new drop\n }\n}\n",
-        );
+    /// A router that translates, with an address of its own in the LAN, between the switch of a LAN
+    /// and that of its provider, who has `gateway`.
+    pub(super) fn translating(
+        lan: (&str, &str),
+        provider: &str,
+        address: &str,
+        gateway: &str,
+        nat: &Nat,
+    ) -> Self {
+        let router = Self::routing(lan, provider, address, gateway);
+        router.rules(&nat.rules(address));
         router
     }
 
-    /// The same without translation, with an address of its own in the LAN: who knows the way comes
-    /// in.
+    /// The same without translation: who knows the way comes in.
     pub(super) fn routing(
         (lan, inner): (&str, &str),
         provider: &str,
@@ -57,8 +66,8 @@ impl Router {
         let network = Namespace::new();
         let router = Self {
             network,
+            inner: inner.to_owned(),
             address: address.to_owned(),
-            gateway: gateway.to_owned(),
         };
         for (interface, switch, address) in [(LAN, lan, inner), (WAN, provider, address)] {
             let (port, pid) = (format!("{lan}-{interface}"), router.network.pid());
@@ -78,6 +87,22 @@ impl Router {
         router
     }
 
+    /// Gives it addresses of IPv6 as well, with a firewall as homes have it: nothing is translated,
+    /// and only what was asked for comes in. `inner` and `outer` are its own, in networks of /64.
+    pub(super) fn ipv6(&self, inner: &str, outer: &str, gateway: &str) {
+        ipv6::route(&self.network);
+        for (interface, address) in [(LAN, inner), (WAN, outer)] {
+            self.inside(&format!("addr add {address}/64 dev {interface} nodad"));
+        }
+        self.inside(&format!("-6 route add default via {gateway}"));
+        self.rules(ipv6::FIREWALL);
+    }
+
+    /// Starts its service that maps ports, which keeps what is its own in this folder.
+    pub(super) fn maps_ports(&self, folder: &Path) -> PortMapper {
+        PortMapper::start(self, &self.network, folder)
+    }
+
     /// Limits what leaves and what enters the LAN, in Mbit/s.
     pub fn shape(&self, up: u32, down: u32) {
         for (interface, mbit) in [(WAN, up), (LAN, down)] {
@@ -86,18 +111,27 @@ impl Router {
         }
     }
 
-    /// Everything that leaves takes so long.
+    /// Everything that leaves the LAN takes so long.
     pub fn delay(&self, time: Duration) {
         delay::start(&self.network, time);
-        self.inside(&format!("link set {} up", delay::INTERFACE));
-        self.inside(&format!("route replace default dev {}", delay::INTERFACE));
-        // What comes back from there goes out; what comes in passes it by.
-        self.inside(&format!(
-            "route add default via {} dev {WAN} table 100",
-            self.gateway
+        // It is counted as a connection when it has come back, and translated then.
+        self.rules(&format!(
+            "table inet late {{\n chain early {{\n  type filter hook prerouting priority raw\n  iifname \"{LAN}\" notrack\n }}\n}}\n"
         ));
-        self.inside(&format!("rule add iif {} lookup 100", delay::INTERFACE));
-        self.inside(&format!("rule add iif {WAN} lookup main"));
+        self.inside(&format!("link set {} up", delay::INTERFACE));
+        let late = format!("route add default dev {} table 100", delay::INTERFACE);
+        for family in ["-4", "-6"] {
+            self.inside(&format!("{family} {late}"));
+            self.inside(&format!("{family} rule add pref 10 iif {LAN} lookup 100"));
+        }
+        // What goes to its outer address may be for a device inside. To its inner one it answers
+        // itself.
+        self.inside(&format!(
+            "-4 rule add pref 5 to {} lookup local",
+            self.inner
+        ));
+        self.inside("-4 rule add pref 20 lookup local");
+        self.inside("-4 rule del pref 0");
     }
 
     /// Limits what leaves for a network (`a.b.c.d/n`), in Mbit/s: the way there is bad, and that to
@@ -155,6 +189,28 @@ impl Router {
         self.rules(
             "table inet narrow {\n chain out {\n  type filter hook output priority 0\n  meta l4proto icmp drop\n }\n}\n",
         );
+    }
+
+    /// Lets out only connections to port 443 of TCP, and tells nobody.
+    pub fn only_https(&self) {
+        self.only("tcp dport 443");
+    }
+
+    /// Lets out only TCP connections to one place, such as a proxy, and tells nobody.
+    pub fn only_to(&self, place: SocketAddrV4) {
+        self.only(&format!(
+            "ip daddr {} tcp dport {}",
+            place.ip(),
+            place.port()
+        ));
+    }
+
+    fn only(&self, what: &str) {
+        self.rules(&format!(
+            "table inet lab {{\n chain forward {{\n  type filter hook forward priority 0\n  \
+             ct state established,related accept\n  iifname {{ \"{LAN}\", \"{late}\" }} {what} accept\n  drop\n }}\n}}\n",
+            late = delay::INTERFACE,
+        ));
     }
 
     /// Drops everything of a protocol that would go through it, and tells nobody.

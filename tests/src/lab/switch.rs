@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct Lab {
     folder: PathBuf,
     programs: PathBuf,
-    devices: Cell<u8>,
+    devices: Cell<u16>,
 }
 
 impl Lab {
@@ -87,7 +87,7 @@ impl Lab {
     }
 
     /// A number that nothing else in this lab has, from 1 on.
-    pub(super) fn number(&self) -> u8 {
+    pub(super) fn number(&self) -> u16 {
         self.devices.set(self.devices.get() + 1);
         self.devices.get()
     }

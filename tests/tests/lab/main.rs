@@ -60,6 +60,8 @@ mod patterns;
 mod pipes;
 mod prices;
 mod reach_direct;
+mod reach_lab;
+mod reach_matrix;
 mod receiving;
 mod redial;
 mod relay_blind;

@@ -2,13 +2,13 @@
 
 use crate::relay_world::World;
 use hither_api::SourceKind;
-use hither_tests::lab::{self, MIB, Tree, fill};
+use hither_tests::lab::{self, MIB, Nat, Tree, fill};
 
 #[test]
 fn r1_behind_two_ordinary_routers_a_session_moves_to_a_direct_path() {
     lab::run(|lab| {
         const SIZE: u64 = 32 * MIB;
-        let world = World::new(lab);
+        let world = World::behind(lab, Nat::HOME, |_| {});
         let (desk, laptop) = world.pair();
         let file = fill(desk.path("film.mkv"), 1, SIZE);
         let shared = desk.share_with(&file, &["--no-upload"]);

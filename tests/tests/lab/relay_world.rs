@@ -1,6 +1,6 @@
 //! What the tests of relays use: two LANs behind routers, and a relay that both reach.
 
-use hither_tests::lab::{Device, Lab, Lan, Relay, Running};
+use hither_tests::lab::{Device, Lab, Lan, Nat, Relay, Running};
 
 /// Time between pings: short, so that a test need not wait for it, and long enough for a busy
 /// machine.
@@ -22,8 +22,13 @@ impl<'lab> World<'lab> {
 
     /// The same with a relay that is prepared before it starts.
     pub(crate) fn with(lab: &'lab Lab, prepare: impl FnOnce(&mut Relay)) -> Self {
+        Self::behind(lab, Nat::STRICT, prepare)
+    }
+
+    /// The same behind routers that translate like this.
+    pub(crate) fn behind(lab: &'lab Lab, nat: Nat, prepare: impl FnOnce(&mut Relay)) -> Self {
         let internet = lab.internet();
-        let (one, two) = (internet.lan(), internet.lan());
+        let (one, two) = (internet.lan_behind(nat), internet.lan_behind(nat));
         let mut relay = quick(internet.relay("relay"));
         prepare(&mut relay);
         relay.start();
