@@ -37,6 +37,8 @@ const STUCK: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 6;
 /// Names the file that gets the table of all cells.
 const TABLE: &str = "HITHER_REACH_TABLE";
+/// Restricts the table to these kinds, by their names with commas between.
+const KINDS: &str = "HITHER_REACH_KINDS";
 
 /// What a device is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +85,16 @@ const DOZEN: [(Kind, Kind); 12] = [
 ];
 
 impl Kind {
+    /// All kinds, or those that are asked for.
     fn all() -> Vec<Self> {
         let homes = Nat::met().map(Home);
-        homes.chain([BehindCarrier, NoUdp, OnlyHttps]).collect()
+        let all = homes.chain([BehindCarrier, NoUdp, OnlyHttps]);
+        match std::env::var(KINDS) {
+            Ok(wanted) => all
+                .filter(|kind| wanted.split(',').any(|name| name == kind.to_string()))
+                .collect(),
+            Err(_) => all.collect(),
+        }
     }
 
     /// The routers in a row as one, as far as UDP passes.
