@@ -7,8 +7,9 @@
 //! the words by which a circuit is asked for they would save one round trip, in which data already
 //! flows, and need a seal of their own.
 //!
-//! Bounds: [`MAX_ATTEMPTS`] attempts at a time, one for each session and side; each ends after
-//! [`ATTEMPT`].
+//! Bounds: of the attempts that others begin [`MAX_ATTEMPTS`] at a time, [`MAX_OF_DEVICE`] of one
+//! device; of those that begin here, one for each session. Each keeps its place until [`ATTEMPT`]
+//! has passed, so that nobody has relays asked often.
 
 use crate::mapping::seen_by;
 use crate::swarm::Swarm;
@@ -22,10 +23,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-/// Most attempts at a time, whoever began them.
+/// Most attempts of others at a time.
 const MAX_ATTEMPTS: usize = 32;
+/// Most of them that one device begins: it may have a session about each of a few shares.
+const MAX_OF_DEVICE: usize = 4;
 /// How long one attempt takes at most: every check was repeated until an answer is not to be
 /// expected any more.
 const ATTEMPT: Duration = Duration::from_secs(12);
@@ -34,9 +37,16 @@ const QUEUE: usize = 8;
 
 type Key = (DeviceId, AttemptId);
 
+/// An attempt that is under way.
+#[derive(Debug)]
+struct Running {
+    role: CheckRole,
+    theirs: mpsc::Sender<Candidates>,
+}
+
 /// The attempts that are under way.
 #[derive(Debug, Default)]
-pub(crate) struct Punching(Mutex<HashMap<Key, mpsc::Sender<Candidates>>>);
+pub(crate) struct Punching(Mutex<HashMap<Key, Running>>);
 
 /// One attempt, until this is dropped.
 struct Attempt {
@@ -53,13 +63,28 @@ impl Drop for Attempt {
 impl Punching {
     /// Begins an attempt; what the other side says comes out of the receiver. `None`: too many are
     /// under way, or this one is.
-    fn begin(self: &Arc<Self>, key: Key) -> Option<(Attempt, mpsc::Receiver<Candidates>)> {
+    fn begin(
+        self: &Arc<Self>,
+        key: Key,
+        role: CheckRole,
+    ) -> Option<(Attempt, mpsc::Receiver<Candidates>)> {
         let (sender, theirs) = mpsc::channel(QUEUE);
         let mut running = self.0.lock();
-        if running.len() >= MAX_ATTEMPTS || running.contains_key(&key) {
+        let of_others: Vec<_> = running
+            .iter()
+            .filter(|(_, attempt)| attempt.role == CheckRole::Controlled)
+            .map(|((device, _), _)| *device)
+            .collect();
+        let of_device = of_others.iter().filter(|device| **device == key.0).count();
+        let is_full = of_others.len() >= MAX_ATTEMPTS || of_device >= MAX_OF_DEVICE;
+        if running.contains_key(&key) || (role == CheckRole::Controlled && is_full) {
             return None;
         }
-        running.insert(key, sender);
+        let attempt = Running {
+            role,
+            theirs: sender,
+        };
+        running.insert(key, attempt);
         let punching = Arc::clone(self);
         Some((Attempt { punching, key }, theirs))
     }
@@ -69,7 +94,7 @@ impl Punching {
         let running = self.0.lock();
         let attempt = running.get(&key);
         if let Some(attempt) = attempt {
-            let _ = attempt.try_send(candidates.clone()); // the other side says too much
+            let _ = attempt.theirs.try_send(candidates.clone()); // the other side says too much
         }
         attempt.is_some()
     }
@@ -85,7 +110,7 @@ pub(crate) async fn seek(swarm: &Swarm, share: ShareId, device: DeviceId, out: &
         return;
     }
     let key = (device, AttemptId::new(bytes));
-    if let Some((_attempt, theirs)) = swarm.punching.begin(key) {
+    if let Some((_attempt, theirs)) = swarm.punching.begin(key, CheckRole::Controlling) {
         run(swarm, share, key, theirs, CheckRole::Controlling, out).await;
     }
 }
@@ -104,17 +129,23 @@ pub(crate) fn hear(
         return;
     }
     // Before anything else is heard of the attempt.
-    let (Some(out), Some((attempt, theirs))) =
-        (out.cloned(), out.and_then(|_| swarm.punching.begin(key)))
-    else {
+    let Some(out) = out.cloned() else { return };
+    let Some((attempt, theirs)) = swarm.punching.begin(key, CheckRole::Controlled) else {
         return;
     };
     swarm.punching.tell(key, &candidates);
     let (of, token) = (Arc::clone(swarm), swarm.tasks.token.clone());
     swarm.tasks.spawn(async move {
         let _attempt = attempt;
+        let place = sleep(ATTEMPT);
+        let attempt = async {
+            tokio::join!(
+                run(&of, share, key, theirs, CheckRole::Controlled, &out),
+                place
+            )
+        };
         tokio::select! {
-            () = run(&of, share, key, theirs, CheckRole::Controlled, &out) => {}
+            _ = attempt => {}
             () = token.cancelled() => {}
         }
     });
@@ -205,5 +236,38 @@ async fn gather(
         if seen.iter().any(|address| !tell.said.contains(address)) {
             tell.say(CandidateKind::ServerReflexive, seen);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hither_carrier::Identity;
+
+    #[test]
+    fn r8_nobody_takes_the_places_of_others_or_those_of_this_device() {
+        let punching = Arc::new(Punching::default());
+        let device = || Identity::generate().unwrap().device_id();
+        let (mut number, mut held) = (0_u8, Vec::new());
+        let mut begin = |of, role| {
+            number += 1;
+            let begun = punching.begin((of, AttemptId::new([number; 16])), role);
+            let is_begun = begun.is_some();
+            held.extend(begun);
+            is_begun
+        };
+        let greedy = device();
+        let begun = (0..20)
+            .filter(|_| begin(greedy, CheckRole::Controlled))
+            .count();
+        assert_eq!(begun, MAX_OF_DEVICE);
+        let begun = (0..60)
+            .filter(|_| begin(device(), CheckRole::Controlled))
+            .count();
+        assert_eq!(begun, MAX_ATTEMPTS - MAX_OF_DEVICE);
+        assert!(begin(greedy, CheckRole::Controlling));
+        assert!(!begin(device(), CheckRole::Controlled));
+        held.clear();
+        assert!(punching.0.lock().is_empty());
     }
 }

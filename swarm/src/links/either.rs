@@ -17,12 +17,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// Beyond the round trip of most links, so that TCP is dialled in vain seldom (RFC 8305 has 250 ms
 /// for the same choice).
 const HEAD_START: Duration = Duration::from_millis(300);
-/// How long both may go without an answer before a relay is asked beside them: the answer of most
-/// that have an address of their own has come by then.
-const DIRECT_FIRST: Duration = Duration::from_millis(250);
-/// How long a device of which no address is known is waited for to be told of, by an index or
-/// discovery, before what else is heard of it is acted upon.
-const TOLD: Duration = Duration::from_millis(600);
+/// How long both may go without an answer before a relay is asked beside them: TCP has had time to
+/// answer, and an index to say where the device is.
+const DIRECT_FIRST: Duration = Duration::from_millis(600);
 /// How long the better way may still answer when the other one has been faster: both may have
 /// waited for the same address.
 const PREFERENCE: Duration = Duration::from_millis(100);
@@ -43,13 +40,11 @@ impl Links {
         };
         let mut direct = pin!(self.direct_once_known(device, may));
         let mut relayed = pin!(opened(self.relayed(device, share, circuits)));
-        // Only silence makes it ask a relay for a device that is on this network. Of one of which no
-        // address is known there is nothing to wait for: a session by the relay carries data while
-        // a direct path is looked for.
-        let first = match self.is_lost(device) {
-            _ if self.nearby().contains(&device) => DIAL_TIMEOUT,
-            true => Duration::ZERO,
-            false => DIRECT_FIRST,
+        // Only silence makes it ask a relay for a device that is on this network.
+        let first = if self.nearby().contains(&device) {
+            DIAL_TIMEOUT
+        } else {
+            DIRECT_FIRST
         };
         match timeout(first, &mut direct).await {
             Ok(Ok(direct)) => return Ok(direct),
@@ -76,7 +71,7 @@ impl Links {
     /// acted upon: an index also tells who else has what is wanted, maybe for less, and who is
     /// asked first is asked for much.
     async fn direct_once_known(&self, device: DeviceId, may: bool) -> Opened {
-        let (mut moves, soon) = (self.moves(), Instant::now() + TOLD);
+        let (mut moves, soon) = (self.moves(), Instant::now() + DIRECT_FIRST);
         let mut patient = self.is_lost(device);
         while self.is_lost(device) || (patient && !self.is_told_of(device)) {
             tokio::select! {
