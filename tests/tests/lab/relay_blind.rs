@@ -104,7 +104,7 @@ fn a_relay_learns_no_names_no_contents_and_no_secrets() {
             ),
             ("the network".to_owned(), capture.finish()),
         ];
-        assert!(haystacks[0].1.len() > 1000, "it logs");
+        assert!(haystacks[0].1.len() > 500, "it logs");
         // The upload and the laptop's fetch; the index says at once that the tablet has the laptop
         // beside it.
         assert!(
