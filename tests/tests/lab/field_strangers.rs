@@ -151,7 +151,7 @@ fn field_d1_every_message_by_every_caller_at_every_place_on_each_carrier() {
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert_eq!(
             outcomes.len(),
-            2 * 2 * 7 * 35,
+            2 * 2 * 7 * 36,
             "kinds of messages by caller, carrier and place"
         );
         // It is none the worse for it.
