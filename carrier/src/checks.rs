@@ -168,7 +168,8 @@ impl Checks {
             match event {
                 IceAgentEvent::DiscoveredRecv { source, .. } => drop(self.heard.insert(source)),
                 IceAgentEvent::NominatedSend { destination, .. } => {
-                    if found.send(destination).await.is_err() {
+                    let is_heard = found.send(destination).await.is_ok();
+                    if !is_heard {
                         return false;
                     }
                 }

@@ -116,9 +116,12 @@ mod tests {
             stun(&fake, true),
         );
         let mut all = packets.concat();
-        let mut meta = RecvMeta::default();
-        meta.addr = "203.0.113.9:5000".parse().unwrap();
-        (meta.len, meta.stride) = (all.len(), STRIDE);
+        let meta = RecvMeta {
+            addr: "203.0.113.9:5000".parse().unwrap(),
+            len: all.len(),
+            stride: STRIDE,
+            ..RecvMeta::default()
+        };
         let left = socket.sort_out(&mut all, &meta);
         all.truncate(left);
         (all, fake.sent().len())

@@ -1,6 +1,6 @@
 //! The decision about letters of visitors, before anything else sees them.
 
-use super::{MAX_KNOWN, State, VisitorService};
+use super::{FIRST_LINK, MAX_KNOWN, State, VisitorService};
 use crate::json_records;
 use crate::mail::{Admission, Content, Inside, Letter, ShareNote, VisitRecord, VisitorDesk};
 use crate::visitors::records::{VISITORS, VisitorRecord};
@@ -69,6 +69,11 @@ struct Holds {
 }
 
 impl State {
+    /// Returns whether there ever was a link.
+    fn had_links(&self) -> bool {
+        self.next > FIRST_LINK
+    }
+
     /// The link that a proof holds for. Every link is compared, and each in constant time.
     fn holds(
         &self,
@@ -229,8 +234,9 @@ impl VisitorDesk for VisitorService {
     }
 
     fn may_come(&self) -> bool {
-        let state = self.state();
-        !state.links.is_empty() || !state.visitors.is_empty()
+        // Also when all links are over and their visitors forgotten: what one of them left at the
+        // relay may still come, and is not a device's.
+        self.state().had_links()
     }
 
     fn release(&self, visitor: DeviceId, visit: &VisitRecord) -> Result<(), StorageError> {
@@ -297,6 +303,15 @@ mod tests {
             gate: Gate::default(),
         };
         (state, secret)
+    }
+
+    #[test]
+    fn w2_visitors_may_come_for_ever_once_there_was_a_link() {
+        let (mut over, _) = state(true, 0);
+        over.links.clear();
+        assert!(over.had_links());
+        over.next = FIRST_LINK;
+        assert!(!over.had_links());
     }
 
     #[test]

@@ -35,6 +35,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Most links, those included of whose end a relay has not heard.
 const MAX_LINKS: usize = 32;
+/// The number of the first link.
+const FIRST_LINK: u64 = 1;
 /// Most visitors that are remembered; those that were heard longest ago are forgotten first.
 const MAX_KNOWN: usize = 4096;
 
@@ -393,7 +395,7 @@ impl State {
         let next = storage
             .get(NUMBERS, NEXT)?
             .and_then(|bytes| number(&bytes))
-            .unwrap_or(1);
+            .unwrap_or(FIRST_LINK);
         let latest = links.last_key_value().map_or(0, |(number, _)| *number);
         let visitors = json_records::all::<VisitorRecord>(storage, VISITORS)?;
         let visitors = visitors
