@@ -30,7 +30,7 @@ pub enum Mapping {
     /// The same port for every remote, another one than inside.
     Remap,
     /// A port for every remote address (in truth for every eighth of all addresses, see
-    /// [`Nat::rules`]).
+    /// `Nat::rules`).
     PerAddress,
     /// A random port for every remote address and port: "symmetric".
     Random,
