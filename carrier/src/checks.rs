@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-/// Bytes of padding that each candidate brings: what the checks of it come to, see [`RETRANSMITS`].
+/// Bytes of padding that each candidate brings: what the checks of it come to, see `RETRANSMITS`.
 pub const PADDING_PER_CANDIDATE: usize = 1024;
 /// Checks of one pair without an answer, of some 110 bytes each.
 const RETRANSMITS: usize = 8;
