@@ -34,7 +34,7 @@ const QUEUE: usize = 64;
 const MAGIC: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 /// Longest message that is looked at, bytes: checks have some 120.
 const MAX_LENGTH: usize = 548;
-/// When a request is sent again, and how long an answer is waited for after the last time
+/// Pauses after which a request is sent again; the last one is the wait for a last answer
 /// (RFC 8489, section 6.2.1, with an end that people wait for).
 const RETRANSMITS: [Duration; 4] = [
     Duration::from_millis(200),
@@ -42,7 +42,7 @@ const RETRANSMITS: [Duration; 4] = [
     Duration::from_millis(600),
     Duration::from_millis(800),
 ];
-/// What a request names as its software, for as many bytes as the longest answer has.
+/// The software that a request names, for as many bytes as the longest answer has.
 const SOFTWARE: &str = "hither, asking where it is seen from";
 
 /// A packet of STUN.
@@ -269,7 +269,7 @@ impl Stun {
             segment_size: None,
             src_ip: from,
         };
-        // What does not go out now is lost, as on its way.
+        // A packet that does not go out now is lost, as on its way.
         if let Err(error) = self.socket.try_send(&transmit) {
             tracing::trace!(%to, %error, "a packet of STUN was not sent");
         }

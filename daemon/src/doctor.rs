@@ -233,7 +233,7 @@ fn router(mapping: Mapping) -> Option<Finding> {
                 "The router of this network gives every destination another port ({}): devices behind strict routers are reached through a relay.",
                 all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             ),
-            "For direct paths, forward the UDP port of `hither status` to this device in the router, or turn on IPv6.",
+            "Nothing needs to be done: such sessions stay with the relay, encrypted.",
         ),
     };
     Some(finding("router", level, message, hint))
@@ -260,7 +260,7 @@ fn relayed(diagnostics: &Diagnostics) -> Vec<Finding> {
             .relay_to(device)
             .unwrap_or_default();
         let message = format!("{name} is reached through the relay {relay}.");
-        let hint = "No direct path to it was found: the routers or firewalls in between let none through. What it gives passes the relay, encrypted. A UDP port that is forwarded to one of the two devices makes a direct path.";
+        let hint = "No direct path to it was found: the routers or firewalls in between let none through. What it gives passes the relay, encrypted.";
         finding("relayed", Level::Ok, message, hint)
     };
     devices.into_iter().map(one).collect()

@@ -103,6 +103,12 @@ public_id!(
 );
 
 public_id!(
+    AttemptId,
+    16,
+    "an attempt's id",
+    "One attempt to find a direct path: random bytes of the side that begins it."
+);
+public_id!(
     CircuitId,
     16,
     "a circuit's id",

@@ -65,18 +65,18 @@ pub use group::{
 };
 pub use head::{Head, HeadError, SignedHead, UncheckedHead};
 pub use ids::{
-    AskId, ChunkId, ChunkKey, ChunkToken, CircuitId, GroupId, GroupSecret, IdError, IndexTopic,
-    Invitation, KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId, VisitorProof,
-    VisitorSecret,
+    AskId, AttemptId, ChunkId, ChunkKey, ChunkToken, CircuitId, GroupId, GroupSecret, IdError,
+    IndexTopic, Invitation, KeyMark, MessageId, ReadKey, ShareId, ShareSecret, UserId,
+    VisitorProof, VisitorSecret,
 };
 pub use knock::Knock;
 pub use manifest::{
     ChunkRecord, Entry, EntryKind, Manifest, ManifestBuilder, ManifestError, RecordError,
 };
 pub use message::{
-    Announcement, AttemptId, Candidate, CandidateKind, Candidates, Claims, Delta, DevicePurpose,
-    Holder, HolderKind, IceCredentials, Introduction, Letter, Message, MessageError, OfferKind,
-    Opened, Progress, ProofKind, Purpose, Refusal, Space, Terms, Want,
+    Announcement, Candidate, CandidateKind, Candidates, Claims, Delta, DevicePurpose, Holder,
+    HolderKind, IceCredentials, Introduction, Letter, Message, MessageError, OfferKind, Opened,
+    Progress, ProofKind, Purpose, Refusal, Space, Terms, Want,
 };
 pub use name::{EntryName, NOT_ON_WINDOWS, NameError, display_name, folded, is_device_name};
 pub use page_link::{AskLink, InboxLink, PageLinkError};

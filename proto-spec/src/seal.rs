@@ -251,13 +251,13 @@ pub fn laid_out(signature: &[u8; 64], payload: &[u8], spare: usize) -> Zeroizing
     plaintext
 }
 
-/// What [`laid_out`] joins.
+/// The parts that [`laid_out`] joins.
 pub struct Parts<'a> {
-    /// What the sender signed with: see [`signed_part`].
+    /// The sender's signature of [`signed_part`].
     pub signature: &'a [u8],
     /// The payload without its padding.
     pub payload: &'a [u8],
-    /// What follows the payload; zeros, where it was laid out as it must be.
+    /// The bytes behind the payload; zeros, if it was laid out as it must be.
     pub padding: &'a [u8],
 }
 

@@ -1,4 +1,4 @@
-//! How relays see this device: what the routers before it make of its address (RFC 4787).
+//! This device as relays see it: its address as the routers before it translate it (RFC 4787).
 
 use crate::links::look_up;
 use crate::swarm::Swarm;
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// Most relays that are asked where they see this device.
 const MAX_ASKED: usize = 4;
 
-/// What becomes of this device's address on its way to relays.
+/// The fate of this device's address on its way to relays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mapping {
     /// There is no relay that could tell.
@@ -26,7 +26,7 @@ pub enum Mapping {
 }
 
 impl Mapping {
-    /// What follows from the addresses at which a device with `own` ones is seen.
+    /// Judges by the addresses at which a device with `own` ones is seen.
     fn of(own: &[SocketAddr], asked: usize, seen: &[SocketAddr]) -> Self {
         // Those of the other family say nothing of a router for this one.
         let v4: Vec<SocketAddr> = seen.iter().copied().filter(SocketAddr::is_ipv4).collect();

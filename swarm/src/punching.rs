@@ -29,7 +29,7 @@ use tokio::time::{sleep, timeout};
 const MAX_ATTEMPTS: usize = 32;
 /// Most of them that one device begins: it may have a session about each of a few shares.
 const MAX_OF_DEVICE: usize = 4;
-/// How long one attempt takes at most: every check was repeated until an answer is not to be
+/// Longest time of one attempt: every check was repeated until an answer is not to be
 /// expected any more.
 const ATTEMPT: Duration = Duration::from_secs(12);
 /// Most messages of the other side that wait.
@@ -100,12 +100,12 @@ impl Punching {
     }
 }
 
-/// What the other side is told over.
+/// The way to the other side.
 type Out = mpsc::UnboundedSender<Message>;
 
 /// Tries once to find a direct path to a device, to which `out` leads through a relay.
 pub(crate) async fn seek(swarm: &Swarm, share: ShareId, device: DeviceId, out: &Out) {
-    let mut bytes = [0; AttemptId::LENGTH];
+    let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_err() {
         return;
     }

@@ -1,4 +1,4 @@
-// What a part of a page keeps: letters that cannot be kept, requests that have ended, sendings over an end of the page, forgetting.
+// The things that a part of a page keeps: letters that cannot be kept, requests that have ended, sendings over an end of the page, forgetting.
 // In node, with a module that says what the test says.
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";

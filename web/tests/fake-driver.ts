@@ -2,7 +2,7 @@
 import type { Means, Report } from "../src/core/driver.ts";
 import type { Input } from "../src/core/wire.ts";
 
-/** What a test gives for a module. */
+/** The stand-in of a test for a module. */
 export interface FakeModule {
   /** Commands that the part has given, with the bytes behind them. */
   said: { command: Record<string, unknown>; bytes: Uint8Array }[];

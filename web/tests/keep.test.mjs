@@ -1,4 +1,4 @@
-// What a browser keeps of parts of a page, in Chromium: one transaction for what belongs together, and nothing of what was forgotten.
+// The data that a browser keeps of parts of a page, in Chromium: one transaction for what belongs together, and nothing of what was forgotten.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";

@@ -5,7 +5,7 @@
 //! candidate, so that nobody is made to send to one.
 
 use super::MessageError;
-use crate::ids::fixed;
+use crate::ids::AttemptId;
 use crate::limits::{MAX_CANDIDATES, MAX_CANDIDATES_PADDING};
 use crate::wire;
 use std::net::{IpAddr, SocketAddr};
@@ -19,26 +19,7 @@ const PASSWORD: std::ops::RangeInclusive<usize> = 22..=64;
 const LOWEST_PORT: u16 = 1024;
 const HTTPS: u16 = 443;
 
-/// One attempt to find a direct path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AttemptId([u8; 16]);
-
-impl AttemptId {
-    /// Length in bytes.
-    pub const LENGTH: usize = 16;
-
-    /// An attempt of these random bytes.
-    pub const fn new(bytes: [u8; Self::LENGTH]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; Self::LENGTH] {
-        &self.0
-    }
-}
-
-/// What one side's checks are authenticated by.
+/// The name and password that authenticate one side's checks.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceCredentials {
     /// User name fragment.
@@ -53,7 +34,7 @@ impl std::fmt::Debug for IceCredentials {
     }
 }
 
-/// How an address became known.
+/// The way in which an address became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CandidateKind {
     /// Of an interface.
@@ -65,9 +46,9 @@ pub enum CandidateKind {
 /// An address at which a device may be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Candidate {
-    /// How it became known.
+    /// The way in which it became known.
     pub kind: CandidateKind,
-    /// Where.
+    /// Its address and port.
     pub address: SocketAddr,
 }
 
@@ -100,10 +81,10 @@ impl Candidate {
     }
 }
 
-/// Where the sender may be reached directly, as part of one attempt.
+/// Addresses at which the sender may be reached directly, as part of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidates {
-    /// Which attempt.
+    /// The attempt that they belong to.
     pub attempt: AttemptId,
     /// The sender's.
     pub credentials: IceCredentials,
@@ -122,7 +103,7 @@ impl Candidates {
         if m.padding.len() > MAX_CANDIDATES_PADDING {
             return Err(MessageError::Value("amount of padding"));
         }
-        let attempt = fixed("attempt", &m.attempt)?;
+        let attempt = AttemptId::from_slice(&m.attempt)?;
         let of_ice = |text: &str, length: std::ops::RangeInclusive<usize>| {
             length.contains(&text.len())
                 && text
@@ -133,7 +114,7 @@ impl Candidates {
             return Err(MessageError::Value("credential of a check"));
         }
         Ok(Self {
-            attempt: AttemptId(attempt),
+            attempt,
             credentials: IceCredentials {
                 ufrag: m.ufrag,
                 password: m.password,
@@ -146,7 +127,7 @@ impl Candidates {
     pub(super) fn to_wire(&self) -> wire::Candidates {
         let candidates = self.candidates.iter().take(MAX_CANDIDATES);
         wire::Candidates {
-            attempt: self.attempt.0.to_vec().into(),
+            attempt: self.attempt.as_bytes().to_vec().into(),
             ufrag: self.credentials.ufrag.clone(),
             password: self.credentials.password.clone(),
             candidates: candidates.map(to_wire).collect(),

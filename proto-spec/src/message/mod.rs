@@ -4,7 +4,7 @@ mod candidates;
 mod codec;
 mod device;
 
-pub use candidates::{AttemptId, Candidate, CandidateKind, Candidates, IceCredentials};
+pub use candidates::{Candidate, CandidateKind, Candidates, IceCredentials};
 pub use device::{DevicePurpose, Introduction, Letter, OfferKind};
 
 pub(crate) use codec::{parse_space, purpose_to_wire, space_to_wire};
@@ -315,7 +315,7 @@ pub enum Message {
         /// At most [`MAX_HOLDERS`](crate::limits::MAX_HOLDERS).
         holders: Vec<Holder>,
     },
-    /// Where the sender may be reached directly.
+    /// Addresses at which the sender may be reached directly.
     Candidates(Box<Candidates>),
     /// First message on a stream that is about no share.
     DeviceOpen {

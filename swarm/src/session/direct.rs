@@ -36,7 +36,7 @@ pub(super) struct Look {
     pub(super) swarm: Arc<Swarm>,
     pub(super) share: Arc<Share>,
     pub(super) device: DeviceId,
-    /// What the device is told over.
+    /// The way to the device through the relay.
     pub(super) out: mpsc::UnboundedSender<Message>,
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 /// Time in which an echo comes back. A packet that is dropped is sent again after a second at the
 /// soonest, so that more would not help.
 const ANSWER: Duration = Duration::from_millis(600);
-/// What is sent.
+/// The bytes that are sent.
 const WORD: &[u8] = b"echo";
 
 /// The server, over TCP and UDP, at every address of its device. Ends when dropped.

@@ -63,7 +63,7 @@ pub struct Carrier<'lab> {
     pub router: Router,
 }
 
-/// What a router's outer side is connected to: switch, and beginning of the addresses.
+/// The network that a router's outer side is connected to: switch, and beginning of the addresses.
 #[derive(Debug, Clone, Copy)]
 struct Uplink<'a>(&'a str, &'a str);
 

@@ -20,7 +20,7 @@ pub(super) const FIREWALL: &str = "table ip6 firewall {\n \
     chain inward {\n  type filter hook input priority 0\n  meta l4proto ipv6-icmp accept\n  iifname \"wan0\" ct state new drop\n }\n \
     chain through {\n  type filter hook forward priority 0\n  ct state established,related accept\n  meta l4proto ipv6-icmp accept\n  iifname \"wan0\" drop\n }\n}\n";
 
-/// What a shell runs to have packets passed on in its network.
+/// The command by which a shell has packets passed on in its network.
 const FORWARD: &str = "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding";
 
 /// Packets for others are passed on in a network.

@@ -11,7 +11,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-/// What a mapping or a filter depends on (RFC 4787, 4.1 and 5).
+/// The part of the remote that a mapping or a filter depends on (RFC 4787, 4.1 and 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DependsOn {
     /// Endpoint-independent: EIM, EIF.
@@ -22,7 +22,7 @@ pub enum DependsOn {
     AddressAndPort,
 }
 
-/// How a router picks the outer port of an inner address and port.
+/// The way in which a router picks the outer port of an inner address and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mapping {
     /// The same port for every remote, the inner one where it is free.
@@ -38,12 +38,12 @@ pub enum Mapping {
     Counting,
 }
 
-/// What a router does to addresses.
+/// The behaviour of a router towards addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nat {
-    /// How it maps.
+    /// Its mapping.
     pub mapping: Mapping,
-    /// What a packet from outside must come from, among what the inner port has sent to.
+    /// The source that a packet from outside must have, among what the inner port has sent to.
     pub filtering: DependsOn,
     /// Two devices inside reach each other by their outer addresses.
     pub hairpin: bool,
@@ -128,7 +128,7 @@ impl Nat {
     /// `lan0`.
     pub(super) fn rules(&self, outer: &str) -> String {
         let mut chains = String::new();
-        // What is let in or comes back to the LAN by its outer address is translated twice.
+        // A packet that is let in or comes back to the LAN by its outer address is translated twice.
         chain(&mut chains, "out", "nat", "postrouting", "srcnat", |add| {
             for source in self.sources(outer) {
                 add(&format!("oifname \"wan0\" {source}"));
@@ -171,7 +171,7 @@ impl Nat {
         format!("table ip nat {{\n{chains}}}\n")
     }
 
-    /// What makes the source of a packet that leaves, the first that matches.
+    /// The rules that make the source of a packet that leaves, the first that matches.
     fn sources(&self, outer: &str) -> Vec<String> {
         let any = format!("snat to {outer}");
         let special: Vec<String> = match self.mapping {
@@ -204,7 +204,7 @@ impl Nat {
 }
 
 impl Mapping {
-    /// What the outer port depends on.
+    /// The part of the remote that the outer port depends on.
     pub const fn depends_on(self) -> DependsOn {
         match self {
             Self::Keep | Self::Remap => DependsOn::Nothing,
@@ -216,7 +216,7 @@ impl Mapping {
 
 /// Ports that a counting router has.
 const COUNTED: u16 = 256;
-/// What has ports.
+/// Protocols that have ports.
 const PORTS: &str = "ip protocol { tcp, udp }";
 /// Inner addresses by the outer port of what they sent, and the remote addresses that it was sent
 /// to.

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The port inside: not one that a mapping makes of others.
 const INNER_PORT: u16 = 4817;
-/// How long a packet may take from a device to another one behind the same router.
+/// Longest time that a packet may take from a device to another one behind the same router.
 const HAIRPIN: Duration = Duration::from_millis(400);
-/// What is sent there.
+/// The bytes that are sent there.
 const HAIR: &[u8] = b"hair";
 
 /// The outer ports that one inner port gets.
@@ -26,14 +26,14 @@ pub enum OuterPorts {
     Other,
 }
 
-/// What is seen of NATs from a device behind them.
+/// The behaviour of NATs as it is seen from a device behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NatBehaviour {
-    /// What a mapping depends on.
+    /// The part of the remote that a mapping depends on.
     pub mapping: DependsOn,
     /// The ports that it picks.
     pub ports: OuterPorts,
-    /// What filtering depends on.
+    /// The part of the remote that filtering depends on.
     pub filtering: DependsOn,
     /// Another socket inside gets through by the outer address.
     pub hairpin: bool,
@@ -47,7 +47,7 @@ impl NatBehaviour {
         inside(device, || probe(server))
     }
 
-    /// What is to be seen behind a router of this kind alone.
+    /// The behaviour that is to be seen behind a router of this kind alone.
     pub fn expected(nat: &Nat, address: Ipv4Addr) -> Self {
         Self {
             mapping: nat.mapping.depends_on(),
@@ -126,7 +126,7 @@ fn filtering(server: &StunServer) -> DependsOn {
 
 /// Another socket sends to where the first one is seen.
 fn hairpin(first: &UdpSocket, seen: SocketAddr) -> bool {
-    // What the router refuses is as good as lost.
+    // A packet that the router refuses is as good as lost.
     let _ = socket(0).send_to(HAIR, seen);
     let deadline = Instant::now() + HAIRPIN;
     let mut packet = [0; 64];

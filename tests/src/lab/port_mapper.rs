@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// The service's port for NAT-PMP and PCP.
 const PORT: u16 = 5351;
-/// How long an answer is waited for.
+/// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(2);
 const NAT_PMP: u8 = 0;
 const OUTER_ADDRESS: u8 = 0;
@@ -97,7 +97,7 @@ fn ask(request: &[u8]) -> Option<Vec<u8>> {
     socket.connect((INNER, PORT)).unwrap();
     socket.set_read_timeout(Some(ANSWER)).unwrap();
     let mut answer = vec![0; 64];
-    // Where nobody listens it is refused.
+    // A port at which nobody listens is refused.
     socket.send(request).ok()?;
     let length = socket.recv(&mut answer).ok()?;
     answer.truncate(length);

@@ -24,7 +24,7 @@ const HEAD: usize = 8 << 10;
 /// The proxy. Ends when dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    /// Where it listens.
+    /// The address at which it listens.
     pub at: SocketAddrV4,
     login: &'static str,
     connected: Arc<Mutex<Vec<String>>>,
@@ -133,7 +133,7 @@ async fn read_head(client: &mut TcpStream) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// Where a request may be connected to, or the status that it gets.
+/// The address that a request may be connected to, or the status that it gets.
 fn judge<'a>(head: &'a str, wanted: &str) -> Result<&'a str, &'static str> {
     let mut lines = head.lines();
     let mut words = lines.next().unwrap_or_default().split(' ');

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-/// How often each sends to every place where the other may be, and the time between.
+/// Number of times that each sends to every place where the other may be, and the time between.
 const ROUNDS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(30);
 
@@ -62,7 +62,7 @@ impl Puncher {
 
     fn send(&self, seen: SocketAddr) {
         for to in self.heard.iter().chain([&seen]) {
-            // What the router refuses is as good as lost.
+            // A packet that the router refuses is as good as lost.
             let _ = self.socket.send_to(b"punch", to);
         }
     }

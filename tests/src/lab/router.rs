@@ -124,7 +124,7 @@ impl Router {
             self.inside(&format!("{family} {late}"));
             self.inside(&format!("{family} rule add pref 10 iif {LAN} lookup 100"));
         }
-        // What goes to its outer address may be for a device inside. To its inner one it answers
+        // A packet to its outer address may be for a device inside. To its inner one it answers
         // itself.
         self.inside(&format!(
             "-4 rule add pref 5 to {} lookup local",

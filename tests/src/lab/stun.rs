@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 /// The server's ports.
 const PORTS: [u16; 2] = [3478, 3479];
-/// How long one answer is waited for, and how often it is asked for. The lab loses nothing, so that
+/// Longest wait for one answer, and number of times that it is asked for. The lab loses nothing, so that
 /// a second time is for a busy machine.
 const ANSWER: Duration = Duration::from_millis(400);
 const TRIES: usize = 2;
@@ -120,7 +120,7 @@ async fn serve(addresses: [Ipv4Addr; 2]) -> JoinSet<()> {
 pub(super) fn ask(socket: &UdpSocket, server: SocketAddr, change: Change) -> Option<SocketAddr> {
     (0..TRIES).find_map(|_| {
         let transaction = transaction();
-        // What the router refuses is as good as lost.
+        // A packet that the router refuses is as good as lost.
         socket.send_to(&request(transaction, change), server).ok()?;
         answer(socket, transaction)
     })

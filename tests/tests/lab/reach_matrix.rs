@@ -2,8 +2,7 @@
 //!
 //! A cell is one fetch: one device shares behind a router of one kind, another fetches behind one
 //! of another kind, 25 ms away, and a relay joins them. In every cell the fetch ends, and never
-//! stands still for long; where the routers allow a straight way, and punching is built for both
-//! kinds ([`PUNCHED`]), it is taken in the end. What is measured is printed; all cells together
+//! stands still for long; where the routers allow a straight way, it is taken in the end. What is measured is printed; all cells together
 //! are `docs/connectivity.md`.
 
 use crate::relay_world::quick;
@@ -16,16 +15,7 @@ use std::fmt::{self, Write as _};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// The mappings, of both routers, for which a straight way is asserted where there is one.
-const PUNCHED: &[Mapping] = &[
-    Mapping::Keep,
-    Mapping::Remap,
-    Mapping::PerAddress,
-    Mapping::Random,
-    Mapping::Counting,
-];
-
-/// What is fetched, and the speed of the way to it in Mbit/s: it takes some two seconds, so that a
+/// Size of the file that is fetched, and the speed of the way to it in Mbit/s: it takes some two seconds, so that a
 /// way that is found meanwhile is seen.
 const SIZE: u64 = 8 * MIB;
 const UPLINK: u32 = 32;
@@ -40,7 +30,7 @@ const TABLE: &str = "HITHER_REACH_TABLE";
 /// Restricts the table to these kinds, by their names with commas between.
 const KINDS: &str = "HITHER_REACH_KINDS";
 
-/// What a device is behind.
+/// The routers that a device is behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// One router.
@@ -55,7 +45,7 @@ enum Kind {
 
 use Kind::{Carrier as BehindCarrier, Home, NoUdp, OnlyHttps};
 
-/// What the carrier's router does.
+/// The carrier's router.
 const CARRIER: Nat = Nat::new(Mapping::Remap, DependsOn::Address);
 
 const KEEP: Kind = Home(Nat::HOME);
@@ -128,12 +118,6 @@ fn is_straight(one: Kind, other: Kind) -> bool {
     matches!((one.nat(), other.nat()), (Some(one), Some(other)) if one.meets(&other))
 }
 
-/// Returns whether a straight way is asserted.
-fn is_asserted(one: Kind, other: Kind) -> bool {
-    let is_punched = |kind: Kind| kind.nat().is_some_and(|nat| PUNCHED.contains(&nat.mapping));
-    is_straight(one, other) && is_punched(one) && is_punched(other)
-}
-
 /// A LAN, and what is in front of it. They stay while the cell lasts.
 struct Place<'lab> {
     lan: Lan<'lab>,
@@ -161,7 +145,7 @@ impl<'lab> Place<'lab> {
     }
 }
 
-/// How two devices are joined.
+/// The way by which two devices are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     /// Straight: what there is besides is not used.
@@ -170,7 +154,7 @@ enum Way {
     Relayed,
 }
 
-/// What came of one cell.
+/// The outcome of one cell.
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
     /// The last way.
@@ -248,7 +232,7 @@ fn followed(device: &Device, from: &str, began: Instant, fetch: Running) -> Outc
     let (mut bytes, mut last, mut longest) = (0, began, Duration::ZERO);
     until("the end of the fetch", || {
         let transfer = device.transfers().into_iter().next()?;
-        // What a fetch has is told of while it runs; links go some time after it.
+        // The bytes of a fetch are told of while it runs; links go some time after it.
         if let Some(way) = way(device, from)
             && settled.is_none_or(|(before, _)| before != way)
         {
@@ -346,7 +330,7 @@ fn judged(lab: &Lab, cells: &[(Kind, Kind)]) -> Vec<Option<Outcome>> {
         let name = name((one, other));
         match outcome {
             None => wrong.push(format!("{name}: it failed")),
-            Some(outcome) if is_asserted(one, other) && outcome.way != Way::Direct => {
+            Some(outcome) if is_straight(one, other) && outcome.way != Way::Direct => {
                 wrong.push(format!("{name}: there is a straight way"));
             }
             Some(_) => {}
@@ -381,7 +365,7 @@ fn table(kinds: &[Kind], outcomes: &[Option<Outcome>]) -> String {
     table
 }
 
-/// What stands above the table.
+/// The text above the table.
 const HEAD: &str = "\
 # Connectivity
 

@@ -144,7 +144,7 @@ export interface PageDevice {
   inbox(): Arrived[];
   asked(): Asked[];
   asking(): Asking[];
-  /** Why what came last is not kept: too much waits to be read, or the browser has no room. It is tried again by itself. */
+  /** The reason for which what came last is not kept: too much waits to be read, or the browser has no room. It is tried again by itself. */
   readonly stuck?: "unread" | "room" | undefined;
   /** Anything above changed. */
   onchange(listener: () => void): () => void;

@@ -25,7 +25,7 @@ export function AskDialog({ device, to, onClose }: { device: PageDevice; to: str
   const step = useRef<HTMLDivElement>(null);
   const before = useRef(kind);
   useEffect(() => {
-    // What had the focus is gone with its step.
+    // The element that had the focus is gone with its step.
     if (before.current !== kind) step.current?.querySelector<HTMLElement>("select, button")?.focus();
     before.current = kind;
   }, [kind]);

@@ -3,11 +3,9 @@
 use super::*;
 use crate::code::{CodeConfirmation, CodeKind, CodeMessage, CodeName, CodeRefusal, PakeMessage};
 use crate::frame::{FRAME_PREFIX, decode_frame, encode_frame, frame_length};
-use crate::ids::ShareSecret;
+use crate::ids::{AttemptId, ShareSecret};
 use crate::limits::{MAX_CANDIDATES_PADDING, MAX_MESSAGE};
-use crate::message::{
-    AttemptId, Candidate, CandidateKind, DevicePurpose, IceCredentials, OfferKind,
-};
+use crate::message::{Candidate, CandidateKind, DevicePurpose, IceCredentials, OfferKind};
 use crate::proof::{BlindKey, ProofKey, Side, StreamBinding};
 use crate::relay::samples::{key, longest_relay, other_key, relay};
 use proptest::prelude::*;

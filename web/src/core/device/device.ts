@@ -26,7 +26,7 @@ function is_open(kept: KeptAsk): boolean {
   return "asked" in kept ? kept.asked.state === "open" : ["waiting", "sent", "seen"].includes(kept.asking.state);
 }
 
-/** When it ended; of what earlier versions kept, when it was made. */
+/** The time at which it ended; of what earlier versions kept, when it was made. */
 const ended_ms = (kept: KeptAsk) => kept.ended_ms ?? ("asked" in kept ? kept.asked.received_ms : kept.asking.made_ms);
 
 /** All of it at one moment, as the screens see it. */
@@ -39,7 +39,7 @@ export interface DeviceView {
   inbox: Arrived[];
   asked: Asked[];
   asking: Asking[];
-  /** Why what came is not kept, while it is not. */
+  /** The reason for which what came is not kept, while it is not. */
   stuck?: Stuck;
 }
 

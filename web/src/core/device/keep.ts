@@ -115,7 +115,7 @@ export class DatabaseKeep implements Keep {
         const result = work((store) => transaction.objectStore(store));
         transaction.oncomplete = () => resolve(result());
       } catch (error) {
-        // What the browser does not copy: nothing of it is kept.
+        // Nothing is kept of a value that the browser does not copy.
         transaction.abort();
         reject(error as Error);
       }

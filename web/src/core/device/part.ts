@@ -65,7 +65,7 @@ export abstract class Part {
   /** A letter came: everything that it changes becomes durable together. */
   protected abstract letter(changes: Changes, event: LetterEvent, bytes: Uint8Array<ArrayBuffer>): void;
 
-  /** Why what came is not kept, while it is not. */
+  /** The reason for which what came is not kept, while it is not. */
   protected get stuck(): Stuck | undefined {
     return this.#arrivals.stuck;
   }
